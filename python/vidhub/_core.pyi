@@ -1,0 +1,178 @@
+"""The media core in Rust. Calls return at once: they give a command or read a figure; what happens later comes by events.
+
+Errors are the classes of `vidhub.errors`. Times are seconds since 1970-01-01 UTC as float.
+"""
+
+from collections.abc import Sequence
+from typing import final
+
+# (profile 1 main | 2 sub, url, username, password, transport 0 | 1 tcp | 2 udp)
+StreamRow = tuple[int, str, str, str, int]
+# (id, name, unit_id, region_code, industry, place_category, latitude, longitude, quarantined, revision, streams, home_hub_id)
+CameraRow = tuple[str, str, str, str, str, int, float, float, bool, int, Sequence[StreamRow], str]
+# (id, subject_kind "user" | "department", subject, camera_ids, unit_ids, region_prefixes, industries, actions, purposes, not_before, not_after)
+GrantRow = tuple[str, str, str, Sequence[str], Sequence[str], Sequence[str], Sequence[str], Sequence[str], Sequence[str], float, float]
+
+@final
+class Principal:
+    """Whoever asks, as policy sees them. kind: "user", "unit", "hub" or "system"."""
+
+    def __new__(
+        cls, kind: str, id: str, *, hub_id: str = "", unit_id: str = "", department: str = "", roles: Sequence[str] = ()
+    ) -> Principal: ...
+
+@final
+class CameraBasic:
+    """A camera as lists answer it, from the registry alone."""
+
+    id: str
+    name: str
+    unit_id: str
+    region_code: str
+    industry: str
+    place_category: int
+    latitude: float
+    longitude: float
+    state: int
+    state_time: float
+    state_reason: str
+    revision: int
+    home_hub_id: str
+    profiles: list[int]
+
+@final
+class CameraPage:
+    """cameras: in order of id. next_after: id to go on from, or None. total: all that match and the caller may know of."""
+
+    cameras: list[CameraBasic]
+    next_after: str | None
+    total: int
+    epoch: str
+    revision: int
+
+@final
+class Decision:
+    """What policy says and why. reason: "" or NO_GRANT, PURPOSE_NOT_GRANTED, ROLE_SEES_NO_VIDEO, CAMERA_QUARANTINED, POLICY_FORBIDS.
+
+    rules: ids of the Cedar policies that decided. grant_id: the grant that carried it. valid_until: when that ends.
+    """
+
+    allowed: bool
+    reason: str
+    rules: list[str]
+    grant_id: str
+    valid_until: float
+
+@final
+class Event:
+    """Something that happened in the core.
+
+    kind: "session_ended" (subject session id, reason), "session_connected" / "session_disconnected" (subject session id,
+    detail protocol), "camera_state" (subject camera id, number of the state log, state, reason), "stream_media" (subject
+    camera id, detail JSON: profile, codec, width, height, frame_rate).
+    """
+
+    kind: str
+    subject: str
+    reason: str
+    detail: str
+    number: int
+    state: int
+    time: float
+
+@final
+class Core:
+    """The hub's core: built with options (JSON, see `rust/src/hub.rs`), usable for registry and policy at once,
+    serving media after `start`."""
+
+    def __new__(cls, options_json: str) -> Core: ...
+    def start(self) -> dict[str, str | None]:
+        """Binds http, rtsp, rtsps and webrtc; returns the bound address of each, None for what is off.
+        Raises Unavailable LISTENER_IN_USE naming the address and its option."""
+    def set_ready(self, ready: bool, /) -> None: ...
+    def drain(self, timeout_s: float, /) -> None:
+        """Stops accepting, ends every sink with HUB_DRAINING and waits for their end, at most `timeout_s`."""
+    def stop(self) -> None:
+        """Ends all threads; called once, before the interpreter ends. Idempotent."""
+    def event_fd(self) -> int:
+        """An eventfd, readable while events wait."""
+    def next_events(self, limit: int, /) -> list[Event]:
+        """Up to `limit` events; clears the eventfd when none is left. Bounded: state changes coalesce per camera."""
+    def snapshot(self) -> dict[str, object]:
+        """Every counter, for the scraper: see `telemetry.py`."""
+
+    # The registry.
+    def load(self, epoch: str, revision: int, cameras: Sequence[CameraRow], changes: Sequence[tuple[int, str, str]], /) -> None:
+        """Replaces the whole registry; `changes` (revision, "upserted" | "removed", camera id) refill the change log."""
+    def apply_cameras(self, revision: int, upserts: Sequence[CameraRow], removed: Sequence[str], /) -> None:
+        """Applies one committed change; revisions never go back. A removed camera's sessions end with CAMERA_RETIRED, a
+        quarantined one's with CAMERA_QUARANTINED; those no longer permitted with POLICY_CHANGED."""
+    def list_cameras(
+        self,
+        principal: Principal,
+        /,
+        *,
+        region_prefix: str = "",
+        unit_ids: Sequence[str] = (),
+        industries: Sequence[str] = (),
+        place_categories: Sequence[int] = (),
+        states: Sequence[int] = (),
+        text: str = "",
+        within: tuple[float, float, float] | None = None,
+        limit: int = 100,
+        after: str = "",
+    ) -> CameraPage: ...
+    def get_camera(self, principal: Principal, camera_id: str, /) -> CameraBasic:
+        """Raises NotFound CAMERA_NOT_FOUND when it is unknown or hidden from the principal."""
+    def changes_since(self, epoch: str, revision: int, limit: int, /) -> list[tuple[int, str, str]]:
+        """(revision, kind, camera id) after `revision`; raises OutOfRange REVISION_TOO_OLD past the log's end or of another epoch."""
+    def states_since(self, number: int, limit: int, /) -> tuple[list[tuple[int, str, int, str]], bool]:
+        """((number, camera id, state, reason) …, complete) of the volatile state log; complete is False past its end."""
+    def probe_now(self, camera_id: str, /) -> None: ...
+    def counts(self) -> dict[str, int]:
+        """cameras, streams, sessions, sinks."""
+    def camera_counts(self) -> list[tuple[int, str, str, int]]:
+        """(state, region code, industry, cameras), for the metric `vidhub_cameras`."""
+
+    # Policy.
+    def load_grants(self, grants: Sequence[GrantRow], /) -> None: ...
+    def apply_grant(self, grant: GrantRow, /) -> None: ...
+    def remove_grant(self, grant_id: str, reason: str, /) -> None:
+        """Its sessions end with GRANT_REVOKED, unless another grant carries them."""
+    def authorise(self, principal: Principal, action: str, camera_id: str, purpose: str, /) -> Decision:
+        """Raises NotFound CAMERA_NOT_FOUND when the camera is unknown or may not be known of."""
+
+    # Sessions and tickets.
+    def open_session(
+        self,
+        session_id: str,
+        principal: Principal,
+        camera_id: str,
+        *,
+        profile: int,
+        purpose: str,
+        grant_id: str,
+        expire_time: float,
+        rtsp_user: str,
+        rtsp_password: str,
+        connections: int = 1,
+    ) -> None: ...
+    def renew_session(self, session_id: str, expire_time: float, /) -> None:
+        """Raises NotFound SESSION_UNKNOWN."""
+    def issue_ticket(self, session_id: str, ttl_s: float, /) -> tuple[str, float]:
+        """(JWT, its expiry): EdDSA, claims sid, cam, aud, op, exp."""
+    def end_session(self, session_id: str, reason: str, /) -> bool: ...
+    def end_sessions_of(self, principal_kind: str, principal_id: str, reason: str, /) -> int: ...
+
+class CameraSim:
+    """An RTSP server that plays Annex B H.264 files in a loop: a camera for demos."""
+
+    def __new__(
+        cls, listen: str, cameras: Sequence[tuple[str, str, float]], username: str = "", password: str = "", /
+    ) -> CameraSim:
+        """cameras: (name, path of the clip, frames per second), served at rtsp://listen/name. Digest login when a username is given."""
+    def address(self) -> str: ...
+    def stop(self) -> None: ...
+
+def validate_policies() -> list[str]:
+    """Strict validation of the built-in Cedar policies against the schema; returns the problems found."""

@@ -1,0 +1,275 @@
+"""Values of the control plane, as frozen dataclasses. Times are aware datetimes in UTC; ids are plain strings."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class Role(enum.StrEnum):
+    """What a person is allowed to be. Administrators hold no role that sees video."""
+
+    OPERATOR = "operator"
+    UNIT = "unit"
+    APPROVER = "approver"
+    SUPERVISOR = "supervisor"
+    AUDITOR = "auditor"
+    ADMINISTRATOR = "administrator"
+
+
+class PrincipalKind(enum.StrEnum):
+    USER = "user"
+    UNIT = "unit"
+    HUB = "hub"
+    CLAIM = "claim"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever calls, on whichever edge.
+
+    id: name of the user, or id of the unit or hub; empty for `system`.
+    unit_id: the unit a person belongs to, or the unit itself.
+    fingerprint: SHA-256 of the client certificate in hex, for units, hubs and claims.
+    login_id: the login (token family) of a person.
+    """
+
+    kind: PrincipalKind
+    id: str = ""
+    hub_id: str = ""
+    display_name: str = ""
+    department: str = ""
+    unit_id: str = ""
+    roles: frozenset[Role] = frozenset()
+    fingerprint: str = ""
+    login_id: str = ""
+    must_change_password: bool = False
+    address: str = ""
+
+    @property
+    def ref(self) -> str:
+        """As the register of use writes it: "user/zhang", "unit/u1", "hub/h1", "system"."""
+        return self.kind.value if self.kind is PrincipalKind.SYSTEM else f"{self.kind.value}/{self.id}"
+
+
+class Profile(enum.IntEnum):
+    """Numbers as in `vidhub.v1.StreamProfile`."""
+
+    UNSPECIFIED = 0
+    MAIN = 1
+    SUB = 2
+    AUTO = 3
+
+
+class CameraState(enum.IntEnum):
+    """Numbers as in `vidhub.v1.CameraState`."""
+
+    UNSPECIFIED = 0
+    UNKNOWN = 1
+    ONLINE = 2
+    OFFLINE = 3
+    REFUSED = 4
+    INVALID = 5
+    QUARANTINED = 6
+    RETIRED = 7
+
+
+class Action(enum.StrEnum):
+    """Words as in metrics and policies; the API's enum in lower case without prefix."""
+
+    LIST = "list"
+    VIEW_LIVE = "view_live"
+    SNAPSHOT = "snapshot"
+    PLAYBACK = "playback"
+    EXPORT = "export"
+    CONTROL_PTZ = "control_ptz"
+    TALK = "talk"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Orders the durable catalogue; a restored or re-created store starts a new epoch."""
+
+    epoch: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """WGS-84 degrees."""
+
+    latitude: float
+    longitude: float
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStream:
+    """One stream of a camera. transport: 0 unspecified, 1 TCP, 2 UDP."""
+
+    profile: Profile
+    url: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    transport: int = 0
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    frame_rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LegalRecord:
+    """Ground, purpose and scope of the installation (State Council Order 799, Art. 13 and 14)."""
+
+    place_basis: str = ""
+    purpose: str = ""
+    scope: str = ""
+    retention_days: int = 0
+    signage_text: str = ""
+    signage_date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """One video resource and its record. `device` holds the fields of `vidhub.v1.DeviceRecord` that are set, by name."""
+
+    id: str
+    name: str
+    unit_id: str
+    region_code: str
+    industry: str
+    place_category: int
+    location: Location
+    streams: tuple[CameraStream, ...]
+    legal: LegalRecord
+    device: tuple[tuple[str, str | int | float], ...] = ()
+    state: CameraState = CameraState.UNKNOWN
+    state_time: datetime | None = None
+    state_reason: str = ""
+    revision: Revision | None = None
+    create_time: datetime | None = None
+    update_time: datetime | None = None
+    home_hub_id: str = ""
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Within a list any entry will do; lists given together narrow each other; no list covers nothing."""
+
+    camera_ids: tuple[str, ...] = ()
+    unit_ids: tuple[str, ...] = ()
+    region_prefixes: tuple[str, ...] = ()
+    industries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Who may do what with which cameras, for which purposes, until when."""
+
+    id: str
+    username: str
+    department: str
+    scope: Scope
+    actions: tuple[Action, ...]
+    purposes: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    reason: str = ""
+    created_by: str = ""
+    create_time: datetime | None = None
+    revoke_time: datetime | None = None
+    revoke_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    kind: str
+    reference: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One principal watching one camera. `expire_time` is renewable up to the grant's end."""
+
+    id: str
+    camera_id: str
+    principal: str
+    viewer_name: str
+    purpose: Purpose
+    grant_id: str
+    profile: Profile
+    open_time: datetime
+    expire_time: datetime
+    rtsp_user: str = ""
+    rtsp_password: str = field(default="", repr=False)
+    end_time: datetime | None = None
+    end_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A fact for the register of use, before the chain gives it its place. Fields as in `vidhub.v1.AuditEntry`."""
+
+    principal: str
+    action: str
+    resource: str
+    result: str = "ok"
+    principal_unit: str = ""
+    purpose_kind: str = ""
+    purpose_reference: str = ""
+    grant_id: str = ""
+    session_id: str = ""
+    source_address: str = ""
+    detail_json: str = ""
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A record in its chain. `hash` covers `previous_hash` and every other field."""
+
+    chain_id: str
+    seq: int
+    time: datetime
+    record: AuditRecord
+    previous_hash: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    name: str
+    display_name: str
+    department: str
+    unit_id: str
+    roles: frozenset[Role]
+    suspended: bool
+    must_change_password: bool
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A connecting unit (接入单位). state: "invited" until it enrolled, "enrolled", "revoked"."""
+
+    id: str
+    name: str
+    region_code: str
+    industry: str
+    state: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A division (GB/T 2260, 6 digits) or a development zone of the hub's own table."""
+
+    code: str
+    name: str
+    parent_code: str = ""

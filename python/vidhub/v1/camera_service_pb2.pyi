@@ -1,0 +1,224 @@
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from vidhub.v1 import camera_pb2 as _camera_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class CameraView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CAMERA_VIEW_UNSPECIFIED: _ClassVar[CameraView]
+    CAMERA_VIEW_BASIC: _ClassVar[CameraView]
+    CAMERA_VIEW_FULL: _ClassVar[CameraView]
+CAMERA_VIEW_UNSPECIFIED: CameraView
+CAMERA_VIEW_BASIC: CameraView
+CAMERA_VIEW_FULL: CameraView
+
+class RegisterCameraRequest(_message.Message):
+    __slots__ = ("camera",)
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    camera: _camera_pb2.Camera
+    def __init__(self, camera: _Optional[_Union[_camera_pb2.Camera, _Mapping]] = ...) -> None: ...
+
+class RegisterCameraResponse(_message.Message):
+    __slots__ = ("camera",)
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    camera: _camera_pb2.Camera
+    def __init__(self, camera: _Optional[_Union[_camera_pb2.Camera, _Mapping]] = ...) -> None: ...
+
+class RegisterCamerasRequest(_message.Message):
+    __slots__ = ("cameras", "dry_run")
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    cameras: _containers.RepeatedCompositeFieldContainer[_camera_pb2.Camera]
+    dry_run: bool
+    def __init__(self, cameras: _Optional[_Iterable[_Union[_camera_pb2.Camera, _Mapping]]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class RegisterCamerasResponse(_message.Message):
+    __slots__ = ("ids", "rejected", "revision")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectedCamera]
+    revision: _camera_pb2.Revision
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., rejected: _Optional[_Iterable[_Union[RejectedCamera, _Mapping]]] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
+
+class RejectedCamera(_message.Message):
+    __slots__ = ("index", "id", "violations")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    id: str
+    violations: _containers.RepeatedCompositeFieldContainer[FieldViolation]
+    def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ...) -> None: ...
+
+class FieldViolation(_message.Message):
+    __slots__ = ("field", "reason", "description")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    reason: str
+    description: str
+    def __init__(self, field: _Optional[str] = ..., reason: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class BatchRegisterCamerasRequest(_message.Message):
+    __slots__ = ("cameras", "dry_run")
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    cameras: _containers.RepeatedCompositeFieldContainer[_camera_pb2.Camera]
+    dry_run: bool
+    def __init__(self, cameras: _Optional[_Iterable[_Union[_camera_pb2.Camera, _Mapping]]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class BatchRegisterCamerasResponse(_message.Message):
+    __slots__ = ("ids", "rejected", "revision")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectedCamera]
+    revision: _camera_pb2.Revision
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., rejected: _Optional[_Iterable[_Union[RejectedCamera, _Mapping]]] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
+
+class UpdateCameraRequest(_message.Message):
+    __slots__ = ("camera", "update_mask")
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    camera: _camera_pb2.Camera
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, camera: _Optional[_Union[_camera_pb2.Camera, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class UpdateCameraResponse(_message.Message):
+    __slots__ = ("camera",)
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    camera: _camera_pb2.Camera
+    def __init__(self, camera: _Optional[_Union[_camera_pb2.Camera, _Mapping]] = ...) -> None: ...
+
+class RetireCameraRequest(_message.Message):
+    __slots__ = ("id", "reason")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    reason: str
+    def __init__(self, id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RetireCameraResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetCameraRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetCameraResponse(_message.Message):
+    __slots__ = ("camera",)
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    camera: _camera_pb2.Camera
+    def __init__(self, camera: _Optional[_Union[_camera_pb2.Camera, _Mapping]] = ...) -> None: ...
+
+class ListCamerasRequest(_message.Message):
+    __slots__ = ("filter", "page_size", "page_token", "view")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    filter: CameraFilter
+    page_size: int
+    page_token: str
+    view: CameraView
+    def __init__(self, filter: _Optional[_Union[CameraFilter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[CameraView, str]] = ...) -> None: ...
+
+class ListCamerasResponse(_message.Message):
+    __slots__ = ("cameras", "next_page_token", "total_size", "revision")
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    cameras: _containers.RepeatedCompositeFieldContainer[_camera_pb2.Camera]
+    next_page_token: str
+    total_size: int
+    revision: _camera_pb2.Revision
+    def __init__(self, cameras: _Optional[_Iterable[_Union[_camera_pb2.Camera, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
+
+class CameraFilter(_message.Message):
+    __slots__ = ("region_prefix", "unit_ids", "industries", "place_categories", "states", "text", "within")
+    REGION_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    UNIT_IDS_FIELD_NUMBER: _ClassVar[int]
+    INDUSTRIES_FIELD_NUMBER: _ClassVar[int]
+    PLACE_CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_FIELD_NUMBER: _ClassVar[int]
+    region_prefix: str
+    unit_ids: _containers.RepeatedScalarFieldContainer[str]
+    industries: _containers.RepeatedScalarFieldContainer[str]
+    place_categories: _containers.RepeatedScalarFieldContainer[_camera_pb2.PlaceCategory]
+    states: _containers.RepeatedScalarFieldContainer[_camera_pb2.CameraState]
+    text: str
+    within: Circle
+    def __init__(self, region_prefix: _Optional[str] = ..., unit_ids: _Optional[_Iterable[str]] = ..., industries: _Optional[_Iterable[str]] = ..., place_categories: _Optional[_Iterable[_Union[_camera_pb2.PlaceCategory, str]]] = ..., states: _Optional[_Iterable[_Union[_camera_pb2.CameraState, str]]] = ..., text: _Optional[str] = ..., within: _Optional[_Union[Circle, _Mapping]] = ...) -> None: ...
+
+class Circle(_message.Message):
+    __slots__ = ("latitude", "longitude", "radius_m")
+    LATITUDE_FIELD_NUMBER: _ClassVar[int]
+    LONGITUDE_FIELD_NUMBER: _ClassVar[int]
+    RADIUS_M_FIELD_NUMBER: _ClassVar[int]
+    latitude: float
+    longitude: float
+    radius_m: float
+    def __init__(self, latitude: _Optional[float] = ..., longitude: _Optional[float] = ..., radius_m: _Optional[float] = ...) -> None: ...
+
+class WatchCamerasRequest(_message.Message):
+    __slots__ = ("filter", "state_from")
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FROM_FIELD_NUMBER: _ClassVar[int]
+    filter: CameraFilter
+    state_from: int
+    def __init__(self, filter: _Optional[_Union[CameraFilter, _Mapping]] = ..., state_from: _Optional[int] = ..., **kwargs) -> None: ...
+
+class WatchCamerasResponse(_message.Message):
+    __slots__ = ("upserted", "removed_id", "state", "synced")
+    UPSERTED_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SYNCED_FIELD_NUMBER: _ClassVar[int]
+    upserted: _camera_pb2.Camera
+    removed_id: str
+    state: CameraStateChange
+    synced: _camera_pb2.Revision
+    def __init__(self, upserted: _Optional[_Union[_camera_pb2.Camera, _Mapping]] = ..., removed_id: _Optional[str] = ..., state: _Optional[_Union[CameraStateChange, _Mapping]] = ..., synced: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
+
+class CameraStateChange(_message.Message):
+    __slots__ = ("id", "state", "reason", "number", "stale")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    state: _camera_pb2.CameraState
+    reason: str
+    number: int
+    stale: bool
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[_camera_pb2.CameraState, str]] = ..., reason: _Optional[str] = ..., number: _Optional[int] = ..., stale: _Optional[bool] = ...) -> None: ...
+
+class GetSnapshotRequest(_message.Message):
+    __slots__ = ("session_id",)
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    def __init__(self, session_id: _Optional[str] = ...) -> None: ...
+
+class GetSnapshotResponse(_message.Message):
+    __slots__ = ("jpeg",)
+    JPEG_FIELD_NUMBER: _ClassVar[int]
+    jpeg: bytes
+    def __init__(self, jpeg: _Optional[bytes] = ...) -> None: ...

@@ -1,0 +1,49 @@
+//! The one door: what a caller may list and open is settled here, for the API and for every media protocol.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::stream::{Description, SinkHandle, Stream};
+use crate::telemetry::Protocol;
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a client shows at a media port.
+pub enum Proof<'a> {
+    /// A ticket, from `Authorization: Bearer` or `?ticket=`.
+    Ticket(&'a str),
+    /// The session's `rtsp_user`; the server has verified Digest or Basic against `Door::rtsp_password`.
+    RtspUser(&'a str),
+}
+
+/// The door as the media servers see it: `Gate` in a hub, a fixed camera in `vidhub camera-sim`.
+pub trait Door: Send + Sync + 'static {
+    /// Settles one attempt. Reasons as in the contract: TICKET_MISSING, TICKET_INVALID, TICKET_EXPIRED, SESSION_UNKNOWN
+    /// (Unauthenticated), TICKET_OTHER_CAMERA (PermissionDenied), CAMERA_NOT_FOUND (NotFound), LIMIT_… (ResourceExhausted).
+    fn admit(
+        &self,
+        camera: &str,
+        proof: Option<Proof<'_>>,
+        protocol: Protocol,
+        peer: SocketAddr,
+    ) -> Result<Arc<dyn Admission>>;
+
+    /// The session's RTSP password, to verify Digest with; None for an unknown user.
+    fn rtsp_password(&self, rtsp_user: &str) -> Option<String>;
+}
+
+/// One admitted attempt. Dropping it gives the place in the session and the interest in the camera back.
+pub trait Admission: Send + Sync + 'static {
+    fn session_id(&self) -> &str;
+    fn stream(&self) -> &Arc<Stream>;
+    /// Starts the source if need be (all who wait share one start) and waits until the tracks are known and a keyframe
+    /// is cached. Errors: CAMERA_REFUSED_LOGIN, CAMERA_SILENT, CAMERA_UNREACHABLE, CAMERA_NO_KEYFRAME (Unavailable).
+    fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>>;
+    /// The sink is on its shard: from now on the session's end ends it, and an older connection of the same session
+    /// and protocol is replaced. If the session has ended meanwhile, the sink is ended at once.
+    fn connected(&self, sink: SinkHandle);
+    /// The first picture went out: `first_picture_seconds` counts from `admit`.
+    fn first_picture(&self);
+}
