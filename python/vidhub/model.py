@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from vidhub.errors import Violation
+
 
 class Role(enum.StrEnum):
     """What a person is allowed to be. Administrators hold no role that sees video."""
@@ -273,3 +275,143 @@ class Region:
     code: str
     name: str
     parent_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    latitude: float
+    longitude: float
+    radius_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFilter:
+    """All given conditions hold together. text: part of the name, the id, or pinyin initials."""
+
+    region_prefix: str = ""
+    unit_ids: tuple[str, ...] = ()
+    industries: tuple[str, ...] = ()
+    place_categories: tuple[int, ...] = ()
+    states: tuple[int, ...] = ()
+    text: str = ""
+    within: Circle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPage:
+    """Cameras in order of id. total_size: all that match and the caller may know of."""
+
+    cameras: tuple[Camera, ...]
+    next_page_token: str
+    total_size: int
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedCamera:
+    """index: place in the batch."""
+
+    index: int
+    id: str
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """ids: in the order of the batch, empty where the record was rejected. revision: the catalogue's after the batch."""
+
+    ids: tuple[str, ...]
+    rejected: tuple[RejectedCamera, ...]
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class CameraUpserted:
+    camera: Camera
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRemoved:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStateChange:
+    """State alone: not part of the durable catalogue. number: of the volatile state log."""
+
+    id: str
+    state: CameraState
+    reason: str
+    number: int
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Everything up to here has been sent."""
+
+    revision: Revision
+
+
+WatchEvent = CameraUpserted | CameraRemoved | CameraStateChange | Synced
+
+
+@dataclass(frozen=True, slots=True)
+class GrantPage:
+    grants: tuple[Grant, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    sessions: tuple[Session, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a session shows to the data plane."""
+
+    text: str = field(repr=False)
+    expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSession:
+    """A session on record and the ways to its picture. rtsp_url carries the ticket."""
+
+    session: Session
+    ticket: Ticket
+    whep_url: str = ""
+    rtsp_url: str = field(default="", repr=False)
+    watermark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewedSession:
+    session: Session
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What policy says and why. rules: ids of the policies that decided. grant_id: the grant that carried it."""
+
+    allowed: bool
+    reason: str
+    rules: tuple[str, ...]
+    grant_id: str
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CoreEvent:
+    """Something that happened in the core; kinds as in `_core.pyi`."""
+
+    kind: str
+    subject: str
+    reason: str
+    detail: str
+    number: int
+    state: int
+    time: datetime
