@@ -1,4 +1,4 @@
-//! The one door: what a caller may list and open is settled here, for the API and for every media protocol.
+//! The door as the media servers see it.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -29,6 +29,10 @@ pub trait Door: Send + Sync + 'static {
         protocol: Protocol,
         peer: SocketAddr,
     ) -> Result<Arc<dyn Admission>>;
+
+    /// Whose ticket this is, expired or not, as long as its session is open: for WHEP's PATCH and DELETE, whose bearer
+    /// may be older than a ticket's time to first use. Errors as `admit`.
+    fn session_of(&self, ticket: &str) -> Result<String>;
 
     /// The session's RTSP password, to verify Digest with; None for an unknown user.
     fn rtsp_password(&self, rtsp_user: &str) -> Option<String>;
