@@ -1,0 +1,200 @@
+"""Metrics: a custom collector that reads every figure once per scrape, and the few counters Python bumps itself.
+
+This module knows no other part of the hub: it takes callables. Labels come from small closed sets, so that no series
+grows with cameras or viewers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CAMERA_STATES = ("unspecified", "unknown", "online", "offline", "refused", "invalid", "quarantined", "retired")
+REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+
+
+class CoreSnapshot(TypedDict):
+    """What `Core.snapshot()` answers. Words as in the contract's label values.
+
+    streams: (source, streams running). sinks: (sink, connected). flows: (direction, protocol, octets, packets).
+    dropped: (reason, packets). authorisations: (decision, action, count). first_picture: upper bounds in seconds,
+    observations per bucket (not cumulative, one more than bounds), sum in seconds.
+    """
+
+    streams: Sequence[tuple[str, int]]
+    sinks: Sequence[tuple[str, int]]
+    flows: Sequence[tuple[str, str, int, int]]
+    dropped: Sequence[tuple[str, int]]
+    authorisations: Sequence[tuple[str, str, int]]
+    source_reconnects: int
+    first_picture: tuple[Sequence[float], Sequence[int], float]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFigures:
+    """One link to another hub. `media` holds (direction, RTP payload octets)."""
+
+    peer: str
+    is_up: bool
+    lag_revisions: int
+    media: tuple[tuple[str, int], ...] = ()
+
+
+class RequestMetrics:
+    """Counts calls of one edge by method and code. `known` are the methods that may become labels."""
+
+    def __init__(self, edge: str, known: Iterable[str], registry: CollectorRegistry) -> None:
+        self._known = frozenset(known)
+        self._requests = Counter(
+            f"vidhub_{edge}_requests", f"Calls answered on the {edge} edge.", ["method", "code"], registry=registry
+        )
+        self._seconds = Histogram(
+            f"vidhub_{edge}_request_seconds",
+            f"Time from the start of a call on the {edge} edge to its status.",
+            ["method"],
+            buckets=REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+
+    def observe(self, method: str, code: str, seconds: float) -> None:
+        """method: "vidhub.v1.CameraService/GetCamera"; a stranger's spelling becomes "unknown"."""
+        label = method if method in self._known else "unknown"
+        self._requests.labels(label, code).inc()
+        self._seconds.labels(label).observe(seconds)
+
+
+class Telemetry:
+    """The hub's metrics. `registry` is our own, so nothing another library registers shows up at `/metrics`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        registrations = Counter(
+            "vidhub_registrations", "Camera records accepted and rejected.", ["result"], registry=self.registry
+        )
+        self._accepted = registrations.labels("accepted")
+        self._rejected = registrations.labels("rejected")
+
+    def registered(self, *, accepted: int, rejected: int) -> None:
+        """Counts the records of one registration, unless it was a dry run."""
+        self._accepted.inc(accepted)
+        self._rejected.inc(rejected)
+
+    def requests(self, edge: str, known: Iterable[str]) -> RequestMetrics:
+        """The counters of one edge: "grpc" or "connect"; to be asked for once per edge."""
+        return RequestMetrics(edge, known, self.registry)
+
+    def watch(
+        self,
+        *,
+        snapshot: Callable[[], CoreSnapshot],
+        camera_counts: Callable[[], Iterable[tuple[int, str, str, int]]],
+        audit_entries: Callable[[], int],
+        links: Callable[[], Iterable[LinkFigures]] = tuple,
+        version: str = "",
+    ) -> None:
+        """Adds the figures that are read at each scrape, each callable once.
+
+        camera_counts: (state, region code, industry, cameras). audit_entries: entries written since the start.
+        """
+        self.registry.register(_HubCollector(snapshot, camera_counts, audit_entries, links, version))
+
+
+class _HubCollector(Collector):
+    def __init__(
+        self,
+        snapshot: Callable[[], CoreSnapshot],
+        camera_counts: Callable[[], Iterable[tuple[int, str, str, int]]],
+        audit_entries: Callable[[], int],
+        links: Callable[[], Iterable[LinkFigures]],
+        version: str,
+    ) -> None:
+        self._snapshot = snapshot
+        self._camera_counts = camera_counts
+        self._audit_entries = audit_entries
+        self._links = links
+        self._version = version
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: otherwise registering would read every figure."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _core_metrics(self._snapshot())
+        cameras = GaugeMetricFamily(
+            "vidhub_cameras", "Registered cameras by what is known of them.", labels=["state", "region", "industry"]
+        )
+        for state, region, industry, count in self._camera_counts():
+            word = CAMERA_STATES[state] if 0 <= state < len(CAMERA_STATES) else "unspecified"
+            cameras.add_metric([word, region, industry], count)
+        yield cameras
+        yield CounterMetricFamily(
+            "vidhub_audit_entries", "Entries appended to the register of use.", value=self._audit_entries()
+        )
+        yield from _link_metrics(self._links())
+        if self._version:
+            build = GaugeMetricFamily("vidhub_build_info", "The version that runs; always 1.", labels=["version"])
+            build.add_metric([self._version], 1)
+            yield build
+
+
+def _core_metrics(core: CoreSnapshot) -> Iterator[Metric]:
+    streams = GaugeMetricFamily("vidhub_streams", "Streams running, by what brings them in.", labels=["source"])
+    for source, count in core["streams"]:
+        streams.add_metric([source], count)
+    yield streams
+    sessions = GaugeMetricFamily("vidhub_sessions", "Connected sinks, by protocol.", labels=["sink"])
+    for sink, count in core["sinks"]:
+        sessions.add_metric([sink], count)
+    yield sessions
+    octets = CounterMetricFamily("vidhub_media_bytes", "RTP octets moved.", labels=["direction", "protocol"])
+    packets = CounterMetricFamily("vidhub_media_packets", "RTP packets moved.", labels=["direction", "protocol"])
+    for direction, protocol, octet_count, packet_count in core["flows"]:
+        octets.add_metric([direction, protocol], octet_count)
+        packets.add_metric([direction, protocol], packet_count)
+    yield octets
+    yield packets
+    dropped = CounterMetricFamily("vidhub_media_dropped", "Media dropped, by why.", labels=["reason"])
+    for reason, count in core["dropped"]:
+        dropped.add_metric([reason], count)
+    yield dropped
+    yield CounterMetricFamily(
+        "vidhub_source_reconnects", "Times a source connected again.", value=core["source_reconnects"]
+    )
+    yield _histogram(
+        "vidhub_first_picture_seconds", "From the viewer's request to the first picture sent.", *core["first_picture"]
+    )
+    decisions = CounterMetricFamily("vidhub_authorisations", "Decisions of policy.", labels=["decision", "action"])
+    for decision, action, count in core["authorisations"]:
+        decisions.add_metric([decision, action], count)
+    yield decisions
+
+
+def _histogram(name: str, help_: str, bounds: Sequence[float], counts: Sequence[int], total: float) -> Metric:
+    buckets: list[tuple[str, float]] = []
+    seen = 0
+    for bound, count in zip(bounds, counts, strict=False):
+        seen += count
+        buckets.append((str(float(bound)), seen))
+    buckets.append(("+Inf", sum(counts)))
+    return HistogramMetricFamily(name, help_, buckets=buckets, sum_value=total)
+
+
+def _link_metrics(links: Iterable[LinkFigures]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("vidhub_link_up", "Whether the link to another hub stands.", labels=["peer"])
+    lag = GaugeMetricFamily("vidhub_link_lag_revisions", "Revisions the other side has yet to see.", labels=["peer"])
+    media = CounterMetricFamily(
+        "vidhub_link_media_bytes", "RTP payload octets over a link.", labels=["peer", "direction"]
+    )
+    for link in links:
+        up.add_metric([link.peer], int(link.is_up))
+        lag.add_metric([link.peer], link.lag_revisions)
+        for direction, octet_count in link.media:
+            media.add_metric([link.peer, direction], octet_count)
+    yield up
+    yield lag
+    yield media
