@@ -1,3 +1,4 @@
+from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from vidhub.v1 import camera_pb2 as _camera_pb2
 from google.protobuf.internal import containers as _containers

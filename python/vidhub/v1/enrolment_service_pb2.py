@@ -22,24 +22,29 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vidhub/v1/enrolment_service.proto\x12\tvidhub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x10\x45nrolUnitRequest\x12\x0f\n\x07\x63sr_pem\x18\x01 \x01(\t\"|\n\x11\x45nrolUnitResponse\x12\x0f\n\x07unit_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x17RenewCertificateRequest\x12\x0f\n\x07\x63sr_pem\x18\x01 \x01(\t\"r\n\x18RenewCertificateResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb7\x01\n\x10\x45nrolmentService\x12\x46\n\tEnrolUnit\x12\x1b.vidhub.v1.EnrolUnitRequest\x1a\x1c.vidhub.v1.EnrolUnitResponse\x12[\n\x10RenewCertificate\x12\".vidhub.v1.RenewCertificateRequest\x1a#.vidhub.v1.RenewCertificateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vidhub/v1/enrolment_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"0\n\x10\x45nrolUnitRequest\x12\x1c\n\x07\x63sr_pem\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01\"|\n\x11\x45nrolUnitResponse\x12\x0f\n\x07unit_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x17RenewCertificateRequest\x12\x1c\n\x07\x63sr_pem\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01\"r\n\x18RenewCertificateResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb7\x01\n\x10\x45nrolmentService\x12\x46\n\tEnrolUnit\x12\x1b.vidhub.v1.EnrolUnitRequest\x1a\x1c.vidhub.v1.EnrolUnitResponse\x12[\n\x10RenewCertificate\x12\".vidhub.v1.RenewCertificateRequest\x1a#.vidhub.v1.RenewCertificateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vidhub.v1.enrolment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLUNITREQUEST']._serialized_start=81
-  _globals['_ENROLUNITREQUEST']._serialized_end=116
-  _globals['_ENROLUNITRESPONSE']._serialized_start=118
-  _globals['_ENROLUNITRESPONSE']._serialized_end=242
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=244
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=286
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=288
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=402
-  _globals['_ENROLMENTSERVICE']._serialized_start=405
-  _globals['_ENROLMENTSERVICE']._serialized_end=588
+  _globals['_ENROLUNITREQUEST'].fields_by_name['csr_pem']._loaded_options = None
+  _globals['_ENROLUNITREQUEST'].fields_by_name['csr_pem']._serialized_options = b'\272H\010r\006\020\001\030\200\200\001'
+  _globals['_RENEWCERTIFICATEREQUEST'].fields_by_name['csr_pem']._loaded_options = None
+  _globals['_RENEWCERTIFICATEREQUEST'].fields_by_name['csr_pem']._serialized_options = b'\272H\010r\006\020\001\030\200\200\001'
+  _globals['_ENROLUNITREQUEST']._serialized_start=110
+  _globals['_ENROLUNITREQUEST']._serialized_end=158
+  _globals['_ENROLUNITRESPONSE']._serialized_start=160
+  _globals['_ENROLUNITRESPONSE']._serialized_end=284
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=286
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=341
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=343
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=457
+  _globals['_ENROLMENTSERVICE']._serialized_start=460
+  _globals['_ENROLMENTSERVICE']._serialized_end=643
 # @@protoc_insertion_point(module_scope)

@@ -22,34 +22,71 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvidhub/v1/grant_service.proto\x12\tvidhub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n\x05Scope\x12\x12\n\ncamera_ids\x18\x01 \x03(\t\x12\x10\n\x08unit_ids\x18\x02 \x03(\t\x12\x17\n\x0fregion_prefixes\x18\x03 \x03(\t\x12\x12\n\nindustries\x18\x04 \x03(\t\"\xc7\x02\n\x05Grant\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x12\n\ndepartment\x18\x03 \x01(\t\x12\x1f\n\x05scope\x18\x04 \x01(\x0b\x32\x10.vidhub.v1.Scope\x12\"\n\x07\x61\x63tions\x18\x05 \x03(\x0e\x32\x11.vidhub.v1.Action\x12\x10\n\x08purposes\x18\x06 \x03(\t\x12.\n\nnot_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\t \x01(\t\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrevoke_reason\x18\x0b \x01(\t\"5\n\x12\x43reateGrantRequest\x12\x1f\n\x05grant\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Grant\"6\n\x13\x43reateGrantResponse\x12\x1f\n\x05grant\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Grant\"v\n\x11ListGrantsRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x11\n\tcamera_id\x18\x02 \x01(\t\x12\x15\n\rinclude_ended\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"O\n\x12ListGrantsResponse\x12 \n\x06grants\x18\x01 \x03(\x0b\x32\x10.vidhub.v1.Grant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x12RevokeGrantRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x15\n\x13RevokeGrantResponse*\xad\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43TION_LIST\x10\x01\x12\x14\n\x10\x41\x43TION_VIEW_LIVE\x10\x02\x12\x13\n\x0f\x41\x43TION_SNAPSHOT\x10\x03\x12\x13\n\x0f\x41\x43TION_PLAYBACK\x10\x04\x12\x11\n\rACTION_EXPORT\x10\x05\x12\x16\n\x12\x41\x43TION_CONTROL_PTZ\x10\x06\x12\x0f\n\x0b\x41\x43TION_TALK\x10\x07\x32\xf5\x01\n\x0cGrantService\x12L\n\x0b\x43reateGrant\x12\x1d.vidhub.v1.CreateGrantRequest\x1a\x1e.vidhub.v1.CreateGrantResponse\x12I\n\nListGrants\x12\x1c.vidhub.v1.ListGrantsRequest\x1a\x1d.vidhub.v1.ListGrantsResponse\x12L\n\x0bRevokeGrant\x12\x1d.vidhub.v1.RevokeGrantRequest\x1a\x1e.vidhub.v1.RevokeGrantResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvidhub/v1/grant_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x05Scope\x12.\n\ncamera_ids\x18\x01 \x03(\tB\x1a\xbaH\x17\x92\x01\x14\x10\xe8\x07\"\x0fr\r2\x0b^[0-9]{20}$\x12/\n\x08unit_ids\x18\x02 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\xe8\x07\"\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12\x34\n\x0fregion_prefixes\x18\x03 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10\xe8\x07\"\x10r\x0e\x32\x0c^[0-9]{1,6}$\x12,\n\nindustries\x18\x04 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10\x64\"\x0er\x0c\x32\n^[0-9]{2}$\"\xf4\x03\n\x05Grant\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12\'\n\x08username\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12*\n\ndepartment\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12\x1f\n\x05scope\x18\x04 \x01(\x0b\x32\x10.vidhub.v1.Scope\x12\x37\n\x07\x61\x63tions\x18\x05 \x03(\x0e\x32\x11.vidhub.v1.ActionB\x13\xbaH\x10\x92\x01\r\x10\x10\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x08purposes\x18\x06 \x03(\tB \xbaH\x1d\x92\x01\x1a\x10@\x18\x01\"\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12.\n\nnot_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x06reason\x18\t \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\rrevoke_reason\x18\x0b \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"=\n\x12\x43reateGrantRequest\x12\'\n\x05grant\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.GrantB\x06\xbaH\x03\xc8\x01\x01\"6\n\x13\x43reateGrantResponse\x12\x1f\n\x05grant\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Grant\"\xba\x01\n\x11ListGrantsRequest\x12\'\n\x08username\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\tcamera_id\x18\x02 \x01(\tB\x15\xbaH\x12r\r2\x0b^[0-9]{20}$\xd8\x01\x01\x12\x15\n\rinclude_ended\x18\x03 \x01(\x08\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"O\n\x12ListGrantsResponse\x12 \n\x06grants\x18\x01 \x03(\x0b\x32\x10.vidhub.v1.Grant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x12RevokeGrantRequest\x12#\n\x02id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\x06reason\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\x15\n\x13RevokeGrantResponse*\xad\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43TION_LIST\x10\x01\x12\x14\n\x10\x41\x43TION_VIEW_LIVE\x10\x02\x12\x13\n\x0f\x41\x43TION_SNAPSHOT\x10\x03\x12\x13\n\x0f\x41\x43TION_PLAYBACK\x10\x04\x12\x11\n\rACTION_EXPORT\x10\x05\x12\x16\n\x12\x41\x43TION_CONTROL_PTZ\x10\x06\x12\x0f\n\x0b\x41\x43TION_TALK\x10\x07\x32\xf5\x01\n\x0cGrantService\x12L\n\x0b\x43reateGrant\x12\x1d.vidhub.v1.CreateGrantRequest\x1a\x1e.vidhub.v1.CreateGrantResponse\x12I\n\nListGrants\x12\x1c.vidhub.v1.ListGrantsRequest\x1a\x1d.vidhub.v1.ListGrantsResponse\x12L\n\x0bRevokeGrant\x12\x1d.vidhub.v1.RevokeGrantRequest\x1a\x1e.vidhub.v1.RevokeGrantResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vidhub.v1.grant_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTION']._serialized_start=885
-  _globals['_ACTION']._serialized_end=1058
-  _globals['_SCOPE']._serialized_start=77
-  _globals['_SCOPE']._serialized_end=167
-  _globals['_GRANT']._serialized_start=170
-  _globals['_GRANT']._serialized_end=497
-  _globals['_CREATEGRANTREQUEST']._serialized_start=499
-  _globals['_CREATEGRANTREQUEST']._serialized_end=552
-  _globals['_CREATEGRANTRESPONSE']._serialized_start=554
-  _globals['_CREATEGRANTRESPONSE']._serialized_end=608
-  _globals['_LISTGRANTSREQUEST']._serialized_start=610
-  _globals['_LISTGRANTSREQUEST']._serialized_end=728
-  _globals['_LISTGRANTSRESPONSE']._serialized_start=730
-  _globals['_LISTGRANTSRESPONSE']._serialized_end=809
-  _globals['_REVOKEGRANTREQUEST']._serialized_start=811
-  _globals['_REVOKEGRANTREQUEST']._serialized_end=859
-  _globals['_REVOKEGRANTRESPONSE']._serialized_start=861
-  _globals['_REVOKEGRANTRESPONSE']._serialized_end=882
-  _globals['_GRANTSERVICE']._serialized_start=1061
-  _globals['_GRANTSERVICE']._serialized_end=1306
+  _globals['_SCOPE'].fields_by_name['camera_ids']._loaded_options = None
+  _globals['_SCOPE'].fields_by_name['camera_ids']._serialized_options = b'\272H\027\222\001\024\020\350\007\"\017r\r2\013^[0-9]{20}$'
+  _globals['_SCOPE'].fields_by_name['unit_ids']._loaded_options = None
+  _globals['_SCOPE'].fields_by_name['unit_ids']._serialized_options = b'\272H\032\222\001\027\020\350\007\"\022r\020\030@2\014^[^\\p{Cc}]*$'
+  _globals['_SCOPE'].fields_by_name['region_prefixes']._loaded_options = None
+  _globals['_SCOPE'].fields_by_name['region_prefixes']._serialized_options = b'\272H\030\222\001\025\020\350\007\"\020r\0162\014^[0-9]{1,6}$'
+  _globals['_SCOPE'].fields_by_name['industries']._loaded_options = None
+  _globals['_SCOPE'].fields_by_name['industries']._serialized_options = b'\272H\025\222\001\022\020d\"\016r\0142\n^[0-9]{2}$'
+  _globals['_GRANT'].fields_by_name['id']._loaded_options = None
+  _globals['_GRANT'].fields_by_name['id']._serialized_options = b'\272H\022r\020\030@2\014^[^\\p{Cc}]*$'
+  _globals['_GRANT'].fields_by_name['username']._loaded_options = None
+  _globals['_GRANT'].fields_by_name['username']._serialized_options = b'\272H\022r\020\030@2\014^[^\\p{Cc}]*$'
+  _globals['_GRANT'].fields_by_name['department']._loaded_options = None
+  _globals['_GRANT'].fields_by_name['department']._serialized_options = b'\272H\023r\021\030\200\0012\014^[^\\p{Cc}]*$'
+  _globals['_GRANT'].fields_by_name['actions']._loaded_options = None
+  _globals['_GRANT'].fields_by_name['actions']._serialized_options = b'\272H\020\222\001\r\020\020\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_GRANT'].fields_by_name['purposes']._loaded_options = None
+  _globals['_GRANT'].fields_by_name['purposes']._serialized_options = b'\272H\035\222\001\032\020@\030\001\"\024r\022\020\001\030@2\014^[^\\p{Cc}]*$'
+  _globals['_GRANT'].fields_by_name['reason']._loaded_options = None
+  _globals['_GRANT'].fields_by_name['reason']._serialized_options = b'\272H\023r\021\030\200\0042\014^[^\\p{Cc}]*$'
+  _globals['_GRANT'].fields_by_name['revoke_reason']._loaded_options = None
+  _globals['_GRANT'].fields_by_name['revoke_reason']._serialized_options = b'\272H\023r\021\030\200\0042\014^[^\\p{Cc}]*$'
+  _globals['_CREATEGRANTREQUEST'].fields_by_name['grant']._loaded_options = None
+  _globals['_CREATEGRANTREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['username']._loaded_options = None
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['username']._serialized_options = b'\272H\022r\020\030@2\014^[^\\p{Cc}]*$'
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['camera_id']._loaded_options = None
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['camera_id']._serialized_options = b'\272H\022r\r2\013^[0-9]{20}$\330\001\001'
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_REVOKEGRANTREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_REVOKEGRANTREQUEST'].fields_by_name['id']._serialized_options = b'\272H\024r\022\020\001\030@2\014^[^\\p{Cc}]*$'
+  _globals['_REVOKEGRANTREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_REVOKEGRANTREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\025r\023\020\001\030\200\0042\014^[^\\p{Cc}]*$'
+  _globals['_ACTION']._serialized_start=1330
+  _globals['_ACTION']._serialized_end=1503
+  _globals['_SCOPE']._serialized_start=107
+  _globals['_SCOPE']._serialized_end=311
+  _globals['_GRANT']._serialized_start=314
+  _globals['_GRANT']._serialized_end=814
+  _globals['_CREATEGRANTREQUEST']._serialized_start=816
+  _globals['_CREATEGRANTREQUEST']._serialized_end=877
+  _globals['_CREATEGRANTRESPONSE']._serialized_start=879
+  _globals['_CREATEGRANTRESPONSE']._serialized_end=933
+  _globals['_LISTGRANTSREQUEST']._serialized_start=936
+  _globals['_LISTGRANTSREQUEST']._serialized_end=1122
+  _globals['_LISTGRANTSRESPONSE']._serialized_start=1124
+  _globals['_LISTGRANTSRESPONSE']._serialized_end=1203
+  _globals['_REVOKEGRANTREQUEST']._serialized_start=1205
+  _globals['_REVOKEGRANTREQUEST']._serialized_end=1304
+  _globals['_REVOKEGRANTRESPONSE']._serialized_start=1306
+  _globals['_REVOKEGRANTRESPONSE']._serialized_end=1327
+  _globals['_GRANTSERVICE']._serialized_start=1506
+  _globals['_GRANTSERVICE']._serialized_end=1751
 # @@protoc_insertion_point(module_scope)
