@@ -11,7 +11,19 @@ StreamRow = tuple[int, str, str, str, int]
 # (id, name, unit_id, region_code, industry, place_category, latitude, longitude, quarantined, revision, streams, home_hub_id)
 CameraRow = tuple[str, str, str, str, str, int, float, float, bool, int, Sequence[StreamRow], str]
 # (id, subject_kind "user" | "department", subject, camera_ids, unit_ids, region_prefixes, industries, actions, purposes, not_before, not_after)
-GrantRow = tuple[str, str, str, Sequence[str], Sequence[str], Sequence[str], Sequence[str], Sequence[str], Sequence[str], float, float]
+GrantRow = tuple[
+    str,
+    str,
+    str,
+    Sequence[str],
+    Sequence[str],
+    Sequence[str],
+    Sequence[str],
+    Sequence[str],
+    Sequence[str],
+    float,
+    float,
+]
 
 @final
 class Principal:
@@ -102,7 +114,9 @@ class Core:
         """Every counter, for the scraper: see `telemetry.py`."""
 
     # The registry.
-    def load(self, epoch: str, revision: int, cameras: Sequence[CameraRow], changes: Sequence[tuple[int, str, str]], /) -> None:
+    def load(
+        self, epoch: str, revision: int, cameras: Sequence[CameraRow], changes: Sequence[tuple[int, str, str]], /
+    ) -> None:
         """Replaces the whole registry; `changes` (revision, "upserted" | "removed", camera id) refill the change log."""
     def apply_cameras(self, revision: int, upserts: Sequence[CameraRow], removed: Sequence[str], /) -> None:
         """Applies one committed change; revisions never go back. A removed camera's sessions end with CAMERA_RETIRED, a

@@ -136,7 +136,7 @@ class LegalRecord:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """One video resource and its record. `device` holds the fields of `vidhub.v1.DeviceRecord` that are set, by name."""
+    """One video resource and its record. device: the fields of `vidhub.v1.DeviceRecord` that are set, by name."""
 
     id: str
     name: str
@@ -318,7 +318,7 @@ class RejectedCamera:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """ids: in the order of the batch, empty where the record was rejected. revision: the catalogue's after the batch."""
+    """ids: in the order of the batch, empty where the record was rejected. revision: after the batch."""
 
     ids: tuple[str, ...]
     rejected: tuple[RejectedCamera, ...]

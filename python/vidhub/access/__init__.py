@@ -1,0 +1,1 @@
+"""Who may watch: grants and purposes; sessions asked for, tickets given."""

@@ -1,0 +1,73 @@
+"""The register of purposes: what a view may be for. No view without one (PIPL, Article 6; Order 799, Article 16)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from vidhub.errors import InvalidArgument
+from vidhub.model import Purpose
+
+# Outside the register: with it a unit opens a session to push its own camera, without a grant.
+PUBLISH = "publish"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class PurposeKind:
+    """name: as people read it. wants_reference: a case or document number belongs to it."""
+
+    kind: str
+    name: str
+    wants_reference: bool = False
+
+
+DEFAULT_REGISTER: tuple[PurposeKind, ...] = (
+    PurposeKind("patrol", "日常巡查"),
+    PurposeKind("incident", "警情处置"),
+    PurposeKind("investigation", "案件侦查", wants_reference=True),
+    PurposeKind("traffic", "交通管理"),
+    PurposeKind("emergency", "应急指挥"),
+    PurposeKind("safety", "安全生产"),
+    PurposeKind("maintenance", "设备运维"),
+)
+
+
+class Purposes:
+    """The kinds in force."""
+
+    def __init__(self, register: Iterable[PurposeKind] = DEFAULT_REGISTER) -> None:
+        self._kinds: Mapping[str, PurposeKind] = {one.kind: one for one in register}
+
+    def kinds(self) -> tuple[PurposeKind, ...]:
+        return tuple(self._kinds.values())
+
+    def check(self, purpose: Purpose) -> Purpose:
+        """The purpose, tidied. Raises InvalidArgument PURPOSE_MISSING, PURPOSE_UNKNOWN, PURPOSE_REFERENCE_MISSING."""
+        tidy = Purpose(purpose.kind.strip(), purpose.reference.strip(), purpose.note.strip())
+        if not tidy.kind:
+            raise InvalidArgument("PURPOSE_MISSING", f"say what the view is for: one of {self._names()}")
+        for name, text, most in (("reference", tidy.reference, 100), ("note", tidy.note, 500)):
+            if len(text) > most or _CONTROL.search(text):
+                raise InvalidArgument(
+                    "PURPOSE_TEXT_INVALID", f"purpose.{name}: at most {most} characters, and no control characters"
+                )
+        if tidy.kind == PUBLISH:
+            return tidy
+        known = self._kinds.get(tidy.kind)
+        if known is None:
+            raise InvalidArgument("PURPOSE_UNKNOWN", f"this hub's register of purposes has {self._names()}")
+        if known.wants_reference and not tidy.reference:
+            raise InvalidArgument(
+                "PURPOSE_REFERENCE_MISSING", f"{known.kind} wants a case or document number in purpose.reference"
+            )
+        return tidy
+
+    def unknown(self, kinds: Iterable[str]) -> list[str]:
+        """Those that the register does not have; `publish` can't be granted, so it counts among them."""
+        return [kind for kind in kinds if kind not in self._kinds]
+
+    def _names(self) -> str:
+        return ", ".join(self._kinds)

@@ -1,0 +1,1 @@
+"""What exists: units' cameras, their rules and ids."""

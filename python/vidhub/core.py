@@ -1,0 +1,342 @@
+"""The media core, spoken to in the values of `model.py`. The only importer of `_core`.
+
+Calls return at once. What happens later arrives as events: an eventfd wakes the loop, which hands each batch to the
+listeners in turn; no thread waits, and the core bounds what it keeps for us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from vidhub import _core
+from vidhub.errors import Internal
+from vidhub.model import (
+    Action,
+    Camera,
+    CameraFilter,
+    CameraState,
+    CameraStateChange,
+    CameraStream,
+    CoreEvent,
+    Decision,
+    Grant,
+    LegalRecord,
+    Location,
+    Principal,
+    PrincipalKind,
+    Profile,
+    Revision,
+    Ticket,
+)
+
+# Events taken in one turn of the loop, so that a burst does not hold up the calls that wait beside it.
+EVENTS_A_TURN = 512
+
+
+@dataclass(frozen=True, slots=True)
+class BasicPage:
+    """One page of what the registry knows. next_after: the id to go on from, or None at the end."""
+
+    cameras: tuple[Camera, ...]
+    next_after: str | None
+    total: int
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the catalogue's change log. removed: the camera is no more."""
+
+    number: int
+    camera_id: str
+    removed: bool
+
+
+class Core:
+    """The hub's core: registry and policy at once, media after `start`."""
+
+    def __init__(self, options: Mapping[str, object]) -> None:
+        self._inner = _core.Core(json.dumps(options))
+        self._listeners: list[Callable[[Sequence[CoreEvent]], None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = False
+
+    # Life.
+
+    async def start(self) -> dict[str, str | None]:
+        """Binds http, rtsp, rtsps and webrtc; the bound address of each, None for what is off."""
+        return await asyncio.to_thread(self._inner.start)
+
+    def set_ready(self, ready: bool) -> None:
+        self._inner.set_ready(ready)
+
+    async def drain(self, timeout_s: float) -> None:
+        await asyncio.to_thread(self._inner.drain, timeout_s)
+
+    async def stop(self) -> None:
+        """Ends all threads of the core. Idempotent."""
+        self.stop_listening()
+        if not self._stopped:
+            self._stopped = True
+            await asyncio.to_thread(self._inner.stop)
+
+    # Events.
+
+    def listen(self, listener: Callable[[Sequence[CoreEvent]], None]) -> None:
+        """Calls `listener` on the event loop with each batch. It returns at once: what takes time, it queues."""
+        self._listeners.append(listener)
+
+    def start_listening(self) -> None:
+        """From now on events are handed out, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._inner.event_fd(), self._take)
+        self._loop.call_soon(self._take)
+
+    def stop_listening(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._inner.event_fd())
+            self._loop = None
+
+    def take_events(self) -> tuple[CoreEvent, ...]:
+        """Hands out what waits now, at shutdown too, when the reader is gone."""
+        events = tuple(_event(event) for event in self._inner.next_events(EVENTS_A_TURN))
+        if events:
+            for listener in self._listeners:
+                listener(events)
+        return events
+
+    def _take(self) -> None:
+        # The eventfd stays readable while more events wait, so the loop comes back by itself.
+        if self._loop is not None:
+            self.take_events()
+
+    # Figures.
+
+    def snapshot(self) -> dict[str, object]:
+        return self._inner.snapshot()
+
+    def counts(self) -> dict[str, int]:
+        return self._inner.counts()
+
+    def camera_counts(self) -> list[tuple[int, str, str, int]]:
+        return self._inner.camera_counts()
+
+    # The registry.
+
+    def load(self, revision: Revision, cameras: Iterable[Camera], changes: Iterable[Change]) -> None:
+        rows = [_camera_row(camera) for camera in cameras]
+        log = [(change.number, _kind(change), change.camera_id) for change in changes]
+        self._inner.load(revision.epoch, revision.number, rows, log)
+
+    def apply_cameras(self, number: int, upserts: Iterable[Camera], removed: Sequence[str] = ()) -> None:
+        """Applies one committed change; numbers never go back."""
+        self._inner.apply_cameras(number, [_camera_row(camera) for camera in upserts], removed)
+
+    def list_cameras(self, principal: Principal, wanted: CameraFilter, *, limit: int, after: str = "") -> BasicPage:
+        within = wanted.within
+        page = self._inner.list_cameras(
+            _principal(principal),
+            region_prefix=wanted.region_prefix,
+            unit_ids=wanted.unit_ids,
+            industries=wanted.industries,
+            place_categories=wanted.place_categories,
+            states=wanted.states,
+            text=wanted.text,
+            within=None if within is None else (within.latitude, within.longitude, within.radius_m),
+            limit=limit,
+            after=after,
+        )
+        return BasicPage(
+            cameras=tuple(_camera(basic, page.epoch) for basic in page.cameras),
+            next_after=page.next_after,
+            total=page.total,
+            revision=Revision(page.epoch, page.revision),
+        )
+
+    def get_camera(self, principal: Principal, camera_id: str, *, epoch: str = "") -> Camera:
+        """Raises NotFound CAMERA_NOT_FOUND when it is unknown or hidden from the principal."""
+        return _camera(self._inner.get_camera(_principal(principal), camera_id), epoch)
+
+    def changes_since(self, revision: Revision, limit: int) -> tuple[Change, ...]:
+        """Raises OutOfRange REVISION_TOO_OLD past the log's end or of another epoch."""
+        found = self._inner.changes_since(revision.epoch, revision.number, limit)
+        return tuple(Change(number, camera_id, kind == "removed") for number, kind, camera_id in found)
+
+    def states_since(self, number: int, limit: int) -> tuple[tuple[CameraStateChange, ...], bool]:
+        """State changes after `number`; False when the log no longer reaches back that far."""
+        found, complete = self._inner.states_since(number, limit)
+        return tuple(
+            CameraStateChange(id=camera_id, state=CameraState(state), reason=reason, number=at)
+            for at, camera_id, state, reason in found
+        ), complete
+
+    def probe_now(self, camera_id: str) -> None:
+        self._inner.probe_now(camera_id)
+
+    # Policy.
+
+    def load_grants(self, grants: Iterable[Grant]) -> None:
+        self._inner.load_grants([_grant_row(grant) for grant in grants])
+
+    def apply_grant(self, grant: Grant) -> None:
+        self._inner.apply_grant(_grant_row(grant))
+
+    def remove_grant(self, grant_id: str, reason: str) -> None:
+        """Its sessions end with GRANT_REVOKED, unless another grant carries them."""
+        self._inner.remove_grant(grant_id, reason)
+
+    def authorise(self, principal: Principal, action: Action, camera_id: str, purpose: str) -> Decision:
+        """Raises NotFound CAMERA_NOT_FOUND when the camera is unknown or may not be known of."""
+        found = self._inner.authorise(_principal(principal), action.value, camera_id, purpose)
+        return Decision(
+            allowed=found.allowed,
+            reason=found.reason,
+            rules=tuple(found.rules),
+            grant_id=found.grant_id,
+            valid_until=_moment(found.valid_until),
+        )
+
+    # Sessions and tickets.
+
+    def open_session(
+        self,
+        session_id: str,
+        principal: Principal,
+        camera_id: str,
+        *,
+        profile: Profile,
+        purpose: str,
+        grant_id: str,
+        expire_time: datetime,
+        rtsp_user: str,
+        rtsp_password: str,
+        connections: int = 1,
+    ) -> None:
+        self._inner.open_session(
+            session_id,
+            _principal(principal),
+            camera_id,
+            profile=int(profile),
+            purpose=purpose,
+            grant_id=grant_id,
+            expire_time=expire_time.timestamp(),
+            rtsp_user=rtsp_user,
+            rtsp_password=rtsp_password,
+            connections=connections,
+        )
+
+    def renew_session(self, session_id: str, expire_time: datetime) -> None:
+        """Raises NotFound SESSION_UNKNOWN."""
+        self._inner.renew_session(session_id, expire_time.timestamp())
+
+    def issue_ticket(self, session_id: str, ttl_s: float) -> Ticket:
+        text, expire_time = self._inner.issue_ticket(session_id, ttl_s)
+        return Ticket(text=text, expire_time=datetime.fromtimestamp(expire_time, UTC))
+
+    def end_session(self, session_id: str, reason: str) -> bool:
+        """False when the core knows no such session; else the event `session_ended` follows."""
+        return self._inner.end_session(session_id, reason)
+
+    def end_sessions_of(self, kind: PrincipalKind, principal_id: str, reason: str) -> int:
+        return self._inner.end_sessions_of(kind.value, principal_id, reason)
+
+
+def validate_policies() -> list[str]:
+    """Strict validation of the built-in policies against their schema; the problems found."""
+    return _core.validate_policies()
+
+
+# Between the rows of the core and the values of the model.
+
+
+def _principal(principal: Principal) -> _core.Principal:
+    if principal.kind is PrincipalKind.CLAIM:  # a claim may enrol and nothing else: it never gets as far as policy
+        raise Internal("CLAIM_IN_POLICY", "a claim certificate was put before the policy")
+    return _core.Principal(
+        principal.kind.value,
+        principal.id,
+        hub_id=principal.hub_id,
+        unit_id=principal.unit_id,
+        department=principal.department,
+        roles=sorted(role.value for role in principal.roles),
+    )
+
+
+def _camera_row(camera: Camera) -> _core.CameraRow:
+    return (
+        camera.id,
+        camera.name,
+        camera.unit_id,
+        camera.region_code,
+        camera.industry,
+        camera.place_category,
+        camera.location.latitude,
+        camera.location.longitude,
+        camera.state is CameraState.QUARANTINED,
+        camera.revision.number if camera.revision is not None else 0,
+        [(int(one.profile), one.url, one.username, one.password, one.transport) for one in camera.streams],
+        camera.home_hub_id,
+    )
+
+
+def _camera(basic: _core.CameraBasic, epoch: str) -> Camera:
+    return Camera(
+        id=basic.id,
+        name=basic.name,
+        unit_id=basic.unit_id,
+        region_code=basic.region_code,
+        industry=basic.industry,
+        place_category=basic.place_category,
+        location=Location(basic.latitude, basic.longitude),
+        streams=tuple(CameraStream(profile=Profile(number)) for number in basic.profiles),
+        legal=LegalRecord(),
+        state=CameraState(basic.state),
+        state_time=_moment(basic.state_time),
+        state_reason=basic.state_reason,
+        revision=Revision(epoch, basic.revision),
+        home_hub_id=basic.home_hub_id,
+    )
+
+
+def _grant_row(grant: Grant) -> _core.GrantRow:
+    return (
+        grant.id,
+        "user" if grant.username else "department",
+        grant.username or grant.department,
+        grant.scope.camera_ids,
+        grant.scope.unit_ids,
+        grant.scope.region_prefixes,
+        grant.scope.industries,
+        [action.value for action in grant.actions],
+        grant.purposes,
+        grant.not_before.timestamp(),
+        grant.not_after.timestamp(),
+    )
+
+
+def _event(event: _core.Event) -> CoreEvent:
+    return CoreEvent(
+        kind=event.kind,
+        subject=event.subject,
+        reason=event.reason,
+        detail=event.detail,
+        number=event.number,
+        state=event.state,
+        time=datetime.fromtimestamp(event.time, UTC),
+    )
+
+
+def _kind(change: Change) -> str:
+    return "removed" if change.removed else "upserted"
+
+
+def _moment(seconds: float) -> datetime | None:
+    """0 and what no calendar holds (a grant without end) have no moment."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
+    except (OverflowError, ValueError, OSError):
+        return None
