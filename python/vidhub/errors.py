@@ -22,9 +22,13 @@ class Violation:
 
 
 class VidhubError(Exception):
-    """Base of all. `reason` is a stable word in capitals, `message` a sentence with the remedy."""
+    """Base of all. `reason` is a stable word in capitals, `message` a sentence with the remedy.
+
+    on_record: the refusal stands in the register of use already, so that no edge writes it a second time.
+    """
 
     code: ClassVar[str] = "internal"
+    on_record: bool = False
 
     def __init__(self, reason: str, message: str, *, violations: Sequence[Violation] = ()) -> None:
         super().__init__(f"{reason}: {message}")
