@@ -18,7 +18,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """fingerprint: SHA-256 of the DER in hex. kind: claim, unit or hub. token_id, use_time: of a claim, and its burning."""
+    """fingerprint: SHA-256 of the DER in hex. kind: claim, unit or hub. token_id, use_time: of a claim, when burnt."""
 
     fingerprint: str
     kind: str

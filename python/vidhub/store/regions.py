@@ -12,7 +12,10 @@ _PROVINCES = (
     "46海南省 50重庆市 51四川省 52贵州省 53云南省 54西藏自治区 61陕西省 62甘肃省 63青海省 "
     "64宁夏回族自治区 65新疆维吾尔自治区 71台湾省 81香港特别行政区 82澳门特别行政区"
 )
-_JIANGXI = "3601南昌市 3602景德镇市 3603萍乡市 3604九江市 3605新余市 3606鹰潭市 3607赣州市 3608吉安市 3609宜春市 3610抚州市 3611上饶市"
+_JIANGXI = (
+    "3601南昌市 3602景德镇市 3603萍乡市 3604九江市 3605新余市 3606鹰潭市 3607赣州市 3608吉安市 "
+    "3609宜春市 3610抚州市 3611上饶市"
+)
 # GB/T 2260 has no codes for the development zones (Art. 50 of the regulation): 91 and up is ours, digits so that
 # prefixes work, and far from what the standard has ever given a county-level city.
 _YINGTAN = "360602月湖区 360603余江区 360681贵溪市 360691鹰潭高新技术产业开发区 360692龙虎山风景名胜区 360693信江新区"

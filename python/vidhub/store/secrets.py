@@ -58,7 +58,7 @@ class Secrets:
         return self._head + nonce + self._cipher.encrypt(nonce, secret.encode(), context.encode())
 
     def open_sealed(self, sealed: bytes, context: str) -> str:
-        """Raises FailedPrecondition SECRET_KEY_MISSING, or Internal SECRET_DAMAGED for bytes that are not what was sealed here."""
+        """Raises FailedPrecondition SECRET_KEY_MISSING; Internal SECRET_DAMAGED when this is not what was sealed."""
         if not sealed:
             return ""
         if len(sealed) < _HEAD.size + _NONCE + 16 or sealed[0] != _VERSION:
@@ -68,7 +68,7 @@ class Secrets:
         if cipher is None:
             raise FailedPrecondition(
                 "SECRET_KEY_MISSING",
-                f"the secret of {context} was sealed with key {number}, which {self._path} lacks: put the key file back",
+                f"the secret of {context} was sealed with key {number}, not in {self._path}: put the key file back",
             )
         body = _HEAD.size + _NONCE
         try:

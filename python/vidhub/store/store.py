@@ -22,7 +22,7 @@ _MAX_READS = 1_024
 
 
 class Store:
-    """The truth of the hub. Works are plain functions of a Connection; see the modules beside this one for the nouns."""
+    """The truth of the hub. Works are plain functions of a Connection; the modules beside this one hold the nouns."""
 
     def __init__(self, path: Path, writer_engine: Engine, reader_engine: Engine, readers: int) -> None:
         self.path = path
@@ -105,7 +105,7 @@ class Store:
         `work` must not commit, and touches nothing but the connection: it may be undone. A bulk work holds at most
         200 rows, so that interactive work gets in between. `apply` is called on the event loop after the commit, in
         the order of commits, before the caller goes on.
-        Raises what `work` raised; Unavailable STORE_UNAVAILABLE when disk or lock refuse; ResourceExhausted LIMIT_WRITES.
+        Raises what `work` raised, Unavailable STORE_UNAVAILABLE by disk or lock, ResourceExhausted LIMIT_WRITES.
         """
         result: Any = await self._writer.submit(work, bulk=bulk, apply=apply)
         return result  # type: ignore[no-any-return]

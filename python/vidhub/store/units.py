@@ -14,7 +14,8 @@ def put(conn: Connection, unit: Unit) -> None:
     """Insert, or replace all but the time of creation."""
     conn.exec_driver_sql(
         f"INSERT INTO units ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-        "name = excluded.name, region_code = excluded.region_code, industry = excluded.industry, state = excluded.state",
+        "name = excluded.name, region_code = excluded.region_code, industry = excluded.industry, "
+        "state = excluded.state",
         (unit.id, unit.name, unit.region_code, unit.industry, unit.state, to_us(unit.create_time)),
     )
 

@@ -1,0 +1,316 @@
+"""Writing and reading the register of use."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection
+
+from vidhub.audit import chain
+from vidhub.audit.chain import Head
+from vidhub.audit.refusals import Refusals
+from vidhub.audit.verify import Verdict, verify
+from vidhub.errors import InvalidArgument, VidhubError
+from vidhub.model import AuditEntry, AuditRecord
+from vidhub.store import Store, meta
+from vidhub.store.keyfiles import write_private
+from vidhub.store.times import from_us, now, to_us
+
+CHECKPOINT_EVERY = 1_000
+CHECKPOINT_INTERVAL_S = 60.0
+_MAX_TEXT = 1_024
+_MAX_DETAIL = 16_384
+
+_COLUMNS = f"chain_id, seq, time, {', '.join(chain.TEXTS)}, previous_hash, hash"
+_INSERT = f"INSERT INTO audit_entries ({_COLUMNS}) VALUES ({', '.join('?' * 17)})"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """next_after: where the next page begins; empty on the last."""
+
+    entries: list[AuditEntry]
+    next_after: str
+
+
+class _State(NamedTuple):
+    """Moves with the writer's transactions. since: entries after the last checkpoint. total: of this process."""
+
+    seq: int
+    hash: bytes
+    since: int
+    checkpoint: int
+    checkpoint_text: str
+    total: int
+
+
+class AuditLog:
+    """One writer's chain. An entry is part of the transaction of what it records, so neither is without the other."""
+
+    def __init__(
+        self,
+        store: Store,
+        key: Ed25519PrivateKey,
+        chain_id: str,
+        state: _State,
+        others: tuple[Head, ...],
+        anchor: Path | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._chain_id = chain_id
+        self._state = self._durable = state
+        self._others = others
+        self._anchor = anchor
+        self._clock = clock
+        self._refusals = Refusals(self._write_records, clock)
+        store.join_transactions(self)
+
+    @classmethod
+    async def open(
+        cls,
+        store: Store,
+        key: Ed25519PrivateKey,
+        *,
+        anchor: Path | None = None,
+        clock: Callable[[], datetime] = now,
+    ) -> AuditLog:
+        """Take up the chain where it ended, and sign a checkpoint.
+
+        anchor: a file that always holds the newest checkpoint, to be copied elsewhere: with it, a register that was
+        cut short together with its checkpoints is found too.
+        """
+
+        def recover(conn: Connection) -> tuple[str, _State, tuple[Head, ...]]:
+            chain_id = meta.get(conn, "audit_chain")
+            if not chain_id:
+                chain_id = uuid.uuid4().hex
+                meta.put(conn, "audit_chain", chain_id)
+            heads = _heads(conn)
+            own = heads.pop(chain_id, Head(chain_id, 0, chain.ZERO))
+            number = conn.exec_driver_sql("SELECT coalesce(max(number), 0) FROM audit_checkpoints").scalar_one()
+            return chain_id, _State(own.seq, own.hash, 0, int(number), "", 0), tuple(sorted(heads.values()))
+
+        chain_id, state, others = await store.write(recover)
+        self = cls(store, key, chain_id, state, others, anchor, clock)
+        await self.checkpoint()
+        return self
+
+    async def close(self) -> None:
+        """Write what is still counted, and sign the end. The store stays open."""
+        await self._refusals.flush(everything=True)
+        await self.checkpoint()
+
+    async def run(self, interval_s: float = CHECKPOINT_INTERVAL_S) -> None:
+        """Until cancelled: sign checkpoints and write out what was counted."""
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self._refusals.flush()
+                if self._state.since:
+                    await self.checkpoint()
+            except VidhubError as error:
+                log.warning("audit checkpoint not written", reason=error.reason)
+
+    @property
+    def chain_id(self) -> str:
+        return self._chain_id
+
+    @property
+    def entries_total(self) -> int:
+        """Durable entries written by this process."""
+        return self._durable.total
+
+    def append(self, conn: Connection, records: Sequence[AuditRecord]) -> list[AuditEntry]:
+        """Add records to the chain, inside a work of the writer and never elsewhere."""
+        time = self._clock()
+        time_us = to_us(time)
+        state = self._state
+        seq, previous = state.seq, state.hash
+        entries, rows = [], []
+        for record in records:
+            record = _bounded(record)
+            texts = chain.texts_of(record)
+            seq += 1
+            hashed = chain.entry_hash(self._chain_id, seq, time_us, texts, previous)
+            rows.append((self._chain_id, seq, time_us, *texts, previous, hashed))
+            entries.append(AuditEntry(self._chain_id, seq, from_us(time_us), record, previous, hashed))
+            previous = hashed
+        if rows:
+            conn.exec_driver_sql(_INSERT, rows)
+            self._state = state._replace(
+                seq=seq, hash=previous, since=state.since + len(rows), total=state.total + len(rows)
+            )
+            if self._state.since >= CHECKPOINT_EVERY:
+                self._sign(conn)
+        return entries
+
+    def refusal(self, record: AuditRecord) -> None:
+        """Record a refusal, from the event loop: the first of its kind at once, a flood as one more entry, counted."""
+        self._refusals.add(_bounded(record))
+
+    async def checkpoint(self) -> None:
+        await self._store.write(self._sign)
+
+    async def list(
+        self,
+        *,
+        camera_id: str = "",
+        principal: str = "",
+        action: str = "",
+        unit_id: str = "",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 100,
+        after: str = "",
+    ) -> AuditPage:
+        """Newest first. start is inclusive, end exclusive. unit_id: what the unit did, or was done with its cameras.
+
+        Raises InvalidArgument PAGE_TOKEN_INVALID.
+        """
+        where, values = ["1 = 1"], list[Any]()
+        if camera_id:
+            where.append("resource IN (?, ?)")
+            values += [f"camera/{camera_id}", camera_id]
+        if principal:
+            where.append("principal = ?")
+            values.append(principal)
+        if action:
+            where.append("action = ?")
+            values.append(action)
+        if unit_id:
+            where.append(
+                "(principal_unit = ? OR principal = ? OR (resource LIKE 'camera/%' "
+                "AND substr(resource, 8) IN (SELECT id FROM cameras WHERE unit_id = ?)))"
+            )
+            values += [unit_id, f"unit/{unit_id}", unit_id]
+        if start is not None:
+            where.append("time >= ?")
+            values.append(to_us(start))
+        if end is not None:
+            where.append("time < ?")
+            values.append(to_us(end))
+        if after:
+            where.append("(time, chain_id, seq) < (?, ?, ?)")
+            values += _parse_after(after)
+        statement = (
+            f"SELECT {_COLUMNS} FROM audit_entries WHERE {' AND '.join(where)} "
+            "ORDER BY time DESC, chain_id DESC, seq DESC LIMIT ?"
+        )
+        rows = await self._store.read(lambda conn: conn.exec_driver_sql(statement, (*values, limit + 1)).all())
+        entries = [_entry(r) for r in rows[:limit]]
+        last = entries[-1] if len(rows) > limit and entries else None
+        return AuditPage(entries, "" if last is None else f"{to_us(last.time)}.{last.chain_id}.{last.seq}")
+
+    async def verify(self) -> Verdict:
+        """Prove the register, entry by entry, in bounded memory, while the hub runs."""
+        head = Head(self._chain_id, self._durable.seq, self._durable.hash)
+        anchor = await asyncio.to_thread(_read_anchor, self._anchor)
+        public = self._key.public_key()
+        return await self._store.read(lambda conn: verify(conn, public, known=head, anchor=anchor))
+
+    # The writer's transactions.
+
+    def mark(self) -> object:
+        return self._state
+
+    def restore(self, mark: object, /) -> None:
+        if isinstance(mark, _State):
+            self._state = mark
+
+    def committed(self) -> None:
+        signed = self._state.checkpoint != self._durable.checkpoint
+        self._durable = self._state
+        if signed and self._anchor is not None:
+            try:
+                write_private(self._anchor, self._state.checkpoint_text.encode())
+            except VidhubError as error:  # the checkpoint itself is in the store
+                log.error("audit anchor not written", path=str(self._anchor), reason=error.reason)
+
+    def _sign(self, conn: Connection) -> None:
+        state = self._state
+        number, time_us = state.checkpoint + 1, to_us(self._clock())
+        heads = [*self._others, Head(self._chain_id, state.seq, state.hash)]
+        signature = self._key.sign(chain.checkpoint_bytes(number, time_us, heads))
+        conn.exec_driver_sql(
+            "INSERT INTO audit_checkpoints (number, time, signature) VALUES (?, ?, ?)", (number, time_us, signature)
+        )
+        conn.exec_driver_sql(
+            "INSERT INTO audit_heads (number, chain_id, seq, hash) VALUES (?, ?, ?, ?)",
+            [(number, *head) for head in heads],
+        )
+        text = json.dumps(
+            {
+                "number": number,
+                "time_us": time_us,
+                "heads": [{"chain_id": h.chain_id, "seq": h.seq, "hash": h.hash.hex()} for h in heads],
+                "signature": signature.hex(),
+            },
+            indent=1,
+        )
+        self._state = state._replace(since=0, checkpoint=number, checkpoint_text=text + "\n")
+
+    async def _write_records(self, records: Sequence[AuditRecord]) -> None:
+        await self._store.write(lambda conn: self.append(conn, records))
+
+
+def _heads(conn: Connection) -> dict[str, Head]:
+    rows = conn.exec_driver_sql(
+        "SELECT e.chain_id, e.seq, e.hash FROM audit_entries e JOIN "
+        "(SELECT chain_id, max(seq) AS seq FROM audit_entries GROUP BY chain_id) m "
+        "ON e.chain_id = m.chain_id AND e.seq = m.seq"
+    )
+    return {r[0]: Head(r[0], int(r[1]), bytes(r[2])) for r in rows}
+
+
+def _bounded(record: AuditRecord) -> AuditRecord:
+    """Texts from outside are cut to a bound and made well-formed; they are recorded, not trusted."""
+    changed: dict[str, str] = {}
+    for name, text in zip(chain.TEXTS, chain.texts_of(record), strict=True):
+        kept = text.encode("utf-8", "replace").decode()
+        if name == "detail_json":
+            if len(kept) > _MAX_DETAIL:
+                kept = '{"truncated": true}'
+        elif len(kept) > _MAX_TEXT:
+            kept = kept[:_MAX_TEXT]
+        if kept != text:
+            changed[name] = kept
+    return dataclasses.replace(record, **changed) if changed else record
+
+
+def _entry(r: Any) -> AuditEntry:
+    return AuditEntry(r[0], r[1], from_us(r[2]), chain.record_of(r[3:15]), r[15], r[16])
+
+
+def _parse_after(after: str) -> list[Any]:
+    time, _, rest = after.partition(".")
+    chain_id, _, seq = rest.rpartition(".")
+    try:
+        values = [int(time), chain_id, int(seq)]
+        if not all(-(2**63) <= v < 2**63 for v in (values[0], values[2]) if isinstance(v, int)):
+            raise ValueError(after)
+    except ValueError as cause:
+        raise InvalidArgument("PAGE_TOKEN_INVALID", "the page token is not one of ours: list from the start") from cause
+    return values
+
+
+def _read_anchor(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
