@@ -154,7 +154,7 @@ class Core:
     def remove_grant(self, grant_id: str, reason: str, /) -> None:
         """Its sessions end with GRANT_REVOKED, unless another grant carries them."""
     def authorise(self, principal: Principal, action: str, camera_id: str, purpose: str, /) -> Decision:
-        """Raises NotFound CAMERA_NOT_FOUND when the camera is unknown or may not be known of."""
+        """Raises NotFound CAMERA_NOT_FOUND when the camera is unknown; a hidden one is decided as NO_GRANT."""
 
     # Sessions and tickets.
     def open_session(

@@ -1,5 +1,360 @@
 //! The one door: what a caller may list and open is settled here, for the API and for every media protocol.
 
+mod admission;
 mod door;
+mod events;
+mod sessions;
+mod streams;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use door::{Admission, BoxFuture, Door, Proof};
+pub use events::{Event, Events};
+pub use sessions::{SessionSpec, Sessions};
+pub use streams::{Key, StartSource, Streams, StreamsOptions, WatchStream};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::{CodecParameters, Profile};
+use crate::policy::{Action, Decision, Grant, Policy, Principal, Reach, Resource};
+use crate::registry::{Camera, Candidates, Change, Filter, Page, Registry, Row, Scope, State};
+use crate::source::Target;
+use crate::stream::{Description, SourceState};
+use crate::telemetry::{self, Protocol, Telemetry, Verdict};
+use crate::ticket::{Operation, Tickets};
+
+/// Seconds since 1970.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// The moment that many seconds after 1970; far futures and no-numbers are clamped.
+pub fn moment(seconds: f64) -> SystemTime {
+    let bounded = if seconds.is_finite() { seconds.clamp(0.0, 1e11) } else { 0.0 };
+    UNIX_EPOCH + Duration::from_secs_f64(bounded)
+}
+
+/// Registry, policy, sessions and streams behind one door.
+pub struct Gate {
+    pub registry: Arc<Registry>,
+    pub policy: Policy,
+    pub sessions: Arc<Sessions>,
+    pub events: Arc<Events>,
+    streams: Arc<Streams>,
+    tickets: Tickets,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Gate {
+    pub fn new(
+        policy: Policy,
+        tickets: Tickets,
+        registry: Arc<Registry>,
+        events: Arc<Events>,
+        streams: Arc<Streams>,
+        telemetry: Arc<Telemetry>,
+    ) -> Arc<Self> {
+        let sessions = Arc::new(Sessions::new(events.clone()));
+        Arc::new(Self { registry, policy, sessions, events, streams, tickets, telemetry })
+    }
+
+    // What exists, as the caller may know it.
+
+    /// One page of the cameras that the principal may know of, in order of id.
+    pub fn list(&self, principal: &Principal, filter: &Filter, after: &str, limit: usize) -> Page {
+        let time = now();
+        let candidates = match self.policy.reach(principal, time) {
+            Reach::All => Candidates::All,
+            Reach::Scopes(scopes) => Candidates::Scopes(scopes.into_iter().map(scope_of_registry).collect()),
+        };
+        self.registry.page(&candidates, filter, after, limit, &mut |row| {
+            self.decide(principal, Action::List, row, "", time).allowed
+        })
+    }
+
+    /// One camera. CAMERA_NOT_FOUND when it is unknown or hidden from the principal.
+    pub fn get(&self, principal: &Principal, camera: &str) -> Result<Row> {
+        let row = self.registry.get(camera).ok_or_else(|| camera_not_found(camera))?;
+        if !self.decide(principal, Action::List, &row, "", now()).allowed {
+            return Err(camera_not_found(camera));
+        }
+        Ok(row)
+    }
+
+    /// May the principal do this with this camera for this purpose? CAMERA_NOT_FOUND when it is unknown. Whoever names a
+    /// camera that is hidden from them learns that they have no grant: they may ask for one.
+    pub fn authorise(&self, principal: &Principal, action: Action, camera: &str, purpose: &str) -> Result<Decision> {
+        let row = self.registry.get(camera).ok_or_else(|| camera_not_found(camera))?;
+        Ok(self.decide(principal, action, &row, purpose, now()))
+    }
+
+    fn decide(&self, principal: &Principal, action: Action, row: &Row, purpose: &str, time: f64) -> Decision {
+        let camera = Resource {
+            id: row.id(),
+            hub_id: row.home_hub_id(),
+            unit_id: row.unit_id(),
+            region_code: row.region_code(),
+            industry: row.industry(),
+            place_category: row.place_category(),
+            quarantined: row.is_quarantined(),
+            revision: row.revision(),
+        };
+        let decision = self.policy.decide(principal, action, &camera, purpose, time);
+        let verdict = if decision.allowed { Verdict::Allow } else { Verdict::Deny };
+        let counted = match action {
+            Action::List => telemetry::Action::List,
+            Action::ViewLive | Action::Publish => telemetry::Action::ViewLive,
+            Action::Snapshot => telemetry::Action::Snapshot,
+        };
+        self.telemetry.authorisations(verdict, counted).fetch_add(1, Relaxed);
+        decision
+    }
+
+    // Changes that the control plane has made durable.
+
+    pub fn load(&self, epoch: &str, revision: u64, cameras: Vec<Camera>, changes: Vec<Change>) -> Result<()> {
+        self.registry.load(epoch, revision, cameras, changes)
+    }
+
+    /// Applies one committed change and ends what it no longer permits.
+    pub fn apply_cameras(&self, revision: u64, upserts: Vec<Camera>, removed: &[String]) -> Result<()> {
+        let changed: Vec<String> = upserts.iter().map(|camera| camera.id.clone()).collect();
+        self.registry.apply(revision, upserts, removed)?;
+        for camera in removed {
+            for session in self.sessions.of_camera(camera) {
+                self.sessions.end(&session.spec.id, "CAMERA_RETIRED");
+            }
+            self.streams.stop_camera(camera);
+        }
+        for camera in &changed {
+            self.review(camera);
+        }
+        Ok(())
+    }
+
+    /// Judges the sessions of one camera anew.
+    fn review(&self, camera: &str) {
+        let sessions = self.sessions.of_camera(camera);
+        let Some(row) = self.registry.get(camera) else { return };
+        if row.is_quarantined() {
+            self.streams.stop_camera(camera);
+        }
+        for session in sessions {
+            let spec = &session.spec;
+            let decision = self.decide(&spec.principal, Action::ViewLive, &row, &spec.purpose, now());
+            if !decision.allowed {
+                let reason =
+                    if decision.reason == "CAMERA_QUARANTINED" { "CAMERA_QUARANTINED" } else { "POLICY_CHANGED" };
+                self.sessions.end(&spec.id, reason);
+            }
+        }
+    }
+
+    pub fn load_grants(&self, grants: Vec<Grant>) {
+        self.policy.load_grants(grants);
+    }
+
+    pub fn apply_grant(&self, grant: Grant) {
+        self.policy.apply_grant(grant);
+    }
+
+    /// Takes a grant back and ends every session it carried.
+    pub fn remove_grant(&self, id: &str, reason: &'static str) -> usize {
+        self.policy.remove_grant(id);
+        self.sessions.end_where(|spec| (spec.grant == id).then_some(reason))
+    }
+
+    // Sessions.
+
+    /// A ticket for the session, good for its first use until `expires` (seconds since 1970).
+    pub fn issue_ticket(&self, session: &str, expires: f64) -> Result<String> {
+        let session = self.sessions.get(session)?;
+        self.tickets.issue(&session.spec.id, &session.spec.camera, Operation::Play, expires)
+    }
+
+    /// Ends sessions when their time is over, for as long as the hub runs.
+    pub async fn keep_time(self: Arc<Self>) {
+        loop {
+            let next = self.sessions.expire(SystemTime::now());
+            // The wall clock may jump: look at it again at least every half second.
+            let wait = next
+                .and_then(|deadline| deadline.duration_since(SystemTime::now()).ok())
+                .map_or(Duration::from_secs(3600), |wait| wait.min(Duration::from_millis(500)));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.sessions.changed() => {}
+            }
+        }
+    }
+
+    /// Streams that run.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub fn stop_streams(&self) {
+        self.streams.stop();
+    }
+
+    fn dial(&self, camera: &str, wanted: Profile) -> Result<(Key, Target)> {
+        let row = self.registry.get(camera).ok_or_else(|| camera_not_found(camera))?;
+        let other = if wanted == Profile::Main { Profile::Sub } else { Profile::Main };
+        let stream = row.stream(wanted).or_else(|| row.stream(other)).filter(|stream| !stream.url.is_empty());
+        let Some(stream) = stream else {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "CAMERA_UNREACHABLE",
+                format!("camera {camera} has no address to pull from: its unit pushes it, and does not now"),
+            ));
+        };
+        let target = Target {
+            camera: camera.into(),
+            url: stream.url,
+            username: stream.username,
+            password: stream.password,
+            transport: stream.transport,
+        };
+        Ok(((camera.to_owned(), stream.profile), target))
+    }
+}
+
+/// Notes what was learned of a camera and says so when it is news.
+pub fn note_state(registry: &Registry, events: &Events, camera: &str, state: State, reason: &str) {
+    if let Some(number) = registry.set_state(camera, state, reason, now()) {
+        let camera = camera.to_owned();
+        events.push(Event::CameraState { camera, number, state: state.number(), reason: reason.to_owned() });
+    }
+}
+
+/// A running stream counts as a probe of its camera.
+pub fn watch_streams(registry: Arc<Registry>, events: Arc<Events>) -> WatchStream {
+    Box::new(move |(camera, profile): &Key, state: &SourceState, description: Option<&Description>| match state {
+        SourceState::Live => {
+            note_state(&registry, &events, camera, State::Online, "");
+            for track in description.into_iter().flat_map(|description| &description.tracks) {
+                if let CodecParameters::H264 { width, height, .. } = track.parameters {
+                    events.push(Event::StreamMedia {
+                        camera: camera.clone(),
+                        profile: if *profile == Profile::Main { 1 } else { 2 },
+                        codec: track.codec.name(),
+                        width,
+                        height,
+                    });
+                }
+            }
+        }
+        SourceState::Failed { reason, message } => {
+            note_state(&registry, &events, camera, state_of_failure(reason), message);
+        }
+        SourceState::Idle | SourceState::Connecting => {}
+    })
+}
+
+fn state_of_failure(reason: &str) -> State {
+    match reason {
+        "CAMERA_REFUSED_LOGIN" => State::Refused,
+        "CAMERA_UNREACHABLE" | "CAMERA_SILENT" => State::Offline,
+        _ => State::Invalid,
+    }
+}
+
+fn scope_of_registry(scope: crate::policy::Scope) -> Scope {
+    Scope {
+        camera_ids: scope.camera_ids,
+        unit_ids: scope.unit_ids,
+        region_prefixes: scope.region_prefixes,
+        industries: scope.industries,
+    }
+}
+
+fn camera_not_found(camera: &str) -> Error {
+    // What was asked for is the caller's own text: bounded, and never more than they sent.
+    let shown: String = camera.chars().take(40).collect();
+    Error::new(ErrorKind::NotFound, "CAMERA_NOT_FOUND", format!("no camera {shown:?} that you may know of"))
+}
+
+/// Ways of a session's end that the control plane may name.
+const END_REASONS: [&str; 12] = [
+    "SESSION_CLOSED",
+    "SESSION_EXPIRED",
+    "GRANT_REVOKED",
+    "POLICY_CHANGED",
+    "SESSION_TERMINATED",
+    "USER_SUSPENDED",
+    "CAMERA_RETIRED",
+    "CAMERA_QUARANTINED",
+    "LINK_LEASE_EXPIRED",
+    "SESSION_LOST",
+    "HUB_DRAINING",
+    "CERTIFICATE_REVOKED",
+];
+
+/// The stable word for a reason from outside the core; unknown ones become SESSION_TERMINATED.
+pub fn end_reason(word: &str) -> &'static str {
+    END_REASONS.into_iter().find(|reason| *reason == word).unwrap_or("SESSION_TERMINATED")
+}
+
+impl Door for Arc<Gate> {
+    fn admit(
+        &self,
+        camera: &str,
+        proof: Option<Proof<'_>>,
+        protocol: Protocol,
+        peer: SocketAddr,
+    ) -> Result<Arc<dyn Admission>> {
+        let session = match proof {
+            None => {
+                return Err(Error::new(
+                    ErrorKind::Unauthenticated,
+                    "TICKET_MISSING",
+                    "show a ticket: open a session and use what it gives",
+                ));
+            }
+            Some(Proof::RtspUser(user)) => self.sessions.by_rtsp_user(user).ok_or_else(sessions::unknown)?,
+            Some(Proof::Ticket(ticket)) => {
+                let ticket = self.tickets.verify(ticket, now())?;
+                if ticket.camera_id != camera {
+                    return Err(self.other_camera(camera));
+                }
+                self.sessions.get(&ticket.session_id)?
+            }
+        };
+        if session.spec.camera != camera {
+            return Err(self.other_camera(camera));
+        }
+        session.reserve()?;
+        admission::admit(self.clone(), session, protocol, peer)
+    }
+
+    fn session_of(&self, ticket: &str) -> Result<String> {
+        // The expiry of a ticket is the time to its first use: long past for a running viewer.
+        let ticket = self.tickets.verify(ticket, 0.0)?;
+        Ok(self.sessions.get(&ticket.session_id)?.spec.id.clone())
+    }
+
+    fn rtsp_password(&self, rtsp_user: &str) -> Option<String> {
+        Some(self.sessions.by_rtsp_user(rtsp_user)?.spec.rtsp_password.clone())
+    }
+}
+
+impl Gate {
+    fn other_camera(&self, camera: &str) -> Error {
+        if self.registry.get(camera).is_none() {
+            return camera_not_found(camera);
+        }
+        Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_CAMERA", "this ticket is for another camera")
+    }
+
+    /// Ids of the open sessions, for the tests of the life of a session.
+    pub fn open_sessions(&self) -> HashSet<String> {
+        let mut ids = HashSet::new();
+        self.sessions.end_where(|spec| {
+            ids.insert(spec.id.clone());
+            None
+        });
+        ids
+    }
+}

@@ -1,0 +1,177 @@
+//! What happened, on its way to the control plane: a bounded queue and a file descriptor that says there is something.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+/// How many connection and media notices may wait. Ends of sessions and camera states are not counted against it: the
+/// first are bounded by the number of sessions, the second by the number of cameras.
+const NOTICES: usize = 16_384;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    SessionEnded { session: String, reason: &'static str },
+    SessionConnected { session: String, protocol: &'static str },
+    SessionDisconnected { session: String, protocol: &'static str },
+    /// `state` as in `vidhub.v1.CameraState`; `number` is its place in the state log.
+    CameraState { camera: String, number: u64, state: u8, reason: String },
+    /// What the hub saw of a camera's stream; `profile` as in `vidhub.v1.StreamProfile`.
+    StreamMedia { camera: String, profile: u8, codec: &'static str, width: u32, height: u32 },
+}
+
+struct Queue {
+    waiting: VecDeque<(SystemTime, Event)>,
+    notices: usize,
+    /// The newest state of each camera that changed: a storm folds into one event a camera.
+    states: HashMap<String, (SystemTime, u64, u8, String)>,
+    dropped: u64,
+}
+
+/// The queue. Producers never block; the reader drains it when the descriptor is readable.
+pub struct Events {
+    queue: Mutex<Queue>,
+    ready: OwnedFd,
+}
+
+impl Events {
+    pub fn new() -> std::io::Result<Self> {
+        // SAFETY: eventfd takes no pointer; the descriptor it returns is owned by nobody else.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // SAFETY: see above.
+        let ready = unsafe { OwnedFd::from_raw_fd(fd) };
+        let queue = Queue { waiting: VecDeque::new(), notices: 0, states: HashMap::new(), dropped: 0 };
+        Ok(Self { queue: Mutex::new(queue), ready })
+    }
+
+    /// Readable while events wait.
+    pub fn fd(&self) -> RawFd {
+        self.ready.as_raw_fd()
+    }
+
+    pub fn push(&self, event: Event) {
+        let now = SystemTime::now();
+        let mut queue = self.queue.lock();
+        let was_empty = queue.waiting.is_empty() && queue.states.is_empty();
+        match event {
+            Event::CameraState { camera, number, state, reason } => {
+                queue.states.insert(camera, (now, number, state, reason));
+            }
+            Event::SessionEnded { .. } => queue.waiting.push_back((now, event)),
+            Event::SessionConnected { .. } | Event::SessionDisconnected { .. } | Event::StreamMedia { .. } => {
+                if queue.notices >= NOTICES {
+                    queue.dropped += 1;
+                } else {
+                    queue.notices += 1;
+                    queue.waiting.push_back((now, event));
+                }
+            }
+        }
+        drop(queue);
+        if was_empty {
+            self.signal();
+        }
+    }
+
+    /// Up to `limit` events; the descriptor stays readable while more wait.
+    pub fn take(&self, limit: usize) -> Vec<(SystemTime, Event)> {
+        self.clear();
+        let mut queue = self.queue.lock();
+        let mut taken = Vec::new();
+        while taken.len() < limit {
+            let Some((time, event)) = queue.waiting.pop_front() else { break };
+            if !matches!(event, Event::SessionEnded { .. }) {
+                queue.notices -= 1;
+            }
+            taken.push((time, event));
+        }
+        let room = limit - taken.len();
+        let cameras: Vec<String> = queue.states.keys().take(room).cloned().collect();
+        for camera in cameras {
+            if let Some((time, number, state, reason)) = queue.states.remove(&camera) {
+                taken.push((time, Event::CameraState { camera, number, state, reason }));
+            }
+        }
+        let more = !queue.waiting.is_empty() || !queue.states.is_empty();
+        drop(queue);
+        if more {
+            self.signal();
+        }
+        taken
+    }
+
+    /// Notices that found the queue full.
+    pub fn dropped(&self) -> u64 {
+        self.queue.lock().dropped
+    }
+
+    fn signal(&self) {
+        let one: u64 = 1;
+        // SAFETY: writes eight bytes of a live local to a descriptor we own. A full counter (EAGAIN) is readable anyway.
+        unsafe { libc::write(self.ready.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
+    fn clear(&self) {
+        let mut count: u64 = 0;
+        // SAFETY: reads at most eight bytes into a live local from a descriptor we own.
+        unsafe { libc::read(self.ready.as_raw_fd(), (&raw mut count).cast(), 8) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_readable(events: &Events) -> bool {
+        let mut poll = libc::pollfd { fd: events.fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live pollfd.
+        unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    }
+
+    fn state(camera: &str, number: u64) -> Event {
+        Event::CameraState { camera: camera.into(), number, state: 2, reason: String::new() }
+    }
+
+    #[test]
+    fn the_descriptor_is_readable_while_events_wait() {
+        let events = Events::new().unwrap();
+        assert!(!is_readable(&events));
+        for number in 0..3 {
+            events.push(Event::SessionEnded { session: format!("s{number}"), reason: "SESSION_CLOSED" });
+        }
+        assert!(is_readable(&events));
+        assert_eq!(events.take(2).len(), 2);
+        assert!(is_readable(&events));
+        assert_eq!(events.take(2).len(), 1);
+        assert!(!is_readable(&events));
+    }
+
+    #[test]
+    fn a_storm_of_states_folds_into_the_newest_per_camera() {
+        let events = Events::new().unwrap();
+        for number in 0..1000 {
+            events.push(state("34020000001320000001", number));
+        }
+        let taken = events.take(100);
+        assert_eq!(taken.len(), 1);
+        assert_eq!(taken[0].1, state("34020000001320000001", 999));
+    }
+
+    #[test]
+    fn notices_are_bounded_and_ends_of_sessions_are_never_lost() {
+        let events = Events::new().unwrap();
+        for _ in 0..NOTICES + 10 {
+            events.push(Event::SessionConnected { session: "s".into(), protocol: "rtsp_tcp" });
+        }
+        events.push(Event::SessionEnded { session: "s".into(), reason: "SESSION_EXPIRED" });
+        assert_eq!(events.dropped(), 10);
+        let taken = events.take(usize::MAX);
+        assert_eq!(taken.len(), NOTICES + 1);
+        assert!(matches!(taken.last().unwrap().1, Event::SessionEnded { .. }));
+    }
+}

@@ -1,0 +1,249 @@
+//! The sessions that are open: who watches what, on which connections, until when.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::events::{Event, Events};
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::Profile;
+use crate::policy::Principal;
+use crate::stream::SinkHandle;
+use crate::telemetry::Protocol;
+
+/// Attempts of one session that are admitted and not yet playing.
+const PENDING_PER_SESSION: usize = 8;
+/// Sessions that may be open at once on one hub.
+const SESSIONS: usize = 65_536;
+
+/// What the control plane puts on record before it hands the session to the core.
+#[derive(Clone)]
+pub struct SessionSpec {
+    pub id: String,
+    pub principal: Principal,
+    pub camera: String,
+    pub profile: Profile,
+    pub purpose: String,
+    pub grant: String,
+    pub expires: SystemTime,
+    pub rtsp_user: String,
+    pub rtsp_password: String,
+    /// Connections per protocol; more than one for load programs only.
+    pub connections: usize,
+}
+
+struct Connection {
+    number: u64,
+    protocol: Protocol,
+    sink: SinkHandle,
+}
+
+struct Life {
+    expires: SystemTime,
+    ended: Option<&'static str>,
+    pending: usize,
+    connections: Vec<Connection>,
+    next_number: u64,
+}
+
+/// One open session.
+pub struct Session {
+    pub spec: SessionSpec,
+    life: Mutex<Life>,
+}
+
+impl Session {
+    /// Takes one of the places for attempts; `None` when the session has ended.
+    pub fn reserve(&self) -> Result<()> {
+        let mut life = self.life.lock();
+        if life.ended.is_some() {
+            return Err(unknown());
+        }
+        if life.pending >= PENDING_PER_SESSION.max(self.spec.connections) {
+            return Err(Error::new(
+                ErrorKind::ResourceExhausted,
+                "LIMIT_CONNECTIONS",
+                format!("{PENDING_PER_SESSION} connections of this session are being opened: wait for one"),
+            ));
+        }
+        life.pending += 1;
+        Ok(())
+    }
+
+    pub fn give_back(&self) {
+        self.life.lock().pending -= 1;
+    }
+
+    /// Books a playing sink and replaces the oldest one of the protocol when there are too many. Returns its number.
+    pub fn connect(&self, protocol: Protocol, sink: SinkHandle) -> u64 {
+        let mut replaced = None;
+        let mut life = self.life.lock();
+        let number = life.next_number;
+        life.next_number += 1;
+        if let Some(reason) = life.ended {
+            drop(life);
+            sink.end(reason);
+            return number;
+        }
+        if life.connections.iter().filter(|connection| connection.protocol == protocol).count() >= self.spec.connections
+            && let Some(oldest) = life.connections.iter().position(|connection| connection.protocol == protocol)
+        {
+            replaced = Some(life.connections.remove(oldest));
+        }
+        life.connections.push(Connection { number, protocol, sink });
+        drop(life);
+        if let Some(connection) = replaced {
+            connection.sink.end("CONNECTION_REPLACED");
+        }
+        number
+    }
+
+    pub fn disconnect(&self, number: u64) {
+        self.life.lock().connections.retain(|connection| connection.number != number);
+    }
+
+    /// Ends it once; true for the call that did.
+    fn end(&self, reason: &'static str) -> bool {
+        let mut life = self.life.lock();
+        if life.ended.is_some() {
+            return false;
+        }
+        life.ended = Some(reason);
+        let connections = std::mem::take(&mut life.connections);
+        drop(life);
+        for connection in connections {
+            connection.sink.end(reason);
+        }
+        true
+    }
+}
+
+#[derive(Default)]
+struct Book {
+    by_id: HashMap<String, Arc<Session>>,
+    by_rtsp_user: HashMap<String, Arc<Session>>,
+    by_camera: HashMap<String, HashSet<String>>,
+    deadlines: BTreeSet<(SystemTime, String)>,
+}
+
+/// Every open session of the hub.
+pub struct Sessions {
+    book: Mutex<Book>,
+    events: Arc<Events>,
+    /// Rings when the earliest deadline may have changed.
+    changed: Notify,
+}
+
+impl Sessions {
+    pub fn new(events: Arc<Events>) -> Self {
+        Self { book: Mutex::default(), events, changed: Notify::new() }
+    }
+
+    pub fn open(&self, spec: SessionSpec) -> Result<()> {
+        let mut book = self.book.lock();
+        if book.by_id.len() >= SESSIONS {
+            return Err(Error::new(
+                ErrorKind::ResourceExhausted,
+                "LIMIT_SESSIONS",
+                format!("{SESSIONS} sessions are open on this hub: end some"),
+            ));
+        }
+        if book.by_id.contains_key(&spec.id) || book.by_rtsp_user.contains_key(&spec.rtsp_user) {
+            return Err(Error::new(ErrorKind::AlreadyExists, "SESSION_EXISTS", "a session of this id is open"));
+        }
+        book.deadlines.insert((spec.expires, spec.id.clone()));
+        book.by_camera.entry(spec.camera.clone()).or_default().insert(spec.id.clone());
+        let life =
+            Life { expires: spec.expires, ended: None, pending: 0, connections: Vec::new(), next_number: 0 };
+        let session = Arc::new(Session { spec, life: Mutex::new(life) });
+        book.by_rtsp_user.insert(session.spec.rtsp_user.clone(), session.clone());
+        book.by_id.insert(session.spec.id.clone(), session);
+        drop(book);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    pub fn get(&self, id: &str) -> Result<Arc<Session>> {
+        self.book.lock().by_id.get(id).cloned().ok_or_else(unknown)
+    }
+
+    pub fn by_rtsp_user(&self, user: &str) -> Option<Arc<Session>> {
+        self.book.lock().by_rtsp_user.get(user).cloned()
+    }
+
+    pub fn len(&self) -> usize {
+        self.book.lock().by_id.len()
+    }
+
+    pub fn renew(&self, id: &str, expires: SystemTime) -> Result<()> {
+        let mut book = self.book.lock();
+        let session = book.by_id.get(id).cloned().ok_or_else(unknown)?;
+        let mut life = session.life.lock();
+        book.deadlines.remove(&(life.expires, id.to_owned()));
+        life.expires = expires;
+        book.deadlines.insert((expires, id.to_owned()));
+        drop(life);
+        drop(book);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Ends one session on every protocol and says so; false when it is not open.
+    pub fn end(&self, id: &str, reason: &'static str) -> bool {
+        let session = {
+            let mut book = self.book.lock();
+            let Some(session) = book.by_id.remove(id) else { return false };
+            book.by_rtsp_user.remove(&session.spec.rtsp_user);
+            book.deadlines.remove(&(session.life.lock().expires, id.to_owned()));
+            if let Some(of_camera) = book.by_camera.get_mut(&session.spec.camera) {
+                of_camera.remove(id);
+                if of_camera.is_empty() {
+                    book.by_camera.remove(&session.spec.camera);
+                }
+            }
+            session
+        };
+        if session.end(reason) {
+            self.events.push(Event::SessionEnded { session: id.to_owned(), reason });
+        }
+        true
+    }
+
+    /// Ends every session for which `ends` has a reason; returns how many.
+    pub fn end_where(&self, mut ends: impl FnMut(&SessionSpec) -> Option<&'static str>) -> usize {
+        let sessions: Vec<_> = self.book.lock().by_id.values().cloned().collect();
+        let ending: Vec<_> =
+            sessions.iter().filter_map(|session| ends(&session.spec).map(|reason| (session, reason))).collect();
+        ending.into_iter().filter(|(session, reason)| self.end(&session.spec.id, reason)).count()
+    }
+
+    /// Sessions of one camera.
+    pub fn of_camera(&self, camera: &str) -> Vec<Arc<Session>> {
+        let book = self.book.lock();
+        let Some(ids) = book.by_camera.get(camera) else { return Vec::new() };
+        ids.iter().filter_map(|id| book.by_id.get(id).cloned()).collect()
+    }
+
+    /// Ends what has expired by `now`; returns the next deadline.
+    pub fn expire(&self, now: SystemTime) -> Option<SystemTime> {
+        loop {
+            let (deadline, id) = self.book.lock().deadlines.first().cloned()?;
+            if deadline > now {
+                return Some(deadline);
+            }
+            self.end(&id, "SESSION_EXPIRED");
+        }
+    }
+
+    /// Waits until the earliest deadline may have changed.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+pub fn unknown() -> Error {
+    Error::new(ErrorKind::Unauthenticated, "SESSION_UNKNOWN", "this session is not open: open a new one")
+}
