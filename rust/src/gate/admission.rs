@@ -8,11 +8,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tracing::info;
 
+use super::Gate;
 use super::door::{Admission, BoxFuture};
 use super::events::Event;
 use super::sessions::Session;
 use super::streams::Lease;
-use super::Gate;
 use crate::error::Result;
 use crate::stream::{Description, SinkHandle, Stream};
 use crate::telemetry::Protocol;

@@ -13,13 +13,33 @@ const NOTICES: usize = 16_384;
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    SessionEnded { session: String, reason: &'static str },
-    SessionConnected { session: String, protocol: &'static str },
-    SessionDisconnected { session: String, protocol: &'static str },
+    SessionEnded {
+        session: String,
+        reason: &'static str,
+    },
+    SessionConnected {
+        session: String,
+        protocol: &'static str,
+    },
+    SessionDisconnected {
+        session: String,
+        protocol: &'static str,
+    },
     /// `state` as in `vidhub.v1.CameraState`; `number` is its place in the state log.
-    CameraState { camera: String, number: u64, state: u8, reason: String },
+    CameraState {
+        camera: String,
+        number: u64,
+        state: u8,
+        reason: String,
+    },
     /// What the hub saw of a camera's stream; `profile` as in `vidhub.v1.StreamProfile`.
-    StreamMedia { camera: String, profile: u8, codec: &'static str, width: u32, height: u32 },
+    StreamMedia {
+        camera: String,
+        profile: u8,
+        codec: &'static str,
+        width: u32,
+        height: u32,
+    },
 }
 
 struct Queue {

@@ -6,7 +6,6 @@ mod events;
 mod sessions;
 mod streams;
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -192,7 +191,7 @@ impl Gate {
 
     /// Streams that run.
     pub fn streams(&self) -> usize {
-        self.streams.len()
+        self.streams.count()
     }
 
     pub fn stop_streams(&self) {
@@ -346,15 +345,5 @@ impl Gate {
             return camera_not_found(camera);
         }
         Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_CAMERA", "this ticket is for another camera")
-    }
-
-    /// Ids of the open sessions, for the tests of the life of a session.
-    pub fn open_sessions(&self) -> HashSet<String> {
-        let mut ids = HashSet::new();
-        self.sessions.end_where(|spec| {
-            ids.insert(spec.id.clone());
-            None
-        });
-        ids
     }
 }

@@ -156,8 +156,7 @@ impl Sessions {
         }
         book.deadlines.insert((spec.expires, spec.id.clone()));
         book.by_camera.entry(spec.camera.clone()).or_default().insert(spec.id.clone());
-        let life =
-            Life { expires: spec.expires, ended: None, pending: 0, connections: Vec::new(), next_number: 0 };
+        let life = Life { expires: spec.expires, ended: None, pending: 0, connections: Vec::new(), next_number: 0 };
         let session = Arc::new(Session { spec, life: Mutex::new(life) });
         book.by_rtsp_user.insert(session.spec.rtsp_user.clone(), session.clone());
         book.by_id.insert(session.spec.id.clone(), session);
@@ -174,7 +173,7 @@ impl Sessions {
         self.book.lock().by_rtsp_user.get(user).cloned()
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.book.lock().by_id.len()
     }
 

@@ -107,7 +107,7 @@ impl Streams {
     }
 
     /// Streams that run, lingering ones included.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.running.lock().len()
     }
 
@@ -204,7 +204,9 @@ impl Lease {
             Error::new(
                 ErrorKind::Unavailable,
                 "CAMERA_NO_KEYFRAME",
-                format!("the camera sends media, but no keyframe came within {waited:.0} s: shorten its keyframe interval"),
+                format!(
+                    "the camera sends media, but no keyframe came within {waited:.0} s: shorten its keyframe interval"
+                ),
             )
         } else {
             Error::new(

@@ -116,8 +116,9 @@ impl Default for ProbeOptions {
 impl HubOptions {
     /// Reads the document. Errors: OPTIONS_INVALID (InvalidArgument), naming the key.
     pub fn parse(json: &str) -> Result<Self> {
-        let options: Self = serde_json::from_str(json)
-            .map_err(|cause| Error::new(ErrorKind::InvalidArgument, "OPTIONS_INVALID", format!("core options: {cause}")))?;
+        let options: Self = serde_json::from_str(json).map_err(|cause| {
+            Error::new(ErrorKind::InvalidArgument, "OPTIONS_INVALID", format!("core options: {cause}"))
+        })?;
         let seconds = BTreeMap::from([
             ("stream.linger_s", options.stream.linger_s),
             ("source.connect_timeout_s", options.source.connect_timeout_s),

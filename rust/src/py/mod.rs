@@ -1,1 +1,20 @@
-//! (being built)
+//! The only module that knows PyO3: plain values across the boundary, every call out of the GIL.
+//!
+//! The contract is `python/vidhub/_core.pyi`, docstrings included; `stubtest` holds the two together.
+
+mod core;
+mod errors;
+mod values;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<core::Core>()?;
+    module.add_class::<values::Principal>()?;
+    module.add_class::<values::CameraBasic>()?;
+    module.add_class::<values::CameraPage>()?;
+    module.add_class::<values::Decision>()?;
+    module.add_class::<values::Event>()?;
+    module.add_function(wrap_pyfunction!(core::validate_policies, module)?)
+}

@@ -1,1 +1,5 @@
-//! (being built)
+//! What brings media in: one file per protocol.
+
+mod target;
+
+pub use target::Target;

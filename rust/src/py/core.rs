@@ -1,0 +1,308 @@
+//! `Core`: the hub's core as Python sees it. Calls give a command or read a figure, and return at once.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::values::{self, CameraBasic, CameraPage, CameraRow, ChangeRow, Decision, Event, GrantRow, Principal};
+use crate::error::{Error, ErrorKind};
+use crate::gate::{self, SessionSpec};
+use crate::hub::{Hub, HubOptions};
+use crate::policy::Action;
+use crate::registry::{Circle, Filter, State};
+use crate::telemetry::{self, DropReason, FIRST_PICTURE_BUCKETS_S, Protocol, SinkKind, SourceKind, Verdict};
+
+#[pyclass(frozen, module = "vidhub._core")]
+pub struct Core {
+    hub: Hub,
+}
+
+#[pymethods]
+impl Core {
+    #[new]
+    fn new(py: Python<'_>, options_json: &str) -> PyResult<Self> {
+        let options = HubOptions::parse(options_json)?;
+        Ok(Self { hub: py.detach(|| Hub::new(options))? })
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<HashMap<&'static str, Option<String>>> {
+        Ok(py.detach(|| self.hub.start())?)
+    }
+
+    #[pyo3(signature = (ready, /))]
+    fn set_ready(&self, ready: bool) {
+        self.hub.set_ready(ready);
+    }
+
+    #[pyo3(signature = (timeout_s, /))]
+    fn drain(&self, py: Python<'_>, timeout_s: f64) {
+        py.detach(|| self.hub.drain(Duration::from_secs_f64(timeout_s.clamp(0.0, 3600.0))));
+    }
+
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| self.hub.stop());
+    }
+
+    fn event_fd(&self) -> i32 {
+        self.hub.gate().events.fd()
+    }
+
+    #[pyo3(signature = (limit, /))]
+    fn next_events(&self, py: Python<'_>, limit: usize) -> Vec<Event> {
+        py.detach(|| self.hub.gate().events.take(limit)).into_iter().map(Event::from).collect()
+    }
+
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let figures = self.hub.telemetry();
+        let all = PyDict::new(py);
+        let streams: Vec<_> =
+            SourceKind::ALL.iter().map(|kind| (kind.word(), figures.streams(*kind).load(Relaxed))).collect();
+        let sinks: Vec<_> =
+            SinkKind::ALL.iter().map(|kind| (kind.word(), figures.sinks(*kind).load(Relaxed))).collect();
+        let mut flows = Vec::new();
+        for direction in telemetry::Direction::ALL {
+            for protocol in Protocol::ALL {
+                let flow = figures.flow(*direction, *protocol);
+                flows.push((direction.word(), protocol.word(), flow.bytes.load(Relaxed), flow.packets.load(Relaxed)));
+            }
+        }
+        let dropped: Vec<_> =
+            DropReason::ALL.iter().map(|reason| (reason.word(), figures.dropped(*reason).load(Relaxed))).collect();
+        let mut authorisations = Vec::new();
+        for verdict in Verdict::ALL {
+            for action in telemetry::Action::ALL {
+                let count = figures.authorisations(*verdict, *action).load(Relaxed);
+                authorisations.push((verdict.word(), action.word(), count));
+            }
+        }
+        let (buckets, sum) = figures.first_picture.read();
+        all.set_item("streams", streams)?;
+        all.set_item("sinks", sinks)?;
+        all.set_item("flows", flows)?;
+        all.set_item("dropped", dropped)?;
+        all.set_item("authorisations", authorisations)?;
+        all.set_item("source_reconnects", figures.source_reconnects.load(Relaxed))?;
+        all.set_item("first_picture", (FIRST_PICTURE_BUCKETS_S.to_vec(), buckets, sum))?;
+        Ok(all)
+    }
+
+    // The registry.
+
+    #[pyo3(signature = (epoch, revision, cameras, changes, /))]
+    fn load(
+        &self,
+        py: Python<'_>,
+        epoch: &str,
+        revision: u64,
+        cameras: Vec<CameraRow>,
+        changes: Vec<ChangeRow>,
+    ) -> PyResult<()> {
+        Ok(py.detach(|| {
+            let changes = changes.into_iter().map(values::change).collect::<Result<_, _>>()?;
+            self.hub.load(epoch, revision, values::cameras(cameras)?, changes)
+        })?)
+    }
+
+    #[pyo3(signature = (revision, upserts, removed, /))]
+    fn apply_cameras(
+        &self,
+        py: Python<'_>,
+        revision: u64,
+        upserts: Vec<CameraRow>,
+        removed: Vec<String>,
+    ) -> PyResult<()> {
+        Ok(py.detach(|| self.hub.apply_cameras(revision, values::cameras(upserts)?, &removed))?)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword of the Python call")]
+    #[pyo3(signature = (principal, /, *, region_prefix = String::new(), unit_ids = Vec::new(), industries = Vec::new(),
+        place_categories = Vec::new(), states = Vec::new(), text = String::new(), within = None, limit = 100, after = ""))]
+    fn list_cameras(
+        &self,
+        py: Python<'_>,
+        principal: &Principal,
+        region_prefix: String,
+        unit_ids: Vec<String>,
+        industries: Vec<String>,
+        place_categories: Vec<u8>,
+        states: Vec<i64>,
+        text: String,
+        within: Option<(f64, f64, f64)>,
+        limit: usize,
+        after: &str,
+    ) -> PyResult<CameraPage> {
+        let filter = Filter {
+            region_prefix,
+            unit_ids,
+            industries,
+            place_categories,
+            states: states.into_iter().filter_map(State::from_number).collect(),
+            text,
+            within: within.map(|(latitude, longitude, radius_m)| Circle { latitude, longitude, radius_m }),
+        };
+        let page = py.detach(|| self.hub.gate().list(&principal.inner, &filter, after, limit));
+        CameraPage::new(py, page)
+    }
+
+    #[pyo3(signature = (principal, camera_id, /))]
+    fn get_camera(&self, py: Python<'_>, principal: &Principal, camera_id: &str) -> PyResult<CameraBasic> {
+        let row = py.detach(|| self.hub.gate().get(&principal.inner, camera_id))?;
+        Ok(CameraBasic::from(&row))
+    }
+
+    #[pyo3(signature = (epoch, revision, limit, /))]
+    fn changes_since(
+        &self,
+        py: Python<'_>,
+        epoch: &str,
+        revision: u64,
+        limit: usize,
+    ) -> PyResult<Vec<(u64, &'static str, String)>> {
+        let changes = py.detach(|| self.hub.gate().registry.changes_since(epoch, revision, limit))?;
+        Ok(changes.into_iter().map(|change| (change.revision, change.kind.word(), change.id)).collect())
+    }
+
+    #[pyo3(signature = (number, limit, /))]
+    fn states_since(&self, py: Python<'_>, number: u64, limit: usize) -> (Vec<(u64, String, u8, String)>, bool) {
+        let (states, is_complete) = py.detach(|| self.hub.gate().registry.states_since(number, limit));
+        let rows = states
+            .into_iter()
+            .map(|change| (change.number, change.id, change.state.number(), change.reason.to_string()))
+            .collect();
+        (rows, is_complete)
+    }
+
+    #[pyo3(signature = (camera_id, /))]
+    fn probe_now(&self, camera_id: &str) {
+        self.hub.probe_now(camera_id);
+    }
+
+    fn counts(&self) -> HashMap<&'static str, usize> {
+        self.hub.counts()
+    }
+
+    fn camera_counts(&self, py: Python<'_>) -> Vec<(u8, String, String, usize)> {
+        let counts = py.detach(|| self.hub.gate().registry.camera_counts());
+        counts
+            .into_iter()
+            .map(|(state, region, industry, cameras)| {
+                (state.number(), region.to_string(), industry.to_string(), cameras)
+            })
+            .collect()
+    }
+
+    // Policy.
+
+    #[pyo3(signature = (grants, /))]
+    fn load_grants(&self, py: Python<'_>, grants: Vec<GrantRow>) -> PyResult<()> {
+        let grants = grants.into_iter().map(values::grant).collect::<Result<_, _>>()?;
+        py.detach(|| self.hub.gate().load_grants(grants));
+        Ok(())
+    }
+
+    #[pyo3(signature = (grant, /))]
+    fn apply_grant(&self, py: Python<'_>, grant: GrantRow) -> PyResult<()> {
+        let grant = values::grant(grant)?;
+        py.detach(|| self.hub.gate().apply_grant(grant));
+        Ok(())
+    }
+
+    #[pyo3(signature = (grant_id, reason, /))]
+    fn remove_grant(&self, py: Python<'_>, grant_id: &str, reason: &str) {
+        py.detach(|| self.hub.gate().remove_grant(grant_id, gate::end_reason(reason)));
+    }
+
+    #[pyo3(signature = (principal, action, camera_id, purpose, /))]
+    fn authorise(
+        &self,
+        py: Python<'_>,
+        principal: &Principal,
+        action: &str,
+        camera_id: &str,
+        purpose: &str,
+    ) -> PyResult<Decision> {
+        let action = Action::from_word(action).ok_or_else(|| {
+            Error::new(ErrorKind::Unimplemented, "ACTION_NOT_SERVED", format!("no action {action:?} here yet"))
+        })?;
+        Ok(py.detach(|| self.hub.gate().authorise(&principal.inner, action, camera_id, purpose))?.into())
+    }
+
+    #[pyo3(signature = (principal, subject_user, subject_department, /))]
+    fn may_grant(
+        &self,
+        py: Python<'_>,
+        principal: &Principal,
+        subject_user: &str,
+        subject_department: &str,
+    ) -> Decision {
+        py.detach(|| self.hub.gate().policy.may_grant(&principal.inner, subject_user, subject_department)).into()
+    }
+
+    // Sessions and tickets.
+
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword of the Python call")]
+    #[pyo3(signature = (session_id, principal, camera_id, *, profile, purpose, grant_id, expire_time, rtsp_user,
+        rtsp_password, connections = 1))]
+    fn open_session(
+        &self,
+        session_id: String,
+        principal: &Principal,
+        camera_id: String,
+        profile: u8,
+        purpose: String,
+        grant_id: String,
+        expire_time: f64,
+        rtsp_user: String,
+        rtsp_password: String,
+        connections: usize,
+    ) -> PyResult<()> {
+        let spec = SessionSpec {
+            id: session_id,
+            principal: principal.inner.clone(),
+            camera: camera_id,
+            profile: values::profile(profile)?,
+            purpose,
+            grant: grant_id,
+            expires: gate::moment(expire_time),
+            rtsp_user,
+            rtsp_password,
+            connections,
+        };
+        Ok(self.hub.gate().sessions.open(spec)?)
+    }
+
+    #[pyo3(signature = (session_id, expire_time, /))]
+    fn renew_session(&self, session_id: &str, expire_time: f64) -> PyResult<()> {
+        Ok(self.hub.gate().sessions.renew(session_id, gate::moment(expire_time))?)
+    }
+
+    #[pyo3(signature = (session_id, ttl_s, /))]
+    fn issue_ticket(&self, py: Python<'_>, session_id: &str, ttl_s: f64) -> PyResult<(String, f64)> {
+        let expires = gate::now() + ttl_s;
+        Ok((py.detach(|| self.hub.gate().issue_ticket(session_id, expires))?, expires))
+    }
+
+    #[pyo3(signature = (session_id, reason, /))]
+    fn end_session(&self, py: Python<'_>, session_id: &str, reason: &str) -> bool {
+        py.detach(|| self.hub.gate().sessions.end(session_id, gate::end_reason(reason)))
+    }
+
+    #[pyo3(signature = (principal_kind, principal_id, reason, /))]
+    fn end_sessions_of(&self, py: Python<'_>, principal_kind: &str, principal_id: &str, reason: &str) -> usize {
+        let reason = gate::end_reason(reason);
+        py.detach(|| {
+            self.hub.gate().sessions.end_where(|spec| {
+                let is_theirs = spec.principal.kind.word() == principal_kind && spec.principal.id == principal_id;
+                is_theirs.then_some(reason)
+            })
+        })
+    }
+}
+
+#[pyfunction]
+pub fn validate_policies() -> Vec<String> {
+    crate::policy::validate_policies()
+}

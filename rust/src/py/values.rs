@@ -1,0 +1,248 @@
+//! The small frozen values that cross the boundary, and their reading from rows of plain ones.
+
+use pyo3::prelude::*;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate;
+use crate::media::Profile;
+use crate::policy::{self, PrincipalKind, Subject};
+use crate::registry;
+
+/// (profile, url, username, password, transport)
+pub type StreamRow = (u8, String, String, String, u8);
+
+/// As `CameraRow` in `_core.pyi`.
+pub type CameraRow = (String, String, String, String, String, u8, f64, f64, bool, u64, Vec<StreamRow>, String);
+
+/// As `GrantRow` in `_core.pyi`.
+pub type GrantRow =
+    (String, String, String, Vec<String>, Vec<String>, Vec<String>, Vec<String>, Vec<String>, Vec<String>, f64, f64);
+
+fn invalid(what: &'static str, message: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, what, message)
+}
+
+pub fn profile(number: u8) -> Result<Profile> {
+    match number {
+        // Unspecified and AUTO: the main stream, until what a viewer can carry decides.
+        0 | 1 | 3 => Ok(Profile::Main),
+        2 => Ok(Profile::Sub),
+        other => Err(invalid("PROFILE_UNKNOWN", format!("no stream profile {other}"))),
+    }
+}
+
+pub fn camera(row: CameraRow) -> Result<registry::Camera> {
+    let (
+        id,
+        name,
+        unit_id,
+        region_code,
+        industry,
+        place_category,
+        latitude,
+        longitude,
+        quarantined,
+        revision,
+        streams,
+        home_hub_id,
+    ) = row;
+    let streams = streams
+        .into_iter()
+        .map(|(number, url, username, password, transport)| {
+            Ok(registry::CameraStream { profile: profile(number)?, url, username, password, transport })
+        })
+        .collect::<Result<_>>()?;
+    Ok(registry::Camera {
+        id,
+        name,
+        unit_id,
+        region_code,
+        industry,
+        place_category,
+        latitude,
+        longitude,
+        quarantined,
+        revision,
+        streams,
+        home_hub_id,
+    })
+}
+
+pub fn cameras(rows: Vec<CameraRow>) -> Result<Vec<registry::Camera>> {
+    rows.into_iter().map(camera).collect()
+}
+
+pub fn grant(row: GrantRow) -> Result<policy::Grant> {
+    let (
+        id,
+        kind,
+        subject,
+        camera_ids,
+        unit_ids,
+        region_prefixes,
+        industries,
+        actions,
+        purposes,
+        not_before,
+        not_after,
+    ) = row;
+    let subject = Subject::new(&kind, &subject)
+        .ok_or_else(|| invalid("SUBJECT_KIND_UNKNOWN", format!("no kind of subject {kind:?}")))?;
+    let scope = policy::Scope { camera_ids, unit_ids, region_prefixes, industries };
+    Ok(policy::Grant { id, subject, scope, actions, purposes, not_before, not_after })
+}
+
+/// (revision, "upserted" | "removed", camera id)
+pub type ChangeRow = (u64, String, String);
+
+pub fn change((revision, kind, id): ChangeRow) -> Result<registry::Change> {
+    let kind = registry::ChangeKind::from_word(&kind)
+        .ok_or_else(|| invalid("CHANGE_KIND_UNKNOWN", format!("no kind of change {kind:?}")))?;
+    Ok(registry::Change { revision, kind, id })
+}
+
+#[pyclass(frozen, module = "vidhub._core")]
+pub struct Principal {
+    pub inner: policy::Principal,
+}
+
+#[pymethods]
+impl Principal {
+    #[new]
+    #[pyo3(signature = (kind, id, *, hub_id = String::new(), unit_id = String::new(), department = String::new(), roles = Vec::new()))]
+    fn new(
+        kind: &str,
+        id: String,
+        hub_id: String,
+        unit_id: String,
+        department: String,
+        roles: Vec<String>,
+    ) -> PyResult<Self> {
+        let kind = PrincipalKind::from_word(kind)
+            .ok_or_else(|| invalid("PRINCIPAL_KIND_UNKNOWN", format!("no kind of principal {kind:?}")))?;
+        Ok(Self { inner: policy::Principal { kind, id, hub_id, unit_id, department, roles } })
+    }
+}
+
+#[pyclass(frozen, get_all, module = "vidhub._core")]
+pub struct CameraBasic {
+    id: String,
+    name: String,
+    unit_id: String,
+    region_code: String,
+    industry: String,
+    place_category: u8,
+    latitude: f64,
+    longitude: f64,
+    state: u8,
+    state_time: f64,
+    state_reason: String,
+    revision: u64,
+    home_hub_id: String,
+    profiles: Vec<u8>,
+}
+
+impl From<&registry::Row> for CameraBasic {
+    fn from(row: &registry::Row) -> Self {
+        let status = row.status();
+        Self {
+            id: row.id().to_owned(),
+            name: row.name().to_owned(),
+            unit_id: row.unit_id().to_owned(),
+            region_code: row.region_code().to_owned(),
+            industry: row.industry().to_owned(),
+            place_category: row.place_category(),
+            latitude: row.latitude(),
+            longitude: row.longitude(),
+            state: status.state.number(),
+            state_time: status.time,
+            state_reason: status.reason.to_string(),
+            revision: row.revision(),
+            home_hub_id: row.home_hub_id().to_owned(),
+            profiles: row.profiles().into_iter().map(|profile| if profile == Profile::Main { 1 } else { 2 }).collect(),
+        }
+    }
+}
+
+#[pyclass(frozen, get_all, module = "vidhub._core")]
+pub struct CameraPage {
+    cameras: Vec<Py<CameraBasic>>,
+    next_after: Option<String>,
+    total: usize,
+    epoch: String,
+    revision: u64,
+}
+
+impl CameraPage {
+    pub fn new(py: Python<'_>, page: registry::Page) -> PyResult<Self> {
+        Ok(Self {
+            cameras: page.rows.iter().map(|row| Py::new(py, CameraBasic::from(row))).collect::<PyResult<_>>()?,
+            next_after: page.next_after,
+            total: page.total,
+            epoch: page.epoch.to_string(),
+            revision: page.revision,
+        })
+    }
+}
+
+#[pyclass(frozen, get_all, module = "vidhub._core")]
+pub struct Decision {
+    allowed: bool,
+    reason: &'static str,
+    rules: Vec<String>,
+    grant_id: String,
+    valid_until: f64,
+}
+
+impl From<policy::Decision> for Decision {
+    fn from(decision: policy::Decision) -> Self {
+        let policy::Decision { allowed, reason, rules, grant_id, valid_until } = decision;
+        Self { allowed, reason, rules, grant_id, valid_until }
+    }
+}
+
+#[pyclass(frozen, get_all, module = "vidhub._core")]
+pub struct Event {
+    kind: &'static str,
+    subject: String,
+    reason: String,
+    detail: String,
+    number: u64,
+    state: u8,
+    time: f64,
+}
+
+impl From<(std::time::SystemTime, gate::Event)> for Event {
+    fn from((time, event): (std::time::SystemTime, gate::Event)) -> Self {
+        let time = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let plain = |kind, subject| Self {
+            kind,
+            subject,
+            reason: String::new(),
+            detail: String::new(),
+            number: 0,
+            state: 0,
+            time,
+        };
+        match event {
+            gate::Event::SessionEnded { session, reason } => {
+                Self { reason: reason.to_owned(), ..plain("session_ended", session) }
+            }
+            gate::Event::SessionConnected { session, protocol } => {
+                Self { detail: protocol.to_owned(), ..plain("session_connected", session) }
+            }
+            gate::Event::SessionDisconnected { session, protocol } => {
+                Self { detail: protocol.to_owned(), ..plain("session_disconnected", session) }
+            }
+            gate::Event::CameraState { camera, number, state, reason } => {
+                Self { reason, number, state, ..plain("camera_state", camera) }
+            }
+            gate::Event::StreamMedia { camera, profile, codec, width, height } => {
+                let detail = serde_json::json!({
+                    "profile": profile, "codec": codec, "width": width, "height": height, "frame_rate": 0.0
+                });
+                Self { detail: detail.to_string(), ..plain("stream_media", camera) }
+            }
+        }
+    }
+}
