@@ -13,6 +13,8 @@ from sqlalchemy import Connection
 from vidhub.model import Role, User
 from vidhub.store.times import from_us, to_us
 
+_MAX_USED = 512
+
 _COLUMNS = "id, name, display_name, department, unit_id, roles, suspended, must_change_password, create_time"
 
 
@@ -88,6 +90,23 @@ def live_logins(conn: Connection, now: datetime) -> list[Login]:
     return [Login(r[0], r[1], from_us(r[2])) for r in rows]
 
 
+def live_login(conn: Connection, login_id: str, now: datetime) -> Login | None:
+    row = conn.exec_driver_sql(
+        "SELECT id, user_id, expire_time FROM logins WHERE id = ? AND revoke_time IS NULL AND expire_time > ?",
+        (login_id, to_us(now)),
+    ).first()
+    return None if row is None else Login(row[0], row[1], from_us(row[2]))
+
+
+def logins_of(conn: Connection, user_id: str, now: datetime) -> list[str]:
+    """Ids of the user's live logins, oldest first."""
+    rows = conn.exec_driver_sql(
+        "SELECT id FROM logins WHERE user_id = ? AND revoke_time IS NULL AND expire_time > ? ORDER BY create_time, id",
+        (user_id, to_us(now)),
+    )
+    return [str(r[0]) for r in rows]
+
+
 def revoke_logins(conn: Connection, login_ids: Sequence[str], now: datetime, reason: str) -> None:
     if login_ids:
         conn.exec_driver_sql(
@@ -102,7 +121,18 @@ def forget_logins(conn: Connection, before: datetime) -> int:
 
 
 def insert_refresh(conn: Connection, hashed: bytes, login_id: str) -> None:
+    """Used ones are kept, to know them again, up to a bound no honest client comes near."""
     conn.exec_driver_sql("INSERT INTO refresh_tokens (hash, login_id) VALUES (?, ?)", (hashed, login_id))
+    conn.exec_driver_sql(
+        "DELETE FROM refresh_tokens WHERE hash IN (SELECT hash FROM refresh_tokens "
+        "WHERE login_id = ? AND use_time IS NOT NULL ORDER BY use_time DESC LIMIT -1 OFFSET ?)",
+        (login_id, _MAX_USED),
+    )
+
+
+def login_of_refresh(conn: Connection, hashed: bytes) -> str | None:
+    row = conn.exec_driver_sql("SELECT login_id FROM refresh_tokens WHERE hash = ?", (hashed,)).first()
+    return None if row is None else str(row[0])
 
 
 def use_refresh(conn: Connection, hashed: bytes, now: datetime) -> tuple[str, bool] | None:

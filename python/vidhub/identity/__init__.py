@@ -1,0 +1,20 @@
+"""Who calls: certificates of units and hubs, accounts of people, and the principal both become."""
+
+from vidhub.identity.authentication import Authentication
+from vidhub.identity.ca import CertificateAuthority, Issued, ServerCertificate
+from vidhub.identity.keys import HubKeys
+from vidhub.identity.people import People, Tokens
+from vidhub.identity.units import Enrolled, EnrolmentToken, Units
+
+__all__ = [
+    "Authentication",
+    "CertificateAuthority",
+    "Enrolled",
+    "EnrolmentToken",
+    "HubKeys",
+    "Issued",
+    "People",
+    "ServerCertificate",
+    "Tokens",
+    "Units",
+]

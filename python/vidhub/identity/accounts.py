@@ -1,0 +1,50 @@
+"""What an account may be: its name, its roles, its unit."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from vidhub.errors import InvalidArgument
+from vidhub.model import Role
+
+MAX_NAME = 64
+_SIGNS = frozenset("._-")
+# Separation of duties: who runs the hub sees no video, approves nothing and audits nobody; who approves does not audit.
+_EXCLUSIVE = (
+    frozenset({Role.ADMINISTRATOR, Role.OPERATOR}),
+    frozenset({Role.ADMINISTRATOR, Role.APPROVER}),
+    frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
+    frozenset({Role.APPROVER, Role.AUDITOR}),
+)
+
+
+def check_name(name: str) -> str:
+    """The name in its one form. Raises InvalidArgument NAME_INVALID."""
+    kept = unicodedata.normalize("NFC", name)
+    if not 0 < len(kept) <= MAX_NAME or not all(_allowed(c) for c in kept) or kept[0] in _SIGNS:
+        raise InvalidArgument(
+            "NAME_INVALID",
+            f"a user's name is 1 to {MAX_NAME} letters (Latin or Chinese), digits, dot, underscore or hyphen, "
+            "and begins with a letter or digit",
+        )
+    return kept
+
+
+def check_roles(roles: Iterable[Role], unit_id: str) -> frozenset[Role]:
+    """Raises InvalidArgument ROLE_MISSING, ROLES_EXCLUDE or UNIT_MISSING."""
+    given = frozenset(roles)
+    if not given:
+        raise InvalidArgument("ROLE_MISSING", f"give a role: {', '.join(Role)}")
+    for pair in _EXCLUSIVE:
+        if pair <= given:
+            words = " and ".join(sorted(pair))
+            raise InvalidArgument("ROLES_EXCLUDE", f"one person cannot be {words}: make two accounts")
+    if Role.UNIT in given and not unit_id:
+        raise InvalidArgument("UNIT_MISSING", "the role unit wants the id of a unit: see `vidhub unit list`")
+    return given
+
+
+def _allowed(c: str) -> bool:
+    ascii_ok = c.isascii() and (c.isalnum() or c in _SIGNS)
+    return ascii_ok or "\u4e00" <= c <= "\u9fff" or "\u3400" <= c <= "\u4dbf"
