@@ -1,0 +1,654 @@
+//! RTSP/1.0 messages (RFC 2326), bytes to values and back: bounded, incremental, and lenient where clients are sloppy.
+
+use std::fmt::Write as _;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Head and body of one message together.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+pub const MAX_HEADERS: usize = 64;
+/// An interleaved frame: `$`, channel, length, and up to 65,535 octets.
+const MAX_FRAME_BYTES: usize = 4 + u16::MAX as usize;
+const MAX_TRANSPORTS: usize = 16;
+
+/// What a peer sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    Request(Request),
+    /// An answer to a request of ours.
+    Response {
+        status: u16,
+        headers: Headers,
+    },
+    /// Interleaved binary data (RFC 2326 §10.12).
+    Frame {
+        channel: u8,
+        data: Bytes,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub method: String,
+    pub uri: String,
+    /// False for anything but RTSP/1.x: answer 505.
+    pub version_supported: bool,
+    pub headers: Headers,
+    pub body: Bytes,
+}
+
+/// Why bytes are no RTSP. The parser stays at its first fault: there is no way back into step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Malformed,
+    TooLarge,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// The first header of that name, in any case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        self.0.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Request {
+    /// The sequence number, when it is one.
+    pub fn cseq(&self) -> Option<u32> {
+        self.headers.get("CSeq")?.parse().ok()
+    }
+
+    /// The session id without its parameters.
+    pub fn session(&self) -> Option<&str> {
+        Some(self.headers.get("Session")?.split(';').next().unwrap_or_default().trim())
+    }
+}
+
+/// Takes bytes as they come and yields messages; the result does not depend on how the bytes were cut.
+#[derive(Debug, Default)]
+pub struct Parser {
+    buffer: BytesMut,
+    /// No end of a head begins before this place.
+    scanned: usize,
+    fault: Option<Fault>,
+}
+
+impl Parser {
+    pub fn push(&mut self, data: &[u8]) {
+        self.buffer.extend_from_slice(data);
+    }
+
+    /// Octets that may be pushed before `next` must be called; never 0 after `next` has returned `None`.
+    pub fn room(&self) -> usize {
+        (MAX_FRAME_BYTES + MAX_MESSAGE_BYTES).saturating_sub(self.buffer.len())
+    }
+
+    /// The next complete message, `None` when more bytes are needed.
+    pub fn next(&mut self) -> Result<Option<Incoming>, Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let parsed = self.parse();
+        self.fault = parsed.as_ref().err().copied();
+        parsed
+    }
+
+    fn parse(&mut self) -> Result<Option<Incoming>, Fault> {
+        // Empty lines between messages are common and mean nothing.
+        let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        if blank > 0 {
+            self.buffer.advance(blank);
+            self.scanned = 0;
+        }
+        match self.buffer.first() {
+            None => return Ok(None),
+            Some(b'$') => return Ok(self.frame()),
+            Some(byte) if !is_token(*byte) => return Err(Fault::Malformed),
+            Some(_) => {}
+        }
+        let Some(head_bytes) = self.head_end() else {
+            return if self.buffer.len() >= MAX_MESSAGE_BYTES { Err(Fault::TooLarge) } else { Ok(None) };
+        };
+        if head_bytes > MAX_MESSAGE_BYTES {
+            return Err(Fault::TooLarge);
+        }
+        let head = self.buffer.get(..head_bytes).ok_or(Fault::Malformed)?;
+        let (first_line, headers) = parse_head(head)?;
+        let body_bytes = content_length(&headers)?;
+        if body_bytes > MAX_MESSAGE_BYTES - head_bytes {
+            return Err(Fault::TooLarge);
+        }
+        let start = parse_start(&first_line)?;
+        if self.buffer.len() < head_bytes + body_bytes {
+            return Ok(None);
+        }
+        self.buffer.advance(head_bytes);
+        self.scanned = 0;
+        let body = self.buffer.split_to(body_bytes).freeze();
+        Ok(Some(match start {
+            Start::Request { method, uri, version_supported } => {
+                Incoming::Request(Request { method, uri, version_supported, headers, body })
+            }
+            Start::Response(status) => Incoming::Response { status, headers },
+        }))
+    }
+
+    fn frame(&mut self) -> Option<Incoming> {
+        let &[_, channel, high, low, ..] = &self.buffer[..] else { return None };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if self.buffer.len() < 4 + length {
+            return None;
+        }
+        self.buffer.advance(4);
+        self.scanned = 0;
+        Some(Incoming::Frame { channel, data: self.buffer.split_to(length).freeze() })
+    }
+
+    /// Where the empty line that closes the head ends; lines may end in a bare LF.
+    fn head_end(&mut self) -> Option<usize> {
+        let mut from = self.scanned;
+        while let Some(found) = self.buffer.get(from..)?.iter().position(|byte| *byte == b'\n') {
+            let line_end = from + found;
+            match self.buffer.get(line_end + 1..) {
+                Some([b'\n', ..]) => return Some(line_end + 2),
+                Some([b'\r', b'\n', ..]) => return Some(line_end + 3),
+                Some([] | [b'\r']) => {
+                    self.scanned = line_end;
+                    return None;
+                }
+                _ => from = line_end + 1,
+            }
+        }
+        self.scanned = self.buffer.len();
+        None
+    }
+}
+
+enum Start {
+    Request { method: String, uri: String, version_supported: bool },
+    Response(u16),
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#%&'*+-.^_`|~".contains(&byte)
+}
+
+fn parse_head(head: &[u8]) -> Result<(String, Headers), Fault> {
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let first_line = lines.next().unwrap_or_default().to_owned();
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        if line.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            return Err(Fault::Malformed);
+        }
+        if line.starts_with([' ', '\t']) {
+            let (_, value) = headers.last_mut().ok_or(Fault::Malformed)?;
+            value.push(' ');
+            value.push_str(line.trim());
+            continue;
+        }
+        let (name, value) = line.split_once(':').ok_or(Fault::Malformed)?;
+        let name = name.trim_end();
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(Fault::Malformed);
+        }
+        if headers.len() == MAX_HEADERS {
+            return Err(Fault::TooLarge);
+        }
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    Ok((first_line, Headers(headers)))
+}
+
+fn content_length(headers: &Headers) -> Result<usize, Fault> {
+    let mut lengths = headers.all("Content-Length");
+    let Some(length) = lengths.next() else { return Ok(0) };
+    if length.is_empty() || !length.bytes().all(|digit| digit.is_ascii_digit()) || lengths.any(|other| other != length)
+    {
+        return Err(Fault::Malformed);
+    }
+    // All digits: what does not fit a number is too large.
+    length.parse().map_err(|_| Fault::TooLarge)
+}
+
+fn parse_start(line: &str) -> Result<Start, Fault> {
+    if line.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(Fault::Malformed);
+    }
+    let line = line.trim_end();
+    let (first, rest) = line.split_once(' ').ok_or(Fault::Malformed)?;
+    if first.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("RTSP/")) {
+        let status = rest.trim_start().split(' ').next().and_then(|code| code.parse().ok()).ok_or(Fault::Malformed)?;
+        return Ok(Start::Response(status));
+    }
+    // An address with an unescaped space in it still has the version behind the last one.
+    let (uri, version) = rest.rsplit_once(' ').ok_or(Fault::Malformed)?;
+    let (protocol, number) = version.split_once('/').ok_or(Fault::Malformed)?;
+    let uri = uri.trim();
+    if uri.is_empty() || !first.bytes().all(is_token) || !protocol.bytes().all(is_token) {
+        return Err(Fault::Malformed);
+    }
+    let version_supported = protocol.eq_ignore_ascii_case("RTSP") && (number == "1" || number.starts_with("1."));
+    Ok(Start::Request { method: first.to_owned(), uri: uri.to_owned(), version_supported })
+}
+
+/// What a request is about: `rtsp://host:port/{camera}[?ticket=…][/trackID=N]`, the query also in the middle or missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// For `Content-Base`: as the client wrote it, without credentials, query and track, with a slash at the end.
+    pub base: String,
+    pub camera: String,
+    pub ticket: Option<String>,
+    pub track: Option<usize>,
+}
+
+impl Target {
+    /// `None` when it is no such address. A bare path is one too, for the `uri` of Digest credentials.
+    pub fn parse(uri: &str) -> Option<Self> {
+        let (origin, rest) = match uri.split_once("://") {
+            Some((scheme, rest)) => {
+                if !["rtsp", "rtsps", "rtspu"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+                    return None;
+                }
+                let end = rest.find(['/', '?']).unwrap_or(rest.len());
+                let (authority, path) = rest.split_at(end);
+                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                (format!("{}://{host}", scheme.to_ascii_lowercase()), path)
+            }
+            None if uri.starts_with('/') => (String::new(), uri),
+            None => return None,
+        };
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (path, track_in_path) = split_track(path);
+        let (query, track_in_query) = split_track(query);
+        let ticket = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == "ticket")
+            .map(|(_, value)| decode_percent(value));
+        let raw = path.trim_matches('/');
+        let camera = decode_percent(raw);
+        if camera.len() > 256 || camera.chars().any(char::is_control) {
+            return None;
+        }
+        let base = if raw.is_empty() { format!("{origin}/") } else { format!("{origin}/{raw}/") };
+        Some(Self { base, camera, ticket, track: track_in_query.or(track_in_path) })
+    }
+}
+
+/// Takes `/trackID=N` off the end.
+fn split_track(text: &str) -> (&str, Option<usize>) {
+    let trimmed = text.trim_end_matches('/');
+    let (rest, segment) = trimmed.rsplit_once('/').unwrap_or(("", trimmed));
+    match segment.split_once('=') {
+        Some((key, number)) if key.eq_ignore_ascii_case("trackID") => match number.parse() {
+            Ok(track) => (rest, Some(track)),
+            Err(_) => (text, None),
+        },
+        _ => (text, None),
+    }
+}
+
+fn decode_percent(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let pair = (*byte == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match pair.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(value) => {
+                decoded.push(value);
+                at += 3;
+            }
+            None => {
+                decoded.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lower {
+    Tcp,
+    Udp,
+    /// A profile that we don't speak, such as RTP/SAVP or RAW.
+    Other,
+}
+
+/// One offer of a `Transport` header (RFC 2326 §12.39).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transport {
+    pub lower: Lower,
+    pub multicast: bool,
+    pub interleaved: Option<(u8, u8)>,
+    pub client_port: Option<(u16, u16)>,
+    pub ssrc: Option<u32>,
+    pub record: bool,
+}
+
+impl Transport {
+    /// Every offer of the header in the client's order; what can't be read is left out.
+    pub fn parse_all(value: &str) -> Vec<Self> {
+        value.split(',').filter_map(Self::parse).take(MAX_TRANSPORTS).collect()
+    }
+
+    fn parse(offer: &str) -> Option<Self> {
+        let mut parts = offer.split(';').map(str::trim);
+        let profile = parts.next().filter(|profile| !profile.is_empty())?.to_ascii_uppercase();
+        let mut transport = Self {
+            lower: match profile.as_str() {
+                "RTP/AVP/TCP" | "RTP/AVPF/TCP" => Lower::Tcp,
+                "RTP/AVP" | "RTP/AVP/UDP" | "RTP/AVPF" | "RTP/AVPF/UDP" => Lower::Udp,
+                _ => Lower::Other,
+            },
+            multicast: false,
+            interleaved: None,
+            client_port: None,
+            ssrc: None,
+            record: false,
+        };
+        for part in parts {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            let value = value.trim().trim_matches('"');
+            match key.trim().to_ascii_lowercase().as_str() {
+                "multicast" => transport.multicast = true,
+                "interleaved" => transport.interleaved = parse_pair(value),
+                "client_port" => transport.client_port = parse_pair(value),
+                "ssrc" => transport.ssrc = u32::from_str_radix(value, 16).ok(),
+                "mode" => transport.record = value.trim_matches('"').eq_ignore_ascii_case("record"),
+                _ => {}
+            }
+        }
+        // Some clients name the profile without /TCP and mean the channels that they list.
+        if transport.interleaved.is_some() && transport.lower == Lower::Udp {
+            transport.lower = Lower::Tcp;
+        }
+        Some(transport)
+    }
+}
+
+/// `a-b`, or `a` alone for `a` and the next.
+fn parse_pair<T: std::str::FromStr + Copy + Into<u32> + TryFrom<u32>>(value: &str) -> Option<(T, T)> {
+    let (first, second) = match value.split_once('-') {
+        Some((first, second)) => (first.trim().parse::<T>().ok()?, second.trim().parse::<T>().ok()?),
+        None => {
+            let first = value.trim().parse::<T>().ok()?;
+            (first, T::try_from(first.into() + 1).ok()?)
+        }
+    };
+    Some((first, second))
+}
+
+/// A status, its headers and body; `reason` goes into the phrase, where players show it, and into a header.
+pub struct Response {
+    head: String,
+    body: String,
+}
+
+impl Response {
+    pub fn new(status: u16, cseq: Option<u32>) -> Self {
+        Self::start(status, cseq, None)
+    }
+
+    pub fn refusal(status: u16, cseq: Option<u32>, reason: &str) -> Self {
+        Self::start(status, cseq, Some(reason)).header("X-Vidhub-Reason", reason)
+    }
+
+    fn start(status: u16, cseq: Option<u32>, reason: Option<&str>) -> Self {
+        let mut head = format!("RTSP/1.0 {status} {}", phrase(status));
+        if let Some(reason) = reason {
+            let _ = write!(head, " {reason}");
+        }
+        head.push_str("\r\n");
+        if let Some(cseq) = cseq {
+            let _ = write!(head, "CSeq: {cseq}\r\n");
+        }
+        head.push_str("Server: vidhub\r\n");
+        Self { head, body: String::new() }
+    }
+
+    pub fn header(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        let _ = write!(self.head, "{name}: {value}\r\n");
+        self
+    }
+
+    pub fn body(mut self, content_type: &str, body: String) -> Self {
+        let _ = write!(self.head, "Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
+        self.body = body;
+        self
+    }
+
+    pub fn into_bytes(self) -> Bytes {
+        let mut bytes = self.head.into_bytes();
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(self.body.as_bytes());
+        bytes.into()
+    }
+}
+
+/// A request of ours.
+pub fn request(method: &str, uri: &str, cseq: u32, headers: &[(&str, &str)]) -> Bytes {
+    let mut head = format!("{method} {uri} RTSP/1.0\r\nCSeq: {cseq}\r\n");
+    for (name, value) in headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    head.push_str("\r\n");
+    head.into_bytes().into()
+}
+
+/// RFC 2326 §7.1.1.
+pub fn phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        453 => "Not Enough Bandwidth",
+        454 => "Session Not Found",
+        455 => "Method Not Valid in This State",
+        459 => "Aggregate Operation Not Allowed",
+        461 => "Unsupported Transport",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "RTSP Version Not Supported",
+        551 => "Option Not Supported",
+        _ => "Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(parser: &mut Parser) -> Result<Vec<Incoming>, Fault> {
+        let mut found = Vec::new();
+        while let Some(message) = parser.next()? {
+            found.push(message);
+        }
+        Ok(found)
+    }
+
+    fn one(bytes: &[u8]) -> Result<Option<Incoming>, Fault> {
+        let mut parser = Parser::default();
+        parser.push(bytes);
+        parser.next()
+    }
+
+    fn request_of(bytes: &[u8]) -> Request {
+        match one(bytes) {
+            Ok(Some(Incoming::Request(request))) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_read_with_its_body() {
+        let request = request_of(
+            b"SET_PARAMETER rtsp://h/cam RTSP/1.0\r\ncseq: 7\r\nSession: ab12;timeout=60\r\nContent-Length: 4\r\n\r\nbody",
+        );
+        assert_eq!(request.method, "SET_PARAMETER");
+        assert_eq!(request.uri, "rtsp://h/cam");
+        assert_eq!(request.cseq(), Some(7));
+        assert_eq!(request.session(), Some("ab12"));
+        assert_eq!(&request.body[..], b"body");
+    }
+
+    #[test]
+    fn bare_line_feeds_folded_lines_and_blanks_between_messages_are_taken() {
+        let request = request_of(b"\r\n\nOPTIONS * RTSP/1.0\nCSeq : 1\nUser-Agent: a\n  b\n\n");
+        assert_eq!(request.cseq(), Some(1));
+        assert_eq!(request.headers.get("user-agent"), Some("a b"));
+    }
+
+    #[test]
+    fn pipelined_requests_and_frames_come_in_order() {
+        let mut parser = Parser::default();
+        parser.push(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n$\x01\x00\x02hiOPTIONS * RTSP/1.0\r\nCSeq: 2\r\n\r\nRTSP/1.0 200 OK\r\n\r\n");
+        let found = all(&mut parser).expect("no fault");
+        assert_eq!(found.len(), 4);
+        assert_eq!(found[1], Incoming::Frame { channel: 1, data: Bytes::from_static(b"hi") });
+        assert!(matches!(found[3], Incoming::Response { status: 200, .. }));
+    }
+
+    #[test]
+    fn other_versions_and_protocols_are_named_not_refused_here() {
+        assert!(request_of(b"OPTIONS * RTSP/1.1\r\n\r\n").version_supported);
+        assert!(!request_of(b"OPTIONS * RTSP/2.0\r\n\r\n").version_supported);
+        assert!(!request_of(b"GET / HTTP/1.1\r\n\r\n").version_supported);
+    }
+
+    #[test]
+    fn garbage_and_excess_are_faults() {
+        assert_eq!(one(b"\x16\x03\x01\x02\x00"), Err(Fault::Malformed));
+        assert_eq!(one(b"nonsense\r\n\r\n"), Err(Fault::Malformed));
+        assert_eq!(one(b"OPTIONS * RTSP/1.0\r\nno colon\r\n\r\n"), Err(Fault::Malformed));
+        assert_eq!(one(b"OPTIONS * RTSP/1.0\r\nA: b\rc\r\n\r\n"), Err(Fault::Malformed));
+        assert_eq!(one(b"OPTIONS * RTSP/1.0\r\nContent-Length: -1\r\n\r\n"), Err(Fault::Malformed));
+        assert_eq!(one(b"OPTIONS * RTSP/1.0\r\nContent-Length: 16384\r\n\r\n"), Err(Fault::TooLarge));
+        assert_eq!(one(b"OPTIONS * RTSP/1.0\r\nContent-Length: 99999999999999999999999\r\n\r\n"), Err(Fault::TooLarge));
+        assert_eq!(one(&[b'A'; MAX_MESSAGE_BYTES]), Err(Fault::TooLarge));
+        assert_eq!(one(&[b'A'; MAX_MESSAGE_BYTES - 1]), Ok(None));
+        let many = format!("OPTIONS * RTSP/1.0\r\n{}\r\n", "A: b\r\n".repeat(MAX_HEADERS + 1));
+        assert_eq!(one(many.as_bytes()), Err(Fault::TooLarge));
+        let enough = format!("OPTIONS * RTSP/1.0\r\n{}\r\n", "A: b\r\n".repeat(MAX_HEADERS));
+        assert!(matches!(one(enough.as_bytes()), Ok(Some(_))));
+    }
+
+    #[test]
+    fn the_query_may_stand_at_the_end_in_the_middle_or_nowhere() {
+        for uri in [
+            "rtsp://h:8554/cam%201/trackID=1?ticket=a.b",
+            "rtsp://h:8554/cam%201?ticket=a.b/trackID=1",
+            "rtsp://user:p%40ss@h:8554/cam%201/?x=y&ticket=a.b/trackid=1/",
+            "RTSP://h:8554/cam%201/?ticket=a%2Eb/trackID=1",
+        ] {
+            let target = Target::parse(uri).expect(uri);
+            assert_eq!(target.base, "rtsp://h:8554/cam%201/", "{uri}");
+            assert_eq!(target.camera, "cam 1", "{uri}");
+            assert_eq!(target.ticket.as_deref(), Some("a.b"), "{uri}");
+            assert_eq!(target.track, Some(1), "{uri}");
+        }
+        let plain = Target::parse("rtsp://[::1]:8554/cam/trackID=0").expect("plain");
+        assert_eq!((plain.base.as_str(), plain.ticket, plain.track), ("rtsp://[::1]:8554/cam/", None, Some(0)));
+        assert_eq!(Target::parse("/cam").expect("path").camera, "cam");
+        assert_eq!(Target::parse("rtsp://h").expect("host").camera, "");
+        for uri in ["*", "http://h/cam", "cam", "rtsp://h/%0d%0aX"] {
+            assert_eq!(Target::parse(uri), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn transports_are_read_in_any_case_and_with_spaces() {
+        let offers = Transport::parse_all(
+            "rtp/avp;UNICAST; Client_Port=5000-5001, RTP/AVP/TCP; unicast ;INTERLEAVED=2 - 3;ssrc=DEADBEEF;mode=\"RECORD\",RTP/SAVP,,",
+        );
+        assert_eq!(offers.len(), 3);
+        assert_eq!((offers[0].lower, offers[0].client_port), (Lower::Udp, Some((5000, 5001))));
+        assert_eq!((offers[1].lower, offers[1].interleaved), (Lower::Tcp, Some((2, 3))));
+        assert_eq!((offers[1].ssrc, offers[1].record), (Some(0xDEAD_BEEF), true));
+        assert_eq!(offers[2].lower, Lower::Other);
+        assert_eq!(Transport::parse_all("RTP/AVP;interleaved=4")[0].lower, Lower::Tcp);
+        assert_eq!(Transport::parse_all("RTP/AVP/TCP;interleaved=255")[0].interleaved, None);
+        assert!(Transport::parse_all("RTP/AVP;multicast")[0].multicast);
+    }
+
+    #[test]
+    fn an_answer_carries_the_reason_in_phrase_and_header() {
+        let bytes = Response::refusal(401, Some(3), "TICKET_EXPIRED").header("A", "b").into_bytes();
+        assert_eq!(
+            &bytes[..],
+            b"RTSP/1.0 401 Unauthorized TICKET_EXPIRED\r\nCSeq: 3\r\nServer: vidhub\r\nX-Vidhub-Reason: TICKET_EXPIRED\r\nA: b\r\n\r\n"
+        );
+    }
+
+    /// Bytes that get past the first checks often enough.
+    fn likely() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just(b"OPTIONS * RTSP/1.0\r\n".to_vec()),
+            Just(b"SETUP rtsp://h/c?ticket=x/trackID=0 RTSP/1.0\n".to_vec()),
+            Just(b"CSeq: 1\r\n".to_vec()),
+            Just(b"Content-Length: 3\r\n".to_vec()),
+            Just(b"\r\n".to_vec()),
+            Just(b"\n".to_vec()),
+            Just(b"$\x00\x00\x05".to_vec()),
+            Just(b"RTSP/1.0 200 OK\r\n".to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..20),
+        ];
+        proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_give_the_same_result(
+            bytes in likely(),
+            cuts in proptest::collection::vec(1_usize..40, 1..40),
+        ) {
+            let run = |pieces: Vec<&[u8]>| {
+                let mut parser = Parser::default();
+                let mut found = Vec::new();
+                for piece in pieces {
+                    parser.push(piece);
+                    loop {
+                        match parser.next() {
+                            Ok(Some(message)) => found.push(message),
+                            Ok(None) => break,
+                            Err(fault) => return (found, Some(fault)),
+                        }
+                    }
+                    assert!(parser.room() > 0);
+                }
+                (found, None)
+            };
+            let mut pieces = Vec::new();
+            let mut rest = &bytes[..];
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() { break; }
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            prop_assert_eq!(run(vec![&bytes]), run(pieces));
+        }
+
+        #[test]
+        fn any_text_is_a_target_or_none_and_any_header_a_list(text in ".{0,200}") {
+            let _ = Target::parse(&text);
+            let _ = Target::parse(&format!("rtsp://{text}"));
+            let _ = Transport::parse_all(&text);
+        }
+    }
+}
