@@ -3,7 +3,7 @@
 from vidhub.identity.authentication import Authentication
 from vidhub.identity.ca import CertificateAuthority, Issued, ServerCertificate
 from vidhub.identity.keys import HubKeys
-from vidhub.identity.people import People, Tokens
+from vidhub.identity.people import Login, People
 from vidhub.identity.units import Enrolled, EnrolmentToken, Units
 
 __all__ = [
@@ -13,8 +13,8 @@ __all__ = [
     "EnrolmentToken",
     "HubKeys",
     "Issued",
+    "Login",
     "People",
     "ServerCertificate",
-    "Tokens",
     "Units",
 ]

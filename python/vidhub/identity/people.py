@@ -35,7 +35,6 @@ from vidhub.model import AuditRecord, Principal, PrincipalKind, Role, User
 from vidhub.store import Store, units, users
 from vidhub.store.keyfiles import write_private
 from vidhub.store.times import now
-from vidhub.store.users import Login
 
 LOGIN_LIFE = timedelta(hours=12)
 MAX_LOGINS = 16
@@ -45,13 +44,13 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
-    """What a login or a refresh gives. login_expire_time: the end of the refresh token, for the cookie."""
+class Login:
+    """What a login or a refresh gives. refresh_expire_time: the end of the whole login, for the cookie."""
 
     access_token: str = field(repr=False)
     expire_time: datetime
     refresh_token: str = field(repr=False)
-    login_expire_time: datetime
+    refresh_expire_time: datetime
     must_change_password: bool
     user: User
 
@@ -79,7 +78,7 @@ class People:
         self._backoff = Backoff()
         self._users: dict[str, User] = {}
         self._names: dict[str, str] = {}
-        self._logins: dict[str, Login] = {}
+        self._logins: dict[str, users.Login] = {}
         self._on_suspended: list[Callable[[User], None]] = []
         self._on_logins_ended: list[Callable[[frozenset[str], str], None]] = []
 
@@ -215,6 +214,10 @@ class People:
             principal, user, fresh, False, keep=principal.login_id, action="auth.change_password", before=hashed
         )
 
+    async def get(self, name: str) -> User:
+        """Raises NotFound USER_UNKNOWN."""
+        return self._named(name)
+
     async def suspend(self, principal: Principal, name: str) -> User:
         """End every login and keep the user out; sessions end by the listeners."""
         _administers(principal)
@@ -229,7 +232,7 @@ class People:
 
     # Logins.
 
-    async def login(self, name: str, password: str, address: str) -> Tokens:
+    async def login(self, name: str, password: str, address: str) -> Login:
         """Raises Unauthenticated LOGIN_FAILED alike for a wrong password and an unknown user, PermissionDenied
         USER_SUSPENDED only after the right password, ResourceExhausted LOGIN_BACKOFF or LIMIT_LOGINS."""
         self._backoff.begin(name, address, self._clock().timestamp())
@@ -243,7 +246,7 @@ class People:
         self._backoff.succeeded(name, address)
         rehashed = await self._hasher.hash(password) if self._hasher.is_outdated(hashed) else ""
         time = self._clock()
-        login = Login(uuid.uuid4().hex, user.id, time + LOGIN_LIFE)
+        login = users.Login(uuid.uuid4().hex, user.id, time + LOGIN_LIFE)
         refresh, refresh_hash = new_refresh()
 
         def work(conn: Connection) -> list[str] | None:
@@ -276,7 +279,7 @@ class People:
             raise Unauthenticated("LOGIN_FAILED", "name or password is not right")
         return self._given(user, login, refresh)
 
-    async def refresh(self, refresh_token: str, address: str) -> Tokens:
+    async def refresh(self, refresh_token: str, address: str) -> Login:
         """Trade a refresh token for the next. One that was used before ends its whole login: it was stolen, or copied.
 
         Raises Unauthenticated TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REUSED, LOGIN_REVOKED, USER_SUSPENDED.
@@ -326,13 +329,8 @@ class People:
             raise Unauthenticated("USER_SUSPENDED", _SAID["USER_SUSPENDED"])
         return self._given(user, login, fresh)
 
-    async def logout(self, principal: Principal) -> None:
-        """End the caller's login. Idempotent."""
-        if principal.login_id in self._logins:
-            await self._end(principal, [principal.login_id], "LOGOUT")
-
-    async def logout_by_refresh(self, refresh_token: str, address: str) -> None:
-        """End the login of a refresh token, when the access token has expired. An unknown token is no error."""
+    async def logout(self, refresh_token: str, address: str) -> None:
+        """End the login of a refresh token. Idempotent, and an unknown token is no error."""
         used = hash_refresh(refresh_token)
         found = await self._store.read(lambda conn: users.login_of_refresh(conn, used))
         login = None if found is None else self._logins.get(found)
@@ -340,29 +338,29 @@ class People:
         if login is not None and user is not None:
             await self._end(replace(self._principal(user, login.id), address=address), [login.id], "LOGOUT")
 
+    async def end_login(self, principal: Principal) -> None:
+        """End the login that an access token belongs to. Idempotent."""
+        if principal.login_id in self._logins:
+            await self._end(principal, [principal.login_id], "LOGOUT")
+
     def by_bearer(self, token: str, address: str) -> Principal:
         """Raises Unauthenticated TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, LOGIN_REVOKED or USER_SUSPENDED."""
         time = self._clock()
-        try:
-            claims = self._tokens.check(token, time)
-            login = self._logins.get(claims.login_id)
-            if login is None or login.user_id != claims.user_id or login.expire_time <= time:
-                raise Unauthenticated("LOGIN_REVOKED", _SAID["LOGIN_REVOKED"])
-            user = self._users.get(claims.user_id)
-            if user is None or user.suspended:
-                raise Unauthenticated("USER_SUSPENDED", _SAID["USER_SUSPENDED"])
-        except Unauthenticated as error:
-            if error.reason == "TOKEN_INVALID":  # the others happen to everybody
-                self._refused("", "auth.bearer", error.reason, address)
-            raise
+        claims = self._tokens.check(token, time)
+        user = self._users.get(claims.user_id)
+        if user is not None and user.suspended:
+            raise Unauthenticated("USER_SUSPENDED", _SAID["USER_SUSPENDED"])
+        login = self._logins.get(claims.login_id)
+        if user is None or login is None or login.user_id != user.id or login.expire_time <= time:
+            raise Unauthenticated("LOGIN_REVOKED", _SAID["LOGIN_REVOKED"])
         return replace(self._principal(user, login.id), address=address)
 
     # Inside.
 
-    def _given(self, user: User, login: Login, refresh: str) -> Tokens:
+    def _given(self, user: User, login: users.Login, refresh: str) -> Login:
         user = self._users.get(user.id, user)
         token, end = self._tokens.issue(user.id, login.id, self._clock())
-        return Tokens(token, end, refresh, login.expire_time, user.must_change_password, user)
+        return Login(token, end, refresh, login.expire_time, user.must_change_password, user)
 
     def _principal(self, user: User, login_id: str) -> Principal:
         return Principal(

@@ -214,26 +214,13 @@ class Units:
 
         Raises Unauthenticated CERTIFICATE_UNKNOWN, CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED, CLAIM_USED, CLAIM_EXPIRED.
         """
-        fingerprint = ""
         try:
             if len(pem) > _MAX_PEM:
                 raise ValueError("too long")
             der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
-            fingerprint = fingerprint_of(der)
-            return self._principal(der, fingerprint, address)
-        except ValueError:  # what is no PEM, base64 or ASCII
-            error = Unauthenticated("CERTIFICATE_UNKNOWN", "this is no certificate: use the one the hub gave")
-        except Unauthenticated as refused:
-            error = refused
-        record = AuditRecord(
-            principal=f"certificate/{fingerprint[:16]}",
-            action="auth.certificate",
-            resource=f"certificate/{fingerprint}",
-            result=error.reason,
-            source_address=address,
-        )
-        self._audit.refusal(record)
-        raise error
+        except ValueError as cause:  # what is no PEM, base64 or ASCII
+            raise Unauthenticated("CERTIFICATE_UNKNOWN", "this is no certificate: use the one the hub gave") from cause
+        return self._principal(der, fingerprint_of(der), address)
 
     def _principal(self, der: bytes, fingerprint: str, address: str) -> Principal:
         held = self._known.get(fingerprint)
