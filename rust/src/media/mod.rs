@@ -1,6 +1,7 @@
 //! Values of the media plane: codecs, tracks, access units and time. No bytes of any protocol, no sockets, no clock.
 
 mod codec;
+pub mod timeline;
 mod track;
 mod unit;
 

@@ -1,0 +1,501 @@
+//! H.264 from RTP payload to access units (RFC 6184: single NAL units, STAP-A, FU-A), whatever protocol brought the packets.
+
+use smallvec::SmallVec;
+
+use super::h264::{NalKind, SliceStart};
+use super::h264_unit::{H264Unit, ParameterSets, TooLarge, UnitBuilder};
+
+/// One RTP packet, header read.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub marker: bool,
+    pub payload: &'a [u8],
+}
+
+#[derive(Debug)]
+pub enum Event {
+    Unit(H264Unit),
+    /// A unit, or part of one, is missing. What follows refers to it until the next keyframe.
+    Lost(Loss),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Packets are missing.
+    Gap,
+    /// Packets are not RFC 6184.
+    Malformed,
+    /// The unit is above `MAX_UNIT_BYTES`.
+    TooLarge,
+}
+
+pub type Events = SmallVec<[Event; 2]>;
+
+/// Older packets in a row after which the sender is taken to have begun a new count (RFC 3550 §A.1, MAX_MISORDER).
+const RESTART_AFTER: u32 = 100;
+const SINGLE_TIME_AGGREGATION: u8 = 24;
+const FRAGMENTATION: u8 = 28;
+
+/// Puts access units together.
+///
+/// Feed packets as they come; older ones and duplicates are passed over. A unit ends with the marker or where the
+/// timestamp changes. One that misses a part is never delivered: the gap yields `Lost`, and the packets up to the
+/// next beginning of a picture are dropped with it.
+#[derive(Debug, Default)]
+pub struct H264Depacketiser {
+    pub sets: ParameterSets,
+    next_sequence: Option<u16>,
+    older_in_a_row: u32,
+    building: Option<UnitBuilder>,
+    /// No gap since a packet that ended a unit: the next packet begins one.
+    in_step: bool,
+    /// Time of the packets passed over since the gap, which may be the rest of a unit.
+    passed_over: Option<u32>,
+    /// Packets of this time belong to a unit that is dropped.
+    dropping: Option<u32>,
+    /// Time of the last unit that a marker ended.
+    ended: Option<u32>,
+    /// Some cameras set the marker on every slice or NAL unit: then only the timestamp tells.
+    markers_lie: bool,
+    /// Size of the last unit: the next will be about as large.
+    usual_bytes: usize,
+}
+
+impl H264Depacketiser {
+    /// `sets`: what SDP told.
+    pub fn new(sets: ParameterSets) -> Self {
+        Self { sets, ..Self::default() }
+    }
+
+    pub fn push(&mut self, packet: Packet<'_>) -> Events {
+        let mut events = Events::new();
+        if !self.follows(packet.sequence, &mut events) {
+            return events;
+        }
+        if self.building.as_ref().is_some_and(|unit| unit.timestamp != packet.timestamp) {
+            self.finish(&mut events);
+        }
+        if self.dropping.is_some_and(|timestamp| timestamp != packet.timestamp) {
+            self.dropping = None;
+        }
+        if packet.payload.is_empty() || self.dropping.is_some() {
+            return events;
+        }
+        if self.building.is_none() {
+            self.in_step |= self.passed_over.is_some_and(|timestamp| timestamp != packet.timestamp);
+            if !self.in_step && !begins_unit(packet.payload) {
+                self.passed_over = Some(packet.timestamp);
+                return events;
+            }
+            self.in_step = true;
+            self.passed_over = None;
+            self.building = Some(UnitBuilder::new(packet.timestamp, self.usual_bytes + 1500));
+        }
+        match self.add(packet.payload) {
+            Ok(()) => {}
+            Err(loss) => {
+                self.building = None;
+                self.dropping = Some(packet.timestamp);
+                events.push(Event::Lost(loss));
+                return events;
+            }
+        }
+        if self.continues_an_ended_picture(packet.timestamp) {
+            self.markers_lie = true;
+            self.building = None;
+            self.dropping = Some(packet.timestamp);
+            events.push(Event::Lost(Loss::Malformed));
+            return events;
+        }
+        let complete = self.building.as_ref().is_some_and(UnitBuilder::has_picture);
+        if packet.marker && complete && !self.markers_lie {
+            self.finish(&mut events);
+            self.ended = Some(packet.timestamp);
+        }
+        events
+    }
+
+    /// Ends the unit in progress, where a stream ends.
+    pub fn flush(&mut self) -> Events {
+        let mut events = Events::new();
+        self.finish(&mut events);
+        events
+    }
+
+    /// Whether the packet is to be looked at; a gap before it is settled here.
+    fn follows(&mut self, sequence: u16, events: &mut Events) -> bool {
+        let ahead = self.next_sequence.map_or(0, |next| sequence.wrapping_sub(next));
+        if ahead >= 0x8000 {
+            self.older_in_a_row += 1;
+            if self.older_in_a_row < RESTART_AFTER {
+                return false;
+            }
+        }
+        if ahead != 0 {
+            self.building = None;
+            self.in_step = false;
+            self.ended = None;
+            self.dropping = None;
+            self.passed_over = None;
+            events.push(Event::Lost(Loss::Gap));
+        }
+        self.older_in_a_row = 0;
+        self.next_sequence = Some(sequence.wrapping_add(1));
+        true
+    }
+
+    fn add(&mut self, payload: &[u8]) -> Result<(), Loss> {
+        let (Some(unit), Some((header, rest))) = (self.building.as_mut(), payload.split_first()) else { return Ok(()) };
+        if header & 0x80 != 0 {
+            return Err(Loss::Malformed);
+        }
+        let kind = header & 0x1f;
+        if unit.in_fragment() && kind != FRAGMENTATION {
+            return Err(Loss::Malformed);
+        }
+        match kind {
+            1..=23 => unit.push(payload, &mut self.sets)?,
+            SINGLE_TIME_AGGREGATION => {
+                for nal in Aggregate(rest) {
+                    let nal = nal?;
+                    if nal.first().is_some_and(|header| NalKind::of(*header) == NalKind::Invalid) {
+                        return Err(Loss::Malformed);
+                    }
+                    unit.push(nal, &mut self.sets)?;
+                }
+            }
+            FRAGMENTATION => {
+                let (fragment, part) = rest.split_first().ok_or(Loss::Malformed)?;
+                let nal_header = header & 0xe0 | fragment & 0x1f;
+                if NalKind::of(nal_header) == NalKind::Invalid {
+                    return Err(Loss::Malformed);
+                }
+                let (starts, ends) = (fragment & 0x80 != 0, fragment & 0x40 != 0);
+                match (starts, unit.in_fragment()) {
+                    (true, false) => unit.begin_fragment(nal_header, part)?,
+                    (false, true) => unit.add_fragment(part)?,
+                    _ => return Err(Loss::Malformed),
+                }
+                if ends {
+                    unit.end_fragment(&mut self.sets);
+                }
+            }
+            // Modes that nobody negotiated, or no RFC 6184 at all.
+            _ => return Err(Loss::Malformed),
+        }
+        Ok(())
+    }
+
+    /// A slice in the middle of a picture, at the time of a picture that a marker has ended already.
+    fn continues_an_ended_picture(&self, timestamp: u32) -> bool {
+        self.ended == Some(timestamp)
+            && self.building.as_ref().and_then(UnitBuilder::first_macroblock).is_some_and(|macroblock| macroblock != 0)
+    }
+
+    fn finish(&mut self, events: &mut Events) {
+        let Some(unit) = self.building.take() else { return };
+        if unit.in_fragment() {
+            events.push(Event::Lost(Loss::Malformed));
+            return;
+        }
+        if unit.has_picture() {
+            self.usual_bytes = unit.len();
+        }
+        if let Some(unit) = unit.finish(&mut self.sets) {
+            events.push(Event::Unit(unit));
+        }
+    }
+}
+
+impl From<TooLarge> for Loss {
+    fn from(_: TooLarge) -> Self {
+        Self::TooLarge
+    }
+}
+
+/// Whether a payload that follows a gap is the beginning of an access unit: what comes before a picture's first slice
+/// is side information, and its parameter sets are known or come again.
+fn begins_unit(payload: &[u8]) -> bool {
+    let Some((header, rest)) = payload.split_first() else { return false };
+    match header & 0x1f {
+        SINGLE_TIME_AGGREGATION => matches!(Aggregate(rest).next(), Some(Ok(nal)) if begins_unit(nal)),
+        FRAGMENTATION => {
+            let Some((fragment, part)) = rest.split_first() else { return false };
+            let head: SmallVec<[u8; 32]> =
+                std::iter::once(header & 0xe0 | fragment & 0x1f).chain(part.iter().copied().take(24)).collect();
+            fragment & 0x80 != 0 && begins_picture(&head)
+        }
+        _ => begins_picture(payload),
+    }
+}
+
+fn begins_picture(nal: &[u8]) -> bool {
+    match nal.first().map(|header| NalKind::of(*header)) {
+        Some(NalKind::AccessUnitDelimiter | NalKind::Sps) => true,
+        Some(NalKind::Slice | NalKind::Idr) => SliceStart::read(nal).is_some_and(|slice| slice.first_macroblock == 0),
+        _ => false,
+    }
+}
+
+/// NAL units of a STAP-A, its header taken off (RFC 6184 §5.7.1).
+struct Aggregate<'a>(&'a [u8]);
+
+impl<'a> Iterator for Aggregate<'a> {
+    type Item = Result<&'a [u8], Loss>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (size, rest) = match self.0 {
+            [] => return None,
+            // A single byte left over is padding of careless senders.
+            [_] => return None,
+            [high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        };
+        match (rest.get(..size), rest.get(size..)) {
+            (Some(nal), Some(rest)) => {
+                self.0 = rest;
+                Some(Ok(nal))
+            }
+            _ => {
+                self.0 = &[];
+                Some(Err(Loss::Malformed))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::h264::samples::{PPS, SPS};
+    use super::*;
+
+    const MTU: usize = 40;
+
+    /// A camera's packets for one access unit: small NAL units single, large ones in fragments.
+    fn packetise(nals: &[Vec<u8>], timestamp: u32, sequence: &mut u16) -> Vec<(u16, u32, bool, Vec<u8>)> {
+        let mut payloads = Vec::new();
+        for nal in nals {
+            if nal.len() <= MTU {
+                payloads.push(nal.clone());
+                continue;
+            }
+            let parts: Vec<&[u8]> = nal[1..].chunks(MTU - 2).collect();
+            for (place, part) in parts.iter().enumerate() {
+                let starts = if place == 0 { 0x80 } else { 0 };
+                let ends = if place + 1 == parts.len() { 0x40 } else { 0 };
+                payloads.push([&[nal[0] & 0xe0 | 28, starts | ends | nal[0] & 0x1f], *part].concat());
+            }
+        }
+        let last = payloads.len() - 1;
+        payloads
+            .into_iter()
+            .enumerate()
+            .map(|(place, payload)| {
+                let packet = (*sequence, timestamp, place == last, payload);
+                *sequence = sequence.wrapping_add(1);
+                packet
+            })
+            .collect()
+    }
+
+    fn feed(depacketiser: &mut H264Depacketiser, packets: &[(u16, u32, bool, Vec<u8>)]) -> Vec<Event> {
+        packets
+            .iter()
+            .flat_map(|(sequence, timestamp, marker, payload)| {
+                depacketiser.push(Packet { sequence: *sequence, timestamp: *timestamp, marker: *marker, payload })
+            })
+            .collect()
+    }
+
+    fn nals(unit: &H264Unit) -> Vec<Vec<u8>> {
+        unit.nals.iter().map(|range| unit.data[range.start as usize..range.end as usize].to_vec()).collect()
+    }
+
+    fn units(events: &[Event]) -> Vec<&H264Unit> {
+        events.iter().filter_map(|event| if let Event::Unit(unit) = event { Some(unit) } else { None }).collect()
+    }
+
+    fn losses(events: &[Event]) -> Vec<Loss> {
+        events.iter().filter_map(|event| if let Event::Lost(loss) = event { Some(*loss) } else { None }).collect()
+    }
+
+    /// A slice: header, first_mb_in_slice, slice type, then bytes that hold no start code.
+    fn slice(header: u8, first_macroblock: u32, size: usize, seed: u8) -> Vec<u8> {
+        let head = if first_macroblock == 0 { 0x88 } else { 0b0100_1000 | (first_macroblock as u8 & 1) << 5 };
+        let mut nal = vec![header, head];
+        nal.extend((0..size).map(|place| (place as u8).wrapping_mul(31).wrapping_add(seed) | 1));
+        nal
+    }
+
+    fn keyframe(seed: u8) -> Vec<Vec<u8>> {
+        vec![SPS.to_vec(), PPS.to_vec(), slice(0x65, 0, 300, seed), slice(0x65, 1, 200, seed)]
+    }
+
+    #[test]
+    fn single_units_and_fragments_become_the_units_they_were() {
+        let (mut sequence, mut depacketiser) = (65_530, H264Depacketiser::default());
+        let originals = [keyframe(1), vec![slice(0x41, 0, 10, 2)], vec![slice(0x41, 0, 500, 3), slice(0x41, 1, 5, 3)]];
+        let packets: Vec<_> = originals
+            .iter()
+            .enumerate()
+            .flat_map(|(place, nals)| packetise(nals, 3600 * place as u32, &mut sequence))
+            .collect();
+        let events = feed(&mut depacketiser, &packets);
+        assert_eq!(events.len(), 3);
+        let got: Vec<_> = units(&events).into_iter().map(nals).collect();
+        assert_eq!(got, originals);
+        assert_eq!(units(&events).iter().map(|unit| unit.keyframe).collect::<Vec<_>>(), [true, false, false]);
+    }
+
+    #[test]
+    fn an_aggregate_is_taken_apart() {
+        let mut payload = vec![24];
+        for nal in [SPS, PPS, &[0x65, 0x88, 1, 2]] {
+            payload.extend((nal.len() as u16).to_be_bytes());
+            payload.extend(nal);
+        }
+        let mut depacketiser = H264Depacketiser::default();
+        let events = feed(&mut depacketiser, &[(1, 0, true, payload.clone())]);
+        assert_eq!(nals(units(&events)[0]), [SPS, PPS, &[0x65, 0x88, 1, 2]]);
+        payload[2] = 200;
+        assert_eq!(losses(&feed(&mut depacketiser, &[(2, 3600, true, payload)])), [Loss::Malformed]);
+    }
+
+    #[test]
+    fn without_markers_the_timestamp_ends_a_unit() {
+        let (mut sequence, mut depacketiser) = (0, H264Depacketiser::default());
+        let mut packets = packetise(&keyframe(1), 0, &mut sequence);
+        packets.extend(packetise(&[slice(0x41, 0, 100, 2)], 3600, &mut sequence));
+        packets.iter_mut().for_each(|packet| packet.2 = false);
+        let events = feed(&mut depacketiser, &packets);
+        assert_eq!(nals(units(&events)[0]), keyframe(1));
+        assert_eq!(units(&depacketiser.flush()).len(), 1);
+    }
+
+    #[test]
+    fn markers_on_every_packet_are_seen_through() {
+        let (mut sequence, mut depacketiser) = (0, H264Depacketiser::default());
+        let mut got = Vec::new();
+        for place in 0..4 {
+            let mut packets = packetise(&keyframe(place), 3600 * u32::from(place), &mut sequence);
+            packets.iter_mut().for_each(|packet| packet.2 = packet.3[0] & 0x1f != 28 || packet.3[1] & 0x40 != 0);
+            got.extend(feed(&mut depacketiser, &packets));
+        }
+        // The first picture shows the habit; from the second on units end with the timestamp.
+        assert_eq!(losses(&got), [Loss::Malformed]);
+        assert_eq!(units(&got)[1..].iter().map(|unit| nals(unit)).collect::<Vec<_>>(), [keyframe(1), keyframe(2)]);
+    }
+
+    #[test]
+    fn a_gap_drops_the_unit_it_hits_and_a_keyframe_right_after_it_is_kept() {
+        let (mut sequence, mut depacketiser) = (0, H264Depacketiser::default());
+        let mut packets = packetise(&keyframe(1), 0, &mut sequence);
+        packets.extend(packetise(&[slice(0x41, 0, 300, 2)], 3600, &mut sequence));
+        packets.extend(packetise(&keyframe(3), 7200, &mut sequence));
+        let cut = packets.len() - packetise(&keyframe(3), 7200, &mut 0).len() - 1;
+        packets.remove(cut);
+        let events = feed(&mut depacketiser, &packets);
+        assert_eq!(losses(&events), [Loss::Gap]);
+        assert_eq!(units(&events).into_iter().map(nals).collect::<Vec<_>>(), [keyframe(1), keyframe(3)]);
+    }
+
+    #[test]
+    fn joining_in_the_middle_of_a_picture_yields_no_half_picture() {
+        let mut depacketiser = H264Depacketiser::default();
+        let packets = packetise(&keyframe(1), 0, &mut 0);
+        assert!(units(&feed(&mut depacketiser, &packets[4..])).is_empty());
+    }
+
+    #[test]
+    fn a_sender_that_counts_anew_is_followed_again() {
+        let mut depacketiser = H264Depacketiser::default();
+        let mut sequence = 40_000;
+        let mut packets = packetise(&keyframe(1), 0, &mut sequence);
+        sequence = 20_000;
+        for place in 1..60 {
+            packets.extend(packetise(&keyframe(place), 3600 * u32::from(place), &mut sequence));
+        }
+        let events = feed(&mut depacketiser, &packets);
+        assert_eq!(losses(&events), [Loss::Gap]);
+        assert!(units(&events).len() > 40);
+    }
+
+    #[test]
+    fn a_unit_without_end_is_cut_off() {
+        let mut depacketiser = H264Depacketiser::default();
+        let part = vec![1u8; 60_000];
+        let mut events = feed(&mut depacketiser, &[(0, 0, false, [&[0x7c, 0x85, 0x88], part.as_slice()].concat())]);
+        for sequence in 1..200 {
+            events.extend(feed(&mut depacketiser, &[(sequence, 0, false, [&[0x7c, 0x05], part.as_slice()].concat())]));
+        }
+        assert_eq!(losses(&events), [Loss::TooLarge]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn no_packets_make_it_panic(packets in prop::collection::vec(
+            (0u16..40, 0u32..4, any::<bool>(), prop::collection::vec(any::<u8>(), 0..60)), 0..60)
+        ) {
+            let mut depacketiser = H264Depacketiser::default();
+            for event in feed(&mut depacketiser, &packets) {
+                if let Event::Unit(unit) = event {
+                    prop_assert!(unit.nals.iter().all(|range| range.start < range.end && range.end as usize <= unit.data.len()));
+                }
+            }
+        }
+
+        /// Whatever is lost, doubled or out of order: each unit that comes out has every slice of its original.
+        #[test]
+        fn no_unit_comes_out_damaged(
+            shapes in prop::collection::vec((any::<bool>(), prop::collection::vec(1usize..300, 1..4), any::<bool>()), 2..12),
+            faults in prop::collection::vec((any::<prop::sample::Index>(), 0u8..3), 0..12),
+            first in any::<u16>(),
+        ) {
+            let mut sequence = first;
+            let mut originals = Vec::new();
+            let mut packets = Vec::new();
+            for (place, (key, sizes, delimited)) in shapes.iter().enumerate() {
+                let header = if *key { 0x65 } else { 0x41 };
+                let slices: Vec<_> = sizes.iter().enumerate().map(|(n, size)| slice(header, n as u32, *size, place as u8)).collect();
+                let mut nals = Vec::new();
+                if *delimited { nals.push(vec![9, 0x10]); }
+                if *key { nals.extend([SPS.to_vec(), PPS.to_vec()]); }
+                nals.extend(slices.iter().cloned());
+                packets.extend(packetise(&nals, 3600 * place as u32, &mut sequence));
+                originals.push(slices);
+            }
+            for (index, fault) in &faults {
+                if packets.len() < 2 { break }
+                let at = index.index(packets.len() - 1);
+                match fault {
+                    0 => { packets.remove(at); }
+                    1 => { let twin = packets[at].clone(); packets.insert(at + 1, twin); }
+                    _ => packets.swap(at, at + 1),
+                }
+            }
+            let mut depacketiser = H264Depacketiser::default();
+            let mut events = feed(&mut depacketiser, &packets);
+            events.extend(depacketiser.flush());
+            let delivered = units(&events);
+            if faults.is_empty() {
+                prop_assert_eq!(delivered.len(), originals.len());
+            }
+            let mut last = None;
+            for unit in delivered {
+                let slices: Vec<_> = nals(unit).into_iter().filter(|nal| NalKind::of(nal[0]).is_picture()).collect();
+                let place = (unit.timestamp / 3600) as usize;
+                prop_assert!(last < Some(place));
+                last = Some(place);
+                // The very last unit may end without its marker, which only the stream's end shows.
+                if place + 1 < originals.len() {
+                    prop_assert_eq!(&slices, &originals[place]);
+                }
+            }
+        }
+    }
+}
