@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class VidhubError(Exception):
         self.reason = reason
         self.message = message
         self.violations = tuple(violations)
+
+    def recorded(self) -> Self:
+        """The same error, marked as standing in the register of use."""
+        self.on_record = True
+        return self
 
 
 class InvalidArgument(VidhubError):

@@ -204,7 +204,7 @@ class People:
         hashed = await self._store.read(lambda conn: users.password_hash(conn, user.id))
         if not await self._hasher.verify(hashed, old):
             self._refused(user.name, "auth.change_password", "PASSWORD_WRONG", principal.address)
-            raise Unauthenticated("PASSWORD_WRONG", "the old password is not right")
+            raise Unauthenticated("PASSWORD_WRONG", "the old password is not right").recorded()
         self._backoff.succeeded(user.name, principal.address)
         check_password(user.name, new)
         if old == new:
@@ -242,7 +242,7 @@ class People:
         right = await self._hasher.verify(hashed, password)
         if user is None or not right:
             self._refused(name, "auth.login", "LOGIN_FAILED", address)
-            raise Unauthenticated("LOGIN_FAILED", "name or password is not right")
+            raise Unauthenticated("LOGIN_FAILED", "name or password is not right").recorded()
         self._backoff.succeeded(name, address)
         rehashed = await self._hasher.hash(password) if self._hasher.is_outdated(hashed) else ""
         time = self._clock()
@@ -275,8 +275,8 @@ class People:
             self._refused(user.name, "auth.login", "USER_SUSPENDED", address)
             current = self._users.get(user_id)
             if current is not None and current.suspended:
-                raise PermissionDenied("USER_SUSPENDED", "this account is suspended: ask an administrator")
-            raise Unauthenticated("LOGIN_FAILED", "name or password is not right")
+                raise PermissionDenied("USER_SUSPENDED", "this account is suspended: ask an administrator").recorded()
+            raise Unauthenticated("LOGIN_FAILED", "name or password is not right").recorded()
         return self._given(user, login, refresh)
 
     async def refresh(self, refresh_token: str, address: str) -> Login:

@@ -27,7 +27,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from vidhub.v1 import camera_pb2 as vidhub_dot_v1_dot_camera__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1evidhub/v1/camera_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x16vidhub/v1/camera.proto\"B\n\x15RegisterCameraRequest\x12)\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.CameraB\x06\xbaH\x03\xc8\x01\x01\";\n\x16RegisterCameraResponse\x12!\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.Camera\"]\n\x16RegisterCamerasRequest\x12\x32\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x11.vidhub.v1.CameraB\x0e\xbaH\x0b\x92\x01\x08\x10\xe8\x07\"\x03\xd8\x01\x03\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"z\n\x17RegisterCamerasResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12+\n\x08rejected\x18\x02 \x03(\x0b\x32\x19.vidhub.v1.RejectedCamera\x12%\n\x08revision\x18\x03 \x01(\x0b\x32\x13.vidhub.v1.Revision\"Z\n\x0eRejectedCamera\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12-\n\nviolations\x18\x03 \x03(\x0b\x32\x19.vidhub.v1.FieldViolation\"D\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"b\n\x1b\x42\x61tchRegisterCamerasRequest\x12\x32\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x11.vidhub.v1.CameraB\x0e\xbaH\x0b\x92\x01\x08\x10\xe8\x07\"\x03\xd8\x01\x03\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"\x7f\n\x1c\x42\x61tchRegisterCamerasResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12+\n\x08rejected\x18\x02 \x03(\x0b\x32\x19.vidhub.v1.RejectedCamera\x12%\n\x08revision\x18\x03 \x01(\x0b\x32\x13.vidhub.v1.Revision\"y\n\x13UpdateCameraRequest\x12)\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.CameraB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\"9\n\x14UpdateCameraResponse\x12!\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.Camera\"T\n\x13RetireCameraRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12&\n\x06reason\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\x16\n\x14RetireCameraResponse\")\n\x10GetCameraRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"6\n\x11GetCameraResponse\x12!\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.Camera\"\xa9\x01\n\x12ListCamerasRequest\x12\'\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.vidhub.v1.CameraFilter\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12-\n\x04view\x18\x04 \x01(\x0e\x32\x15.vidhub.v1.CameraViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x8d\x01\n\x13ListCamerasResponse\x12\"\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x11.vidhub.v1.Camera\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\x12%\n\x08revision\x18\x04 \x01(\x0b\x32\x13.vidhub.v1.Revision\"\xe0\x02\n\x0c\x43\x61meraFilter\x12*\n\rregion_prefix\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[0-9]{0,6}$\x12/\n\x08unit_ids\x18\x02 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\xe8\x07\"\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12,\n\nindustries\x18\x03 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10\x64\"\x0er\x0c\x32\n^[0-9]{2}$\x12\x43\n\x10place_categories\x18\x04 \x03(\x0e\x32\x18.vidhub.v1.PlaceCategoryB\x0f\xbaH\x0c\x92\x01\t\x10\x64\"\x05\x82\x01\x02\x10\x01\x12\x37\n\x06states\x18\x05 \x03(\x0e\x32\x16.vidhub.v1.CameraStateB\x0f\xbaH\x0c\x92\x01\t\x10\x64\"\x05\x82\x01\x02\x10\x01\x12$\n\x04text\x18\x06 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12!\n\x06within\x18\x07 \x01(\x0b\x32\x11.vidhub.v1.Circle\"\x90\x01\n\x06\x43ircle\x12+\n\x08latitude\x18\x01 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x80V@)\x00\x00\x00\x00\x00\x80V\xc0@\x01\x12,\n\tlongitude\x18\x02 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x80\x66@)\x00\x00\x00\x00\x00\x80\x66\xc0@\x01\x12+\n\x08radius_m\x18\x03 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00:+sA)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\"u\n\x13WatchCamerasRequest\x12!\n\x04\x66rom\x18\x01 \x01(\x0b\x32\x13.vidhub.v1.Revision\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.vidhub.v1.CameraFilter\x12\x12\n\nstate_from\x18\x03 \x01(\x04\"\xb2\x01\n\x14WatchCamerasResponse\x12%\n\x08upserted\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.CameraH\x00\x12\x14\n\nremoved_id\x18\x02 \x01(\tH\x00\x12-\n\x05state\x18\x03 \x01(\x0b\x32\x1c.vidhub.v1.CameraStateChangeH\x00\x12%\n\x06synced\x18\x04 \x01(\x0b\x32\x13.vidhub.v1.RevisionH\x00\x42\x07\n\x05\x65vent\"u\n\x11\x43\x61meraStateChange\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.vidhub.v1.CameraState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x04\x12\r\n\x05stale\x18\x05 \x01(\x08\"A\n\x12GetSnapshotRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\"#\n\x13GetSnapshotResponse\x12\x0c\n\x04jpeg\x18\x01 \x01(\x0c*V\n\nCameraView\x12\x1b\n\x17\x43\x41MERA_VIEW_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41MERA_VIEW_BASIC\x10\x01\x12\x14\n\x10\x43\x41MERA_VIEW_FULL\x10\x02\x32\x86\x06\n\rCameraService\x12U\n\x0eRegisterCamera\x12 .vidhub.v1.RegisterCameraRequest\x1a!.vidhub.v1.RegisterCameraResponse\x12\\\n\x0fRegisterCameras\x12!.vidhub.v1.RegisterCamerasRequest\x1a\".vidhub.v1.RegisterCamerasResponse(\x01\x30\x01\x12g\n\x14\x42\x61tchRegisterCameras\x12&.vidhub.v1.BatchRegisterCamerasRequest\x1a\'.vidhub.v1.BatchRegisterCamerasResponse\x12O\n\x0cUpdateCamera\x12\x1e.vidhub.v1.UpdateCameraRequest\x1a\x1f.vidhub.v1.UpdateCameraResponse\x12O\n\x0cRetireCamera\x12\x1e.vidhub.v1.RetireCameraRequest\x1a\x1f.vidhub.v1.RetireCameraResponse\x12\x46\n\tGetCamera\x12\x1b.vidhub.v1.GetCameraRequest\x1a\x1c.vidhub.v1.GetCameraResponse\x12L\n\x0bListCameras\x12\x1d.vidhub.v1.ListCamerasRequest\x1a\x1e.vidhub.v1.ListCamerasResponse\x12Q\n\x0cWatchCameras\x12\x1e.vidhub.v1.WatchCamerasRequest\x1a\x1f.vidhub.v1.WatchCamerasResponse0\x01\x12L\n\x0bGetSnapshot\x12\x1d.vidhub.v1.GetSnapshotRequest\x1a\x1e.vidhub.v1.GetSnapshotResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1evidhub/v1/camera_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x16vidhub/v1/camera.proto\"B\n\x15RegisterCameraRequest\x12)\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.CameraB\x06\xbaH\x03\xc8\x01\x01\";\n\x16RegisterCameraResponse\x12!\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.Camera\"]\n\x16RegisterCamerasRequest\x12\x32\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x11.vidhub.v1.CameraB\x0e\xbaH\x0b\x92\x01\x08\x10\xe8\x07\"\x03\xd8\x01\x03\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"z\n\x17RegisterCamerasResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12+\n\x08rejected\x18\x02 \x03(\x0b\x32\x19.vidhub.v1.RejectedCamera\x12%\n\x08revision\x18\x03 \x01(\x0b\x32\x13.vidhub.v1.Revision\"Z\n\x0eRejectedCamera\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12-\n\nviolations\x18\x03 \x03(\x0b\x32\x19.vidhub.v1.FieldViolation\"D\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"b\n\x1b\x42\x61tchRegisterCamerasRequest\x12\x32\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x11.vidhub.v1.CameraB\x0e\xbaH\x0b\x92\x01\x08\x10\xe8\x07\"\x03\xd8\x01\x03\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"\x7f\n\x1c\x42\x61tchRegisterCamerasResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12+\n\x08rejected\x18\x02 \x03(\x0b\x32\x19.vidhub.v1.RejectedCamera\x12%\n\x08revision\x18\x03 \x01(\x0b\x32\x13.vidhub.v1.Revision\"q\n\x13UpdateCameraRequest\x12)\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.CameraB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"9\n\x14UpdateCameraResponse\x12!\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.Camera\"T\n\x13RetireCameraRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12&\n\x06reason\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\x16\n\x14RetireCameraResponse\")\n\x10GetCameraRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"6\n\x11GetCameraResponse\x12!\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.Camera\"\xa9\x01\n\x12ListCamerasRequest\x12\'\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.vidhub.v1.CameraFilter\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12-\n\x04view\x18\x04 \x01(\x0e\x32\x15.vidhub.v1.CameraViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x8d\x01\n\x13ListCamerasResponse\x12\"\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x11.vidhub.v1.Camera\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\x12%\n\x08revision\x18\x04 \x01(\x0b\x32\x13.vidhub.v1.Revision\"\xe0\x02\n\x0c\x43\x61meraFilter\x12*\n\rregion_prefix\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[0-9]{0,6}$\x12/\n\x08unit_ids\x18\x02 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\xe8\x07\"\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12,\n\nindustries\x18\x03 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10\x64\"\x0er\x0c\x32\n^[0-9]{2}$\x12\x43\n\x10place_categories\x18\x04 \x03(\x0e\x32\x18.vidhub.v1.PlaceCategoryB\x0f\xbaH\x0c\x92\x01\t\x10\x64\"\x05\x82\x01\x02\x10\x01\x12\x37\n\x06states\x18\x05 \x03(\x0e\x32\x16.vidhub.v1.CameraStateB\x0f\xbaH\x0c\x92\x01\t\x10\x64\"\x05\x82\x01\x02\x10\x01\x12$\n\x04text\x18\x06 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12!\n\x06within\x18\x07 \x01(\x0b\x32\x11.vidhub.v1.Circle\"\x90\x01\n\x06\x43ircle\x12+\n\x08latitude\x18\x01 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x80V@)\x00\x00\x00\x00\x00\x80V\xc0@\x01\x12,\n\tlongitude\x18\x02 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x80\x66@)\x00\x00\x00\x00\x00\x80\x66\xc0@\x01\x12+\n\x08radius_m\x18\x03 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00:+sA)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\"u\n\x13WatchCamerasRequest\x12!\n\x04\x66rom\x18\x01 \x01(\x0b\x32\x13.vidhub.v1.Revision\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.vidhub.v1.CameraFilter\x12\x12\n\nstate_from\x18\x03 \x01(\x04\"\xb2\x01\n\x14WatchCamerasResponse\x12%\n\x08upserted\x18\x01 \x01(\x0b\x32\x11.vidhub.v1.CameraH\x00\x12\x14\n\nremoved_id\x18\x02 \x01(\tH\x00\x12-\n\x05state\x18\x03 \x01(\x0b\x32\x1c.vidhub.v1.CameraStateChangeH\x00\x12%\n\x06synced\x18\x04 \x01(\x0b\x32\x13.vidhub.v1.RevisionH\x00\x42\x07\n\x05\x65vent\"u\n\x11\x43\x61meraStateChange\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.vidhub.v1.CameraState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x04\x12\r\n\x05stale\x18\x05 \x01(\x08\"A\n\x12GetSnapshotRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\"#\n\x13GetSnapshotResponse\x12\x0c\n\x04jpeg\x18\x01 \x01(\x0c*V\n\nCameraView\x12\x1b\n\x17\x43\x41MERA_VIEW_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41MERA_VIEW_BASIC\x10\x01\x12\x14\n\x10\x43\x41MERA_VIEW_FULL\x10\x02\x32\x86\x06\n\rCameraService\x12U\n\x0eRegisterCamera\x12 .vidhub.v1.RegisterCameraRequest\x1a!.vidhub.v1.RegisterCameraResponse\x12\\\n\x0fRegisterCameras\x12!.vidhub.v1.RegisterCamerasRequest\x1a\".vidhub.v1.RegisterCamerasResponse(\x01\x30\x01\x12g\n\x14\x42\x61tchRegisterCameras\x12&.vidhub.v1.BatchRegisterCamerasRequest\x1a\'.vidhub.v1.BatchRegisterCamerasResponse\x12O\n\x0cUpdateCamera\x12\x1e.vidhub.v1.UpdateCameraRequest\x1a\x1f.vidhub.v1.UpdateCameraResponse\x12O\n\x0cRetireCamera\x12\x1e.vidhub.v1.RetireCameraRequest\x1a\x1f.vidhub.v1.RetireCameraResponse\x12\x46\n\tGetCamera\x12\x1b.vidhub.v1.GetCameraRequest\x1a\x1c.vidhub.v1.GetCameraResponse\x12L\n\x0bListCameras\x12\x1d.vidhub.v1.ListCamerasRequest\x1a\x1e.vidhub.v1.ListCamerasResponse\x12Q\n\x0cWatchCameras\x12\x1e.vidhub.v1.WatchCamerasRequest\x1a\x1f.vidhub.v1.WatchCamerasResponse0\x01\x12L\n\x0bGetSnapshot\x12\x1d.vidhub.v1.GetSnapshotRequest\x1a\x1e.vidhub.v1.GetSnapshotResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,8 +42,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHREGISTERCAMERASREQUEST'].fields_by_name['cameras']._serialized_options = b'\272H\013\222\001\010\020\350\007\"\003\330\001\003'
   _globals['_UPDATECAMERAREQUEST'].fields_by_name['camera']._loaded_options = None
   _globals['_UPDATECAMERAREQUEST'].fields_by_name['camera']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_UPDATECAMERAREQUEST'].fields_by_name['update_mask']._loaded_options = None
-  _globals['_UPDATECAMERAREQUEST'].fields_by_name['update_mask']._serialized_options = b'\272H\003\310\001\001'
   _globals['_RETIRECAMERAREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_RETIRECAMERAREQUEST'].fields_by_name['id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_RETIRECAMERAREQUEST'].fields_by_name['reason']._loaded_options = None
@@ -76,8 +74,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CIRCLE'].fields_by_name['radius_m']._serialized_options = b'\272H\026\022\024\031\000\000\000\000:+sA)\000\000\000\000\000\000\000\000@\001'
   _globals['_GETSNAPSHOTREQUEST'].fields_by_name['session_id']._loaded_options = None
   _globals['_GETSNAPSHOTREQUEST'].fields_by_name['session_id']._serialized_options = b'\272H\024r\022\020\001\030@2\014^[^\\p{Cc}]*$'
-  _globals['_CAMERAVIEW']._serialized_start=2603
-  _globals['_CAMERAVIEW']._serialized_end=2689
+  _globals['_CAMERAVIEW']._serialized_start=2595
+  _globals['_CAMERAVIEW']._serialized_end=2681
   _globals['_REGISTERCAMERAREQUEST']._serialized_start=132
   _globals['_REGISTERCAMERAREQUEST']._serialized_end=198
   _globals['_REGISTERCAMERARESPONSE']._serialized_start=200
@@ -95,35 +93,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHREGISTERCAMERASRESPONSE']._serialized_start=742
   _globals['_BATCHREGISTERCAMERASRESPONSE']._serialized_end=869
   _globals['_UPDATECAMERAREQUEST']._serialized_start=871
-  _globals['_UPDATECAMERAREQUEST']._serialized_end=992
-  _globals['_UPDATECAMERARESPONSE']._serialized_start=994
-  _globals['_UPDATECAMERARESPONSE']._serialized_end=1051
-  _globals['_RETIRECAMERAREQUEST']._serialized_start=1053
-  _globals['_RETIRECAMERAREQUEST']._serialized_end=1137
-  _globals['_RETIRECAMERARESPONSE']._serialized_start=1139
-  _globals['_RETIRECAMERARESPONSE']._serialized_end=1161
-  _globals['_GETCAMERAREQUEST']._serialized_start=1163
-  _globals['_GETCAMERAREQUEST']._serialized_end=1204
-  _globals['_GETCAMERARESPONSE']._serialized_start=1206
-  _globals['_GETCAMERARESPONSE']._serialized_end=1260
-  _globals['_LISTCAMERASREQUEST']._serialized_start=1263
-  _globals['_LISTCAMERASREQUEST']._serialized_end=1432
-  _globals['_LISTCAMERASRESPONSE']._serialized_start=1435
-  _globals['_LISTCAMERASRESPONSE']._serialized_end=1576
-  _globals['_CAMERAFILTER']._serialized_start=1579
-  _globals['_CAMERAFILTER']._serialized_end=1931
-  _globals['_CIRCLE']._serialized_start=1934
-  _globals['_CIRCLE']._serialized_end=2078
-  _globals['_WATCHCAMERASREQUEST']._serialized_start=2080
-  _globals['_WATCHCAMERASREQUEST']._serialized_end=2197
-  _globals['_WATCHCAMERASRESPONSE']._serialized_start=2200
-  _globals['_WATCHCAMERASRESPONSE']._serialized_end=2378
-  _globals['_CAMERASTATECHANGE']._serialized_start=2380
-  _globals['_CAMERASTATECHANGE']._serialized_end=2497
-  _globals['_GETSNAPSHOTREQUEST']._serialized_start=2499
-  _globals['_GETSNAPSHOTREQUEST']._serialized_end=2564
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=2566
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=2601
-  _globals['_CAMERASERVICE']._serialized_start=2692
-  _globals['_CAMERASERVICE']._serialized_end=3466
+  _globals['_UPDATECAMERAREQUEST']._serialized_end=984
+  _globals['_UPDATECAMERARESPONSE']._serialized_start=986
+  _globals['_UPDATECAMERARESPONSE']._serialized_end=1043
+  _globals['_RETIRECAMERAREQUEST']._serialized_start=1045
+  _globals['_RETIRECAMERAREQUEST']._serialized_end=1129
+  _globals['_RETIRECAMERARESPONSE']._serialized_start=1131
+  _globals['_RETIRECAMERARESPONSE']._serialized_end=1153
+  _globals['_GETCAMERAREQUEST']._serialized_start=1155
+  _globals['_GETCAMERAREQUEST']._serialized_end=1196
+  _globals['_GETCAMERARESPONSE']._serialized_start=1198
+  _globals['_GETCAMERARESPONSE']._serialized_end=1252
+  _globals['_LISTCAMERASREQUEST']._serialized_start=1255
+  _globals['_LISTCAMERASREQUEST']._serialized_end=1424
+  _globals['_LISTCAMERASRESPONSE']._serialized_start=1427
+  _globals['_LISTCAMERASRESPONSE']._serialized_end=1568
+  _globals['_CAMERAFILTER']._serialized_start=1571
+  _globals['_CAMERAFILTER']._serialized_end=1923
+  _globals['_CIRCLE']._serialized_start=1926
+  _globals['_CIRCLE']._serialized_end=2070
+  _globals['_WATCHCAMERASREQUEST']._serialized_start=2072
+  _globals['_WATCHCAMERASREQUEST']._serialized_end=2189
+  _globals['_WATCHCAMERASRESPONSE']._serialized_start=2192
+  _globals['_WATCHCAMERASRESPONSE']._serialized_end=2370
+  _globals['_CAMERASTATECHANGE']._serialized_start=2372
+  _globals['_CAMERASTATECHANGE']._serialized_end=2489
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=2491
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=2556
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=2558
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=2593
+  _globals['_CAMERASERVICE']._serialized_start=2684
+  _globals['_CAMERASERVICE']._serialized_end=3458
 # @@protoc_insertion_point(module_scope)

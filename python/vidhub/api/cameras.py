@@ -1,0 +1,157 @@
+"""CameraService. `GetSnapshot` is not served yet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Protocol
+
+from vidhub.api import convert, validate
+from vidhub.api.call import Call
+from vidhub.errors import VidhubError, Violation
+from vidhub.model import (
+    BatchResult,
+    Camera,
+    CameraFilter,
+    CameraPage,
+    Principal,
+    RejectedCamera,
+    Revision,
+    WatchEvent,
+)
+from vidhub.telemetry import Telemetry
+from vidhub.v1 import camera_pb2
+from vidhub.v1 import camera_service_pb2 as pb
+
+
+class Catalogue(Protocol):
+    """What this service needs of `catalogue.cameras.Catalogue`."""
+
+    async def register(
+        self, principal: Principal, batch: Sequence[Camera], *, dry_run: bool = False, bulk: bool = False
+    ) -> BatchResult: ...
+    async def register_one(self, principal: Principal, camera: Camera) -> Camera: ...
+    async def update(self, principal: Principal, camera: Camera, mask: Sequence[str]) -> Camera: ...
+    async def retire(self, principal: Principal, camera_id: str, reason: str) -> None: ...
+    async def get(self, principal: Principal, camera_id: str) -> Camera: ...
+    async def list(
+        self,
+        principal: Principal,
+        wanted: CameraFilter,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        full: bool = False,
+    ) -> CameraPage: ...
+    def watch(
+        self, principal: Principal, from_revision: Revision | None, wanted: CameraFilter, state_from: int = 0
+    ) -> AsyncGenerator[WatchEvent]: ...
+
+
+class CameraServicer:
+    def __init__(self, catalogue: Catalogue, telemetry: Telemetry) -> None:
+        self._catalogue = catalogue
+        self._telemetry = telemetry
+
+    async def register_camera(self, request: pb.RegisterCameraRequest, call: Call) -> pb.RegisterCameraResponse:
+        with _under("camera"):
+            camera = await self._catalogue.register_one(call.caller, convert.from_camera(request.camera))
+        return pb.RegisterCameraResponse(camera=convert.to_camera(camera))
+
+    async def register_cameras(
+        self, requests: AsyncIterator[pb.RegisterCamerasRequest], call: Call
+    ) -> AsyncGenerator[pb.RegisterCamerasResponse]:
+        """One batch after the other, so that answers keep the order and a client's pace is the writer's."""
+        async for request in requests:
+            result = await self._register(call.caller, request.cameras, dry_run=request.dry_run)
+            yield pb.RegisterCamerasResponse(**convert.to_batch(result))
+
+    async def batch_register_cameras(
+        self, request: pb.BatchRegisterCamerasRequest, call: Call
+    ) -> pb.BatchRegisterCamerasResponse:
+        result = await self._register(call.caller, request.cameras, dry_run=request.dry_run)
+        return pb.BatchRegisterCamerasResponse(**convert.to_batch(result))
+
+    async def update_camera(self, request: pb.UpdateCameraRequest, call: Call) -> pb.UpdateCameraResponse:
+        with _under("camera"):
+            camera = await self._catalogue.update(
+                call.caller, convert.from_camera(request.camera), tuple(request.update_mask.paths)
+            )
+        return pb.UpdateCameraResponse(camera=convert.to_camera(camera))
+
+    async def retire_camera(self, request: pb.RetireCameraRequest, call: Call) -> pb.RetireCameraResponse:
+        await self._catalogue.retire(call.caller, request.id, request.reason)
+        return pb.RetireCameraResponse()
+
+    async def get_camera(self, request: pb.GetCameraRequest, call: Call) -> pb.GetCameraResponse:
+        return pb.GetCameraResponse(camera=convert.to_camera(await self._catalogue.get(call.caller, request.id)))
+
+    async def list_cameras(self, request: pb.ListCamerasRequest, call: Call) -> pb.ListCamerasResponse:
+        page = await self._catalogue.list(
+            call.caller,
+            convert.from_filter(request.filter),
+            page_size=request.page_size,
+            page_token=request.page_token,
+            full=request.view == pb.CAMERA_VIEW_FULL,
+        )
+        return pb.ListCamerasResponse(
+            cameras=[convert.to_camera(camera) for camera in page.cameras],
+            next_page_token=page.next_page_token,
+            total_size=page.total_size,
+            revision=convert.to_revision(page.revision),
+        )
+
+    async def watch_cameras(
+        self, request: pb.WatchCamerasRequest, call: Call
+    ) -> AsyncGenerator[pb.WatchCamerasResponse]:
+        events = self._catalogue.watch(
+            call.caller,
+            convert.from_revision(request, "from"),
+            convert.from_filter(request.filter),
+            request.state_from,
+        )
+        async with aclosing(events):
+            async for event in events:
+                yield convert.to_watch_event(event)
+
+    async def _register(
+        self, principal: Principal, messages: Iterable[camera_pb2.Camera], *, dry_run: bool
+    ) -> BatchResult:
+        """A record that breaks a rule of the protos is rejected alone, like one that breaks a rule of the catalogue."""
+        ids: list[str] = []
+        places: list[int] = []
+        cameras: list[Camera] = []
+        rejected: list[RejectedCamera] = []
+        for index, message in enumerate(messages):
+            ids.append("")
+            found = validate.violations(message)
+            if found:
+                rejected.append(RejectedCamera(index, message.id, found))
+            else:
+                places.append(index)
+                cameras.append(convert.from_camera(message))
+        if rejected and not dry_run:
+            self._telemetry.registered(accepted=0, rejected=len(rejected))
+        result = await self._catalogue.register(principal, cameras, dry_run=dry_run, bulk=True)
+        for place, camera_id in zip(places, result.ids, strict=True):
+            ids[place] = camera_id
+        rejected.extend(replace(row, index=places[row.index]) for row in result.rejected)
+        rejected.sort(key=lambda row: row.index)
+        return BatchResult(tuple(ids), tuple(rejected), result.revision)
+
+
+class _under:
+    """Names violations by their path in the request: the catalogue's "name" is the request's "camera.name"."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, VidhubError) and error.violations:
+            error.violations = tuple(
+                Violation(f"{self._field}.{row.field}", row.reason, row.description) for row in error.violations
+            )

@@ -1,0 +1,342 @@
+"""Messages to values and back; the only place where both are spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from vidhub.errors import InvalidArgument, Violation
+from vidhub.model import (
+    Action,
+    AuditEntry,
+    BatchResult,
+    Camera,
+    CameraFilter,
+    CameraRemoved,
+    CameraStateChange,
+    CameraStream,
+    CameraUpserted,
+    Circle,
+    Grant,
+    LegalRecord,
+    Location,
+    Profile,
+    Purpose,
+    RejectedCamera,
+    Revision,
+    Role,
+    Scope,
+    Session,
+    WatchEvent,
+)
+from vidhub.v1 import (
+    audit_service_pb2,
+    auth_service_pb2,
+    camera_pb2,
+    camera_service_pb2,
+    grant_service_pb2,
+    session_service_pb2,
+)
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_ACTIONS = {
+    number: Action(name.removeprefix("ACTION_").lower()) for name, number in grant_service_pb2.Action.items() if number
+}
+_ACTION_NUMBERS = {action: number for number, action in _ACTIONS.items()}
+_ROLE_NUMBERS = {
+    Role(name.removeprefix("ROLE_").lower()): number for name, number in auth_service_pb2.Role.items() if number
+}
+
+
+def _enum(number: int) -> Any:
+    """The stubs know an enum's numbers by name alone."""
+    return int(number)
+
+
+# Times.
+
+
+def to_time(value: datetime | None) -> Timestamp | None:
+    if value is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(value)
+    return stamp
+
+
+def from_time(message: Message, field: str) -> datetime | None:
+    """None when it is not set. Raises InvalidArgument for a time that no calendar holds."""
+    if not message.HasField(field):
+        return None
+    stamp: Timestamp = getattr(message, field)
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as cause:
+        description = "give a time between the years 1 and 9999"
+        raise InvalidArgument(
+            "TIME_INVALID", f"{field}: {description}", violations=[Violation(field, "TIME_INVALID", description)]
+        ) from cause
+
+
+# Cameras.
+
+
+def to_revision(revision: Revision | None) -> camera_pb2.Revision | None:
+    return None if revision is None else camera_pb2.Revision(epoch=revision.epoch, number=revision.number)
+
+
+def from_revision(message: Message, field: str) -> Revision | None:
+    if not message.HasField(field):
+        return None
+    revision = getattr(message, field)
+    return Revision(revision.epoch, revision.number)
+
+
+def to_camera(camera: Camera) -> camera_pb2.Camera:
+    """Never with a password: it is write only."""
+    place = camera.location
+    return camera_pb2.Camera(
+        id=camera.id,
+        name=camera.name,
+        unit_id=camera.unit_id,
+        region_code=camera.region_code,
+        industry=camera.industry,
+        place_category=_enum(camera.place_category),
+        location=camera_pb2.Location(latitude=place.latitude, longitude=place.longitude, address=place.address),
+        streams=[_to_stream(stream) for stream in camera.streams],
+        legal=_to_legal(camera.legal) if camera.legal != LegalRecord() else None,
+        device=_to_device(camera.device),
+        state=_enum(camera.state),
+        state_time=to_time(camera.state_time),
+        state_reason=camera.state_reason,
+        revision=to_revision(camera.revision),
+        create_time=to_time(camera.create_time),
+        update_time=to_time(camera.update_time),
+        home_hub_id=camera.home_hub_id,
+        stale=camera.stale,
+    )
+
+
+def from_camera(message: camera_pb2.Camera) -> Camera:
+    """What a caller may say of a camera. State, times, revision and home hub are the hub's own and are not read."""
+    place, legal = message.location, message.legal
+    return Camera(
+        id=message.id,
+        name=message.name,
+        unit_id=message.unit_id,
+        region_code=message.region_code,
+        industry=message.industry,
+        place_category=message.place_category,
+        location=Location(place.latitude, place.longitude, place.address),
+        streams=tuple(_from_stream(stream) for stream in message.streams),
+        legal=LegalRecord(
+            place_basis=legal.place_basis,
+            purpose=legal.purpose,
+            scope=legal.scope,
+            retention_days=legal.retention_days,
+            signage_text=legal.signage_text,
+            signage_date=legal.signage_date,
+        ),
+        device=tuple((field.name, value) for field, value in message.device.ListFields()),
+    )
+
+
+def _to_device(values: Iterable[tuple[str, str | int | float]]) -> camera_pb2.DeviceRecord | None:
+    fields: dict[str, Any] = dict(values)
+    return camera_pb2.DeviceRecord(**fields) if fields else None
+
+
+def _to_stream(stream: CameraStream) -> camera_pb2.CameraStream:
+    return camera_pb2.CameraStream(
+        profile=_enum(stream.profile),
+        url=stream.url,
+        username=stream.username,
+        transport=_enum(stream.transport),
+        codec=stream.codec,
+        width=stream.width,
+        height=stream.height,
+        frame_rate=stream.frame_rate,
+    )
+
+
+def _from_stream(message: camera_pb2.CameraStream) -> CameraStream:
+    return CameraStream(
+        profile=Profile(message.profile),
+        url=message.url,
+        username=message.username,
+        password=message.password,
+        transport=message.transport,
+    )
+
+
+def _to_legal(legal: LegalRecord) -> camera_pb2.LegalRecord:
+    return camera_pb2.LegalRecord(
+        place_basis=legal.place_basis,
+        purpose=legal.purpose,
+        scope=legal.scope,
+        retention_days=legal.retention_days,
+        signage_text=legal.signage_text,
+        signage_date=legal.signage_date,
+    )
+
+
+def from_filter(message: camera_service_pb2.CameraFilter) -> CameraFilter:
+    within = message.within
+    return CameraFilter(
+        region_prefix=message.region_prefix,
+        unit_ids=tuple(message.unit_ids),
+        industries=tuple(message.industries),
+        place_categories=tuple(message.place_categories),
+        states=tuple(message.states),
+        text=message.text,
+        within=Circle(within.latitude, within.longitude, within.radius_m) if message.HasField("within") else None,
+    )
+
+
+def to_violations(violations: Iterable[Violation]) -> list[camera_service_pb2.FieldViolation]:
+    return [
+        camera_service_pb2.FieldViolation(field=row.field, reason=row.reason, description=row.description)
+        for row in violations
+    ]
+
+
+def to_rejected(rejected: Iterable[RejectedCamera]) -> list[camera_service_pb2.RejectedCamera]:
+    return [
+        camera_service_pb2.RejectedCamera(index=row.index, id=row.id, violations=to_violations(row.violations))
+        for row in rejected
+    ]
+
+
+def to_batch(result: BatchResult) -> dict[str, Any]:
+    """The fields of both batch responses."""
+    return {
+        "ids": result.ids,
+        "rejected": to_rejected(result.rejected),
+        "revision": to_revision(result.revision),
+    }
+
+
+def to_watch_event(event: WatchEvent) -> camera_service_pb2.WatchCamerasResponse:
+    match event:
+        case CameraUpserted():
+            return camera_service_pb2.WatchCamerasResponse(upserted=to_camera(event.camera))
+        case CameraRemoved():
+            return camera_service_pb2.WatchCamerasResponse(removed_id=event.id)
+        case CameraStateChange():
+            change = camera_service_pb2.CameraStateChange(
+                id=event.id, state=_enum(event.state), reason=event.reason, number=event.number, stale=event.stale
+            )
+            return camera_service_pb2.WatchCamerasResponse(state=change)
+        case _:
+            return camera_service_pb2.WatchCamerasResponse(synced=to_revision(event.revision))
+
+
+# Grants.
+
+
+def to_grant(grant: Grant) -> grant_service_pb2.Grant:
+    scope = grant.scope
+    return grant_service_pb2.Grant(
+        id=grant.id,
+        username=grant.username,
+        department=grant.department,
+        scope=grant_service_pb2.Scope(
+            camera_ids=scope.camera_ids,
+            unit_ids=scope.unit_ids,
+            region_prefixes=scope.region_prefixes,
+            industries=scope.industries,
+        ),
+        actions=[_enum(_ACTION_NUMBERS[action]) for action in grant.actions],
+        purposes=grant.purposes,
+        not_before=to_time(grant.not_before),
+        not_after=to_time(grant.not_after),
+        reason=grant.reason,
+        revoke_time=to_time(grant.revoke_time),
+        revoke_reason=grant.revoke_reason,
+    )
+
+
+def from_grant(message: grant_service_pb2.Grant, now: datetime) -> Grant:
+    """What a caller may say of a grant; without not_before it holds at once."""
+    not_after = from_time(message, "not_after")
+    if not_after is None:
+        description = "say until when the grant holds"
+        violation = Violation("grant.not_after", "NOT_AFTER_MISSING", description)
+        raise InvalidArgument("NOT_AFTER_MISSING", f"not_after: {description}", violations=[violation])
+    scope = message.scope
+    return Grant(
+        id="",
+        username=message.username,
+        department=message.department,
+        scope=Scope(
+            camera_ids=tuple(scope.camera_ids),
+            unit_ids=tuple(scope.unit_ids),
+            region_prefixes=tuple(scope.region_prefixes),
+            industries=tuple(scope.industries),
+        ),
+        actions=tuple(_ACTIONS[number] for number in message.actions),
+        purposes=tuple(message.purposes),
+        not_before=from_time(message, "not_before") or now,
+        not_after=not_after,
+        reason=message.reason,
+    )
+
+
+# Sessions.
+
+
+def from_purpose(message: session_service_pb2.Purpose) -> Purpose:
+    return Purpose(kind=message.kind, reference=message.reference, note=message.note)
+
+
+def to_session(session: Session) -> session_service_pb2.Session:
+    purpose = session.purpose
+    return session_service_pb2.Session(
+        id=session.id,
+        camera_id=session.camera_id,
+        purpose=session_service_pb2.Purpose(kind=purpose.kind, reference=purpose.reference, note=purpose.note),
+        grant_id=session.grant_id,
+        profile=_enum(session.profile),
+        open_time=to_time(session.open_time),
+        expire_time=to_time(session.expire_time),
+        end_reason=session.end_reason,
+        viewer_name=session.viewer_name,
+    )
+
+
+# The register of use.
+
+
+def to_entry(entry: AuditEntry) -> audit_service_pb2.AuditEntry:
+    record = entry.record
+    return audit_service_pb2.AuditEntry(
+        chain_id=entry.chain_id,
+        seq=entry.seq,
+        time=to_time(entry.time),
+        principal=record.principal,
+        principal_unit=record.principal_unit,
+        action=record.action,
+        resource=record.resource,
+        purpose_kind=record.purpose_kind,
+        purpose_reference=record.purpose_reference,
+        grant_id=record.grant_id,
+        session_id=record.session_id,
+        source_address=record.source_address,
+        result=record.result,
+        detail_json=record.detail_json,
+        previous_hash=entry.previous_hash,
+        hash=entry.hash,
+        trace_id=record.trace_id,
+    )
+
+
+# People.
+
+
+def to_roles(roles: Iterable[Role]) -> list[Any]:
+    return [_enum(number) for number in sorted(_ROLE_NUMBERS[role] for role in roles)]

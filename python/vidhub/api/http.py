@@ -1,0 +1,184 @@
+"""The people's edge: an ASGI app with the API by Connect and the console's files.
+
+It stands behind our own front (axum) on a Unix socket; nothing else reaches it, so the front's `Forwarded` is believed.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Iterable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from connectrpc.codec import Codec
+from connectrpc.compat import google_protobuf_binary_codec
+from connectrpc.server import ConnectASGIApplication
+from google.protobuf.json_format import MessageToJson, Parse
+from google.protobuf.message import Message
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from vidhub.api import MESSAGE_MAX_BYTES, METHODS, SERVICES
+from vidhub.api.adapter import ConnectAdapter
+from vidhub.api.auth import Doorkeeper
+from vidhub.api.live import LiveCalls
+from vidhub.api.status import connect_body, to_status
+from vidhub.errors import Unimplemented
+from vidhub.telemetry import Telemetry
+
+CONSOLE = Path(__file__).resolve().parent.parent / "console"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "connect-src 'self'; worker-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+_API = "/vidhub.v1."
+
+
+def http_app(
+    servicers: Mapping[str, object],
+    *,
+    doorkeeper: Doorkeeper,
+    live: LiveCalls,
+    telemetry: Telemetry,
+    is_https: bool,
+    console: Path = CONSOLE,
+) -> Starlette:
+    """servicers: by full name, as in "vidhub.v1.CameraService". is_https: whether browsers reach us by TLS."""
+    adapter = ConnectAdapter(doorkeeper, live, telemetry.requests("connect", METHODS), METHODS)
+    routes: list[Mount | Route] = [
+        Mount(f"/{service}", _Service(service, adapter, servicers.get(service)))
+        for service in SERVICES
+        if service.startswith("vidhub.")
+    ]
+    if (console / "index.html").is_file():
+        routes.append(Mount("/", _Console(console)))
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(_Edge, is_https=is_https)],
+        exception_handlers={404: _not_found},
+    )
+
+
+class _JsonCodec(Codec[Message, Any]):
+    """Proto3 JSON that refuses a field it does not know: a misspelt filter must not list everything."""
+
+    def name(self) -> str:
+        return "json"
+
+    def encode(self, message: Message) -> bytes:
+        return MessageToJson(message, indent=None, ensure_ascii=False).encode()
+
+    def decode(self, data: bytes | bytearray, message_class: type[Any]) -> Any:
+        return Parse(bytes(data), message_class(), ignore_unknown_fields=False, max_recursion_depth=20)
+
+
+class _Service(ConnectASGIApplication[Any]):
+    def __init__(self, service: str, adapter: ConnectAdapter, servicer: object) -> None:
+        self._path = f"/{service}"
+        super().__init__(
+            service=servicer,
+            endpoints=lambda held: {
+                f"/{method.path}": adapter.endpoint(method, held) for method in SERVICES[service].values()
+            },
+            interceptors=[adapter],
+            read_max_bytes=MESSAGE_MAX_BYTES,
+            codecs=[google_protobuf_binary_codec(), _JsonCodec()],
+        )
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+
+class _Edge:
+    """What holds for every answer: security headers, no caching of the API, no gRPC frames on this port."""
+
+    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+        self._app = app
+        self._headers = dict(_HEADERS)
+        if is_https:
+            self._headers["Strict-Transport-Security"] = "max-age=31536000"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_api = scope["path"].startswith(_API)
+
+        async def with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                for name, value in self._headers.items():
+                    headers[name] = value
+                headers["Content-Security-Policy"] = _API_POLICY if is_api else CONTENT_SECURITY_POLICY
+                if is_api:
+                    headers["Cache-Control"] = "no-store"
+                message["headers"] = headers.raw
+            await send(message)
+
+        refusal = _refusal(scope["path"], scope["headers"]) if is_api else None
+        await (refusal or self._app)(scope, receive, with_headers)
+
+
+def _refusal(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Response | None:
+    """The answer to what the Connect library would stumble over, or leave without a word."""
+    if path.removeprefix("/") not in METHODS:
+        return _unknown_method()
+    for name, value in headers:
+        if name == b"content-type" and value.lower().startswith(b"application/grpc"):
+            return _problem(415, "CONTENT_TYPE", "this port speaks Connect (JSON or proto); for gRPC use port 50051")
+        if not (name.isascii() and value.isascii()):
+            return _problem(400, "HEADER_INVALID", "a header holds characters beyond ASCII")
+    return None
+
+
+def _problem(status: int, reason: str, detail: str) -> Response:
+    body = {"type": f"/problems/{reason.lower().replace('_', '-')}", "status": status, "detail": detail}
+    return Response(json.dumps({**body, "reason": reason}), status, media_type="application/problem+json")
+
+
+def _unknown_method() -> Response:
+    status = to_status(Unimplemented("METHOD_UNKNOWN", "the API has no such method"))
+    return Response(json.dumps(connect_body(status)), 404, media_type="application/json")
+
+
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return _problem(404, "NOT_FOUND", "there is nothing at this address")
+
+
+class _Console(StaticFiles):
+    """The console's files. Names under assets/ carry a hash of the content; everything else is asked for again."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory=directory, html=True)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        try:
+            response = await super().get_response(path, scope)
+        except HTTPException as error:
+            # A page's address is the console's own business; a file that is missing is missing.
+            if error.status_code != 404 or mimetypes.guess_type(path)[0] is not None or path.startswith("assets/"):
+                raise
+            path = "index.html"
+            response = await super().get_response(path, scope)
+        is_hashed = path.startswith("assets/")
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_hashed else "no-cache"
+        return response
