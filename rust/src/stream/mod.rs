@@ -2,10 +2,15 @@
 //!
 //! Sources and sinks never meet; between them is one `Stream`.
 
+mod gop_cache;
+mod inbox;
 mod live;
 mod shard;
+mod timers;
 mod wire_unit;
+mod worker;
 
-pub use live::{Description, SourceState, Stream, StreamLimits, Subscription};
-pub use shard::{Flow, ShardInbox, Shards, Sink, SinkHandle};
+pub use inbox::{ShardInbox, SinkHandle};
+pub use live::{Description, MAX_TRACKS, SourceState, Stream, StreamLimits, Subscription};
+pub use shard::{Flow, Shards, Sink};
 pub use wire_unit::{RtpPacket, WireUnit};

@@ -1,8 +1,13 @@
 //! Formats: bytes to values and back. No sockets, no clock, no policy.
 
+pub mod aac;
 pub mod digest;
+pub mod g711;
 pub mod h264;
 pub mod h264_depay;
+pub mod h264_pay;
 pub mod h264_unit;
+pub mod rtcp;
+pub mod rtp;
 pub mod rtsp;
 pub mod sdp;

@@ -1,0 +1,233 @@
+//! A shard's mailbox, and the handle by which any thread reaches one sink.
+//!
+//! Three queues, each with its bound and its rule for when it is full:
+//!
+//! - units of all streams: 4,096 messages and 64 MiB; one too many is dropped, and the shard's sinks of that stream
+//!   notice the gap in `WireUnit::index` and skip to the next keyframe;
+//! - datagrams: 1,024, of which 128 for one sink; one too many is dropped, as the network might have;
+//! - control: attach and end, once per sink each, and one stop. Never dropped; as many as there are sinks.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+
+use parking_lot::Mutex;
+
+use super::WireUnit;
+use super::worker::Entry;
+
+pub(super) const MAX_UNITS: usize = 4096;
+pub(super) const MAX_UNIT_BYTES: usize = 64 << 20;
+pub(super) const MAX_DATAGRAMS: usize = 1024;
+pub(super) const MAX_DATAGRAMS_PER_SINK: usize = 128;
+
+/// Messages of each kind that a shard takes at once, so that neither sockets nor timers wait for a long queue.
+const BATCH: usize = 256;
+
+/// A shard's mailbox: bounded; a full one drops units, and its sinks skip to the next keyframe.
+pub struct ShardInbox {
+    queues: Mutex<Queues>,
+    waker: mio::Waker,
+    /// Sinks attached, whether or not the shard has taken them up yet.
+    sinks: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queues {
+    control: VecDeque<Control>,
+    units: VecDeque<(u64, Arc<WireUnit>)>,
+    unit_bytes: usize,
+    datagrams: VecDeque<Datagram>,
+    /// The shard will look again before it sleeps: no need to wake it.
+    is_awake: bool,
+    /// The shard has gone.
+    is_closed: bool,
+}
+
+pub(super) enum Control {
+    Attach { entry: Box<Entry>, subscribe: bool },
+    End { sink: u64, reason: &'static str },
+    Stop { reason: &'static str },
+}
+
+pub(super) struct Datagram {
+    pub(super) sink: Arc<SinkShared>,
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) data: Vec<u8>,
+}
+
+/// What a shard takes from its inbox in one go; the vectors are reused.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) control: Vec<Control>,
+    pub(super) units: Vec<(u64, Arc<WireUnit>)>,
+    pub(super) datagrams: Vec<Datagram>,
+}
+
+/// What the handle and the shard share of one sink.
+pub(super) struct SinkShared {
+    /// Never given twice, so that a stale handle reaches nobody.
+    pub(super) id: u64,
+    shard: Arc<ShardInbox>,
+    is_gone: AtomicBool,
+    is_ending: AtomicBool,
+    datagrams: AtomicUsize,
+}
+
+/// Reaches one sink on its shard from any thread.
+#[derive(Clone)]
+pub struct SinkHandle {
+    shared: Arc<SinkShared>,
+}
+
+impl ShardInbox {
+    pub(super) fn new(waker: mio::Waker) -> Arc<Self> {
+        Arc::new(Self { queues: Mutex::default(), waker, sinks: AtomicUsize::new(0) })
+    }
+
+    pub(super) fn sinks(&self) -> usize {
+        self.sinks.load(Relaxed)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.queues.lock().is_closed
+    }
+
+    /// Counts one more sink, until its `SinkShared` says that it is gone.
+    pub(super) fn admit(self: &Arc<Self>, id: u64) -> Arc<SinkShared> {
+        self.sinks.fetch_add(1, Relaxed);
+        Arc::new(SinkShared {
+            id,
+            shard: self.clone(),
+            is_gone: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
+            datagrams: AtomicUsize::new(0),
+        })
+    }
+
+    /// Queues a unit; a full inbox drops it.
+    pub(super) fn unit(&self, stream: u64, unit: &Arc<WireUnit>) {
+        let mut queues = self.queues.lock();
+        let size = unit.unit.data.len();
+        let is_full = queues.units.len() >= MAX_UNITS
+            || queues.unit_bytes.saturating_add(size) > MAX_UNIT_BYTES && !queues.units.is_empty();
+        if is_full || queues.is_closed {
+            return;
+        }
+        queues.unit_bytes += size;
+        queues.units.push_back((stream, unit.clone()));
+        self.wake(queues);
+    }
+
+    /// Queues a command; gives it back when the shard has gone.
+    pub(super) fn control(&self, control: Control) -> Result<(), Control> {
+        let mut queues = self.queues.lock();
+        if queues.is_closed {
+            return Err(control);
+        }
+        queues.control.push_back(control);
+        self.wake(queues);
+        Ok(())
+    }
+
+    fn datagram(&self, datagram: Datagram) -> bool {
+        let mut queues = self.queues.lock();
+        if queues.is_closed || queues.datagrams.len() >= MAX_DATAGRAMS {
+            return false;
+        }
+        queues.datagrams.push_back(datagram);
+        self.wake(queues);
+        true
+    }
+
+    /// Wakes the shard unless it is going to look anyway: one system call for however many messages.
+    fn wake(&self, mut queues: parking_lot::MutexGuard<'_, Queues>) {
+        if std::mem::replace(&mut queues.is_awake, true) {
+            return;
+        }
+        drop(queues);
+        if let Err(error) = self.waker.wake() {
+            // An eventfd takes 2^64 - 2 wakes; mio resets it before that.
+            tracing::error!(%error, "a shard could not be woken");
+        }
+    }
+
+    /// Moves what has come into `batch`. False when there was nothing: the next message will wake the shard.
+    pub(super) fn take(&self, batch: &mut Batch) -> bool {
+        let mut queues = self.queues.lock();
+        let queues = &mut *queues;
+        batch.control.extend(queues.control.drain(..));
+        let units = queues.units.len().min(BATCH);
+        for (stream, unit) in queues.units.drain(..units) {
+            queues.unit_bytes -= unit.unit.data.len();
+            batch.units.push((stream, unit));
+        }
+        let datagrams = queues.datagrams.len().min(BATCH);
+        batch.datagrams.extend(queues.datagrams.drain(..datagrams));
+        queues.is_awake = !(batch.control.is_empty() && batch.units.is_empty() && batch.datagrams.is_empty());
+        queues.is_awake
+    }
+
+    /// Nothing is taken in from now on; gives back what was still there.
+    pub(super) fn close(&self) -> Batch {
+        let mut queues = self.queues.lock();
+        queues.is_closed = true;
+        queues.unit_bytes = 0;
+        Batch {
+            control: queues.control.drain(..).collect(),
+            units: queues.units.drain(..).collect(),
+            datagrams: queues.datagrams.drain(..).collect(),
+        }
+    }
+}
+
+impl SinkShared {
+    /// The sink has been dropped.
+    pub(super) fn gone(&self) {
+        if !self.is_gone.swap(true, AcqRel) {
+            self.shard.sinks.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// One of its datagrams has left the inbox.
+    pub(super) fn datagram_taken(&self) {
+        self.datagrams.fetch_sub(1, Relaxed);
+    }
+}
+
+impl SinkHandle {
+    pub(super) fn new(shared: Arc<SinkShared>) -> Self {
+        Self { shared }
+    }
+
+    /// Ends the sink with a reason; nothing happens when it is gone.
+    pub fn end(&self, reason: &'static str) {
+        let SinkShared { id, shard, is_gone, is_ending, .. } = &*self.shared;
+        if !is_gone.load(Acquire) && !is_ending.swap(true, AcqRel) {
+            // A shard that has gone has ended its sinks.
+            let _ = shard.control(Control::End { sink: *id, reason });
+        }
+    }
+
+    /// Hands a datagram to the sink; false when its inbox is full (the datagram is dropped) or it is gone.
+    pub fn datagram(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>) -> bool {
+        let SinkShared { shard, is_gone, datagrams, .. } = &*self.shared;
+        if is_gone.load(Acquire) {
+            return false;
+        }
+        if datagrams.fetch_add(1, Relaxed) >= MAX_DATAGRAMS_PER_SINK
+            || !shard.datagram(Datagram { sink: self.shared.clone(), from, to, data })
+        {
+            datagrams.fetch_sub(1, Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// The sink has been dropped.
+    pub fn is_gone(&self) -> bool {
+        self.shared.is_gone.load(Acquire)
+    }
+}
