@@ -1,1 +1,3 @@
-//! (being built)
+//! What takes media out: one module per protocol.
+
+pub mod whep;

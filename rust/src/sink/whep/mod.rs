@@ -1,0 +1,8 @@
+//! WHEP (draft-ietf-wish-whep): one WebRTC viewer as a sink.
+
+mod answer;
+mod offer;
+mod viewer;
+
+pub use answer::{Chosen, Local, Negotiated, negotiate, playable};
+pub use viewer::{Place, WhepSink};

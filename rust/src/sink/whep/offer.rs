@@ -1,0 +1,245 @@
+//! A WHEP client's offer, made ready for str0m: what is asked for, and the lines that concern nobody taken out.
+
+use str0m::media::Mid;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::{Codec, MediaKind};
+
+/// No player asks for more; the answer costs time for each.
+const MAX_SECTIONS: usize = 16;
+
+/// What the client offers, narrowed to one video and at most one audio section that it wants to receive.
+#[derive(Debug)]
+pub struct Offer {
+    /// The offer as str0m shall see it.
+    pub sdp: String,
+    pub video: Mid,
+    /// None where the stream's sound is not offered or not wanted.
+    pub audio: Option<Mid>,
+    /// The client's ICE username fragment: another one in a later PATCH asks for a restart.
+    pub ufrag: String,
+}
+
+struct Section<'a> {
+    kind: Option<MediaKind>,
+    mid: &'a str,
+    /// The client can receive here.
+    receives: bool,
+    formats: Vec<&'a str>,
+    lines: Vec<&'a str>,
+}
+
+/// Reads an offer. `sound` is the codec of the stream's audio, if WebRTC can carry it.
+pub fn read(body: &[u8], sound: Option<Codec>) -> Result<Offer> {
+    let text = std::str::from_utf8(body).map_err(|_| invalid("it is not UTF-8"))?;
+    if !text.starts_with("v=0") {
+        return Err(invalid("it does not start with v=0"));
+    }
+    let mut lines = text.lines().peekable();
+    let mut session = Vec::new();
+    while let Some(line) = lines.next_if(|line| !line.starts_with("m=")) {
+        session.push(line);
+    }
+    let session_direction = direction(&session);
+    let mut sections: Vec<Section> = Vec::new();
+    for line in lines {
+        if let Some(media) = line.strip_prefix("m=") {
+            if sections.len() == MAX_SECTIONS {
+                return Err(invalid("it has too many media sections"));
+            }
+            sections.push(Section::begin(media, line)?);
+        } else if let Some(section) = sections.last_mut() {
+            section.lines.push(line);
+        }
+    }
+    for section in &mut sections {
+        section.finish(session_direction)?;
+    }
+
+    let ufrag = attribute(&session, "ice-ufrag:")
+        .or_else(|| sections.iter().find_map(|section| attribute(&section.lines, "ice-ufrag:")))
+        .ok_or_else(|| invalid("it has no ice-ufrag"))?
+        .to_owned();
+    let video = sections
+        .iter()
+        .position(|section| section.wants(MediaKind::Video) && section.plays(Codec::H264))
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::FailedPrecondition,
+                "CODEC_NOT_OFFERED",
+                "the offer has no video section that receives H.264 with packetization-mode=1, which is what the camera sends",
+            )
+        })?;
+    let audio = sound
+        .and_then(|codec| sections.iter().position(|section| section.wants(MediaKind::Audio) && section.plays(codec)));
+
+    let mut sdp = String::with_capacity(text.len());
+    for line in &session {
+        push(&mut sdp, line);
+    }
+    for (place, section) in sections.iter().enumerate() {
+        let active = place == video || Some(place) == audio;
+        section.write(&mut sdp, if active { "recvonly" } else { "inactive" });
+    }
+    let mid = |place: usize| sections.get(place).map(|section| Mid::from(section.mid));
+    let video = mid(video).ok_or_else(|| invalid("its video section has no mid"))?;
+    Ok(Offer { sdp, video, audio: audio.and_then(mid), ufrag })
+}
+
+impl<'a> Section<'a> {
+    fn begin(media: &'a str, line: &'a str) -> Result<Self> {
+        let mut words = media.split(' ');
+        let kind = match words.next() {
+            Some("video") => Some(MediaKind::Video),
+            Some("audio") => Some(MediaKind::Audio),
+            Some("application") => {
+                return Err(invalid("it asks for a data channel; WHEP carries audio and video only"));
+            }
+            _ => None,
+        };
+        let formats = words.skip(2).collect();
+        Ok(Self { kind, mid: "", receives: false, formats, lines: vec![line] })
+    }
+
+    fn finish(&mut self, session_direction: Option<&'a str>) -> Result<()> {
+        self.mid = attribute(&self.lines, "mid:").unwrap_or_default();
+        // str0m keeps 16 bytes of a mid: a longer one would be answered under another name.
+        if self.mid.is_empty() || self.mid.len() > 16 || !self.mid.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(invalid("each media section wants a mid of 1 to 16 characters"));
+        }
+        self.receives = matches!(direction(&self.lines).or(session_direction), None | Some("sendrecv" | "recvonly"));
+        Ok(())
+    }
+
+    fn wants(&self, kind: MediaKind) -> bool {
+        self.kind == Some(kind) && self.receives
+    }
+
+    fn plays(&self, codec: Codec) -> bool {
+        self.formats.iter().any(|format| {
+            let named = |name: &str| {
+                self.parameter("rtpmap:", format).is_some_and(|map| {
+                    map.split('/').take(2).map(str::to_ascii_uppercase).eq(name.split('/').map(str::to_owned))
+                })
+            };
+            match codec {
+                Codec::H264 => named("H264/90000") && self.parameter("fmtp:", format).is_some_and(mode_1),
+                Codec::Pcma => *format == "8" || named("PCMA/8000"),
+                Codec::Pcmu => *format == "0" || named("PCMU/8000"),
+                // WebRTC has no AAC.
+                Codec::Aac => false,
+            }
+        })
+    }
+
+    /// The value of an attribute that names a format, such as `a=rtpmap:96 H264/90000`.
+    fn parameter(&self, name: &str, format: &str) -> Option<&'a str> {
+        self.lines.iter().find_map(|line| {
+            line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(format)?.strip_prefix(' ').map(str::trim)
+        })
+    }
+
+    /// Writes the section with its direction as we take it. Simulcast does not concern a viewer; the client's candidates
+    /// are of no use to an ICE-lite side, which learns them from the checks, and may hold names instead of addresses.
+    fn write(&self, sdp: &mut String, direction: &str) {
+        const UNUSED: [&str; 4] = ["a=candidate:", "a=end-of-candidates", "a=simulcast:", "a=rid:"];
+        for line in &self.lines {
+            if !is_direction(line) && !UNUSED.iter().any(|unused| line.starts_with(unused)) {
+                push(sdp, line);
+            }
+        }
+        push(sdp, &format!("a={direction}"));
+    }
+}
+
+fn mode_1(fmtp: &str) -> bool {
+    fmtp.split(';').any(|part| part.trim().eq_ignore_ascii_case("packetization-mode=1"))
+}
+
+fn attribute<'a>(lines: &[&'a str], name: &str) -> Option<&'a str> {
+    lines.iter().find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)).map(str::trim)
+}
+
+fn is_direction(line: &str) -> bool {
+    matches!(line.trim_end(), "a=sendrecv" | "a=recvonly" | "a=sendonly" | "a=inactive")
+}
+
+fn direction<'a>(lines: &[&'a str]) -> Option<&'a str> {
+    lines.iter().find(|line| is_direction(line)).map(|line| line.trim_end().trim_start_matches("a="))
+}
+
+fn push(sdp: &mut String, line: &str) {
+    sdp.push_str(line.trim_end());
+    sdp.push_str("\r\n");
+}
+
+pub(super) fn invalid(why: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidArgument,
+        "SDP_INVALID",
+        format!("the body is no SDP offer that a viewer can send: {why}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111 8\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef01234567\r\n\
+        a=recvonly\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:8 PCMA/8000\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96 102\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=candidate:1 1 udp 1 x.local 9 typ host\r\n\
+        a=sendrecv\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:102 H264/90000\r\n\
+        a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n";
+
+    #[test]
+    fn an_offer_to_send_and_receive_is_taken_as_one_to_receive() {
+        let offer = read(OFFER.as_bytes(), Some(Codec::Pcma)).unwrap();
+        assert_eq!((offer.video, offer.audio), (Mid::from("1"), Some(Mid::from("0"))));
+        assert_eq!(offer.ufrag, "abcd");
+        assert_eq!(offer.sdp.matches("a=recvonly").count(), 2);
+        assert!(!offer.sdp.contains("sendrecv") && !offer.sdp.contains("candidate"));
+    }
+
+    #[test]
+    fn sound_that_is_not_offered_or_not_there_is_answered_inactive() {
+        for sound in [None, Some(Codec::Pcmu), Some(Codec::Aac)] {
+            let offer = read(OFFER.as_bytes(), sound).unwrap();
+            assert_eq!(offer.audio, None);
+            assert_eq!(offer.sdp.matches("a=inactive").count(), 1);
+        }
+    }
+
+    #[test]
+    fn an_offer_that_cannot_receive_h264_has_no_codec_for_us() {
+        let cases = [
+            OFFER.replace("a=sendrecv", "a=sendonly"),
+            OFFER.replace("a=sendrecv", "a=inactive"),
+            OFFER.replace("H264/90000", "H265/90000"),
+            OFFER.replace("packetization-mode=1", "packetization-mode=0"),
+            OFFER.split("m=video").next().unwrap_or_default().to_owned(),
+        ];
+        for case in cases {
+            assert_eq!(read(case.as_bytes(), None).unwrap_err().reason(), "CODEC_NOT_OFFERED", "{case}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_offer_is_refused_without_a_panic() {
+        let many = format!("{OFFER}{}", "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\n".repeat(20));
+        let cases: [&[u8]; 6] = [
+            b"",
+            b"hello",
+            b"\xff\xfe",
+            many.as_bytes(),
+            b"v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n",
+            b"v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n",
+        ];
+        for case in cases {
+            assert_eq!(read(case, None).unwrap_err().reason(), "SDP_INVALID");
+        }
+        for end in 0..OFFER.len() {
+            let _ = read(&OFFER.as_bytes()[..end], Some(Codec::Pcma));
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! One WebRTC viewer on its shard: a str0m peer connection, and the UDP datagrams it makes.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+use str0m::net::{DatagramRecv, Protocol as RtcProtocol, Receive, Transmit};
+use str0m::rtp::RtpWrite;
+use str0m::{Event, IceConnectionState, Input, Output, Rtc};
+
+use super::answer::{Chosen, Negotiated, playable, rtc_codec, track_of};
+use crate::media::MediaKind;
+use crate::stream::{Flow, RtpPacket, Sink, Stream, WireUnit};
+use crate::telemetry::{Direction, DropReason, Protocol, SinkKind, Telemetry};
+use crate::wire::stun;
+
+/// A viewer that has not connected by then is dropped.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// A viewer that lost its picture gets the GOP cache again, but not more often than this.
+const REPLAY_EVERY: Duration = Duration::from_secs(1);
+/// Addresses one viewer may send from: its interfaces, both families, and a change of network.
+const MAX_REMOTES: usize = 8;
+/// Limit of one UDP send with segmentation: what an IPv4 packet can hold, less the headers.
+const MAX_BATCH_BYTES: usize = 65_000;
+const RTP_HEADER: usize = 12;
+
+/// A viewer's place at the UDP port. Dropping it gives everything back.
+pub trait Place: Send {
+    /// Sends `datagrams`, equal pieces of `segment` bytes (the last may be shorter), from the local address `from`.
+    fn send(&self, to: SocketAddr, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()>;
+    /// Most pieces that one `send` takes.
+    fn max_segments(&self) -> usize;
+    /// The viewer has proved that it sends from `remote`: what comes from there is for this sink.
+    fn hears(&self, remote: SocketAddr);
+    /// The first picture has gone out.
+    fn first_picture(&self);
+}
+
+pub struct WhepSink {
+    rtc: Rtc,
+    place: Box<dyn Place>,
+    stream: Arc<Stream>,
+    telemetry: Arc<Telemetry>,
+    candidates: Arc<[SocketAddr]>,
+    /// For each of our candidates, the local address that the viewer's datagrams really came to.
+    sources: SmallVec<[(SocketAddr, IpAddr); 2]>,
+    remotes: SmallVec<[SocketAddr; 2]>,
+    video: Outgoing,
+    audio: Option<Outgoing>,
+    generation: u32,
+    /// The youngest unit that went out; older ones that come again are a replay.
+    last_index: Option<u64>,
+    connected: bool,
+    saw_picture: bool,
+    started: Instant,
+    last_replay: Option<Instant>,
+    keyframe_wanted: bool,
+    rtc_deadline: Instant,
+    unsent: bool,
+}
+
+/// One RTP stream towards the viewer.
+struct Outgoing {
+    chosen: Chosen,
+    /// Counts on from a value below 65,536: str0m takes the upper bits as the rollover counter, which starts at 0.
+    sequence: u64,
+    offset: u32,
+    last_timestamp: Option<u32>,
+}
+
+impl WhepSink {
+    pub fn new(
+        negotiated: Negotiated,
+        place: Box<dyn Place>,
+        stream: Arc<Stream>,
+        generation: u32,
+        candidates: Arc<[SocketAddr]>,
+        telemetry: Arc<Telemetry>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            rtc: negotiated.rtc,
+            place,
+            stream,
+            telemetry,
+            candidates,
+            sources: SmallVec::new(),
+            remotes: SmallVec::new(),
+            video: Outgoing::new(negotiated.video),
+            audio: negotiated.audio.map(Outgoing::new),
+            generation,
+            last_index: None,
+            connected: false,
+            saw_picture: false,
+            started: now,
+            last_replay: None,
+            keyframe_wanted: false,
+            rtc_deadline: now,
+            unsent: false,
+        }
+    }
+
+    /// Lets str0m work off what it was given, and sends what comes of it.
+    fn drive(&mut self, now: Instant) -> Flow {
+        self.unsent = false;
+        if self.rtc.handle_input(Input::Timeout(now)).is_err() {
+            return Flow::Close("WEBRTC_FAILED");
+        }
+        self.drain(now)
+    }
+
+    fn drain(&mut self, now: Instant) -> Flow {
+        BATCH.with_borrow_mut(|batch| {
+            let mut flow = Flow::Continue;
+            loop {
+                match self.rtc.poll_output() {
+                    Ok(Output::Timeout(deadline)) => {
+                        self.rtc_deadline = deadline;
+                        break;
+                    }
+                    Ok(Output::Transmit(transmit)) => self.gather(batch, &transmit),
+                    Ok(Output::Event(event)) => match self.event(&event, now) {
+                        Flow::Continue => {}
+                        other => flow = other,
+                    },
+                    Err(_) => {
+                        flow = Flow::Close("WEBRTC_FAILED");
+                        break;
+                    }
+                }
+            }
+            self.send(batch);
+            if self.rtc.is_alive() { flow } else { Flow::Close("VIEWER_LEFT") }
+        })
+    }
+
+    fn event(&mut self, event: &Event, now: Instant) -> Flow {
+        match event {
+            Event::Connected => {
+                if !self.connected {
+                    self.connected = true;
+                    self.telemetry.sinks(SinkKind::Whep).fetch_add(1, Relaxed);
+                }
+                self.last_replay = Some(now);
+                Flow::Subscribe
+            }
+            Event::KeyframeRequest(request) if request.mid == self.video.chosen.mid => self.replay(now),
+            // An ICE-lite side says so when no check has come for 15 seconds.
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => Flow::Close("VIEWER_SILENT"),
+            _ => Flow::Continue,
+        }
+    }
+
+    /// A camera can't be asked for a keyframe by most protocols: the GOP cache answers.
+    fn replay(&mut self, now: Instant) -> Flow {
+        if !self.connected || self.last_replay.is_some_and(|last| now < last + REPLAY_EVERY) {
+            self.keyframe_wanted = self.connected;
+            return Flow::Continue;
+        }
+        self.keyframe_wanted = false;
+        self.last_replay = Some(now);
+        Flow::Subscribe
+    }
+
+    /// Adds a datagram to the batch; equal ones to one place go out in one call.
+    fn gather(&mut self, batch: &mut Batch, transmit: &Transmit) {
+        let datagram: &[u8] = &transmit.contents;
+        if stun::is_binding_success(datagram) {
+            self.hear(transmit.destination);
+        }
+        let route = (transmit.destination, transmit.source);
+        if !batch.takes(route, datagram.len(), self.place.max_segments()) {
+            self.send(batch);
+        }
+        batch.add(route, datagram);
+    }
+
+    fn send(&self, batch: &mut Batch) {
+        let Some((to, source)) = batch.route.take() else { return };
+        let from = self.sources.iter().find(|(candidate, _)| *candidate == source).map(|(_, local)| *local);
+        // A datagram that can't be sent is a lost one, as on any network: the viewer asks for it again.
+        if self.place.send(to, from, &batch.bytes, batch.segment).is_err() {
+            self.telemetry.dropped(DropReason::OverBudget).fetch_add(batch.count as u64, Relaxed);
+        }
+        batch.clear();
+    }
+
+    fn hear(&mut self, remote: SocketAddr) {
+        if !self.remotes.contains(&remote) && self.remotes.len() < MAX_REMOTES {
+            self.remotes.push(remote);
+            self.place.hears(remote);
+        }
+    }
+
+    /// The candidate that a datagram to the local address `to` was sent to.
+    fn candidate(&self, to: SocketAddr) -> Option<SocketAddr> {
+        let same = self.candidates.iter().find(|candidate| candidate.ip() == to.ip());
+        same.or_else(|| self.candidates.iter().find(|candidate| candidate.is_ipv4() == to.is_ipv4())).copied()
+    }
+
+    /// The stream's parameters have changed: H.264 carries them in band, so a viewer goes on where it can.
+    fn follow(&mut self, generation: u32) -> bool {
+        let Some(description) = self.stream.description().filter(|known| known.generation == generation) else {
+            // An even newer one is on its way to us.
+            return true;
+        };
+        let Ok((place, track)) = playable(&description) else { return false };
+        if rtc_codec(track.codec) != Some(str0m::format::Codec::H264) {
+            return false;
+        }
+        self.generation = generation;
+        self.video.chosen.track = place;
+        if let Some(audio) = &mut self.audio {
+            match track_of(&description, MediaKind::Audio) {
+                Some((place, track)) if track.clock_rate_hz == audio.chosen.clock_rate_hz => audio.chosen.track = place,
+                _ => self.audio = None,
+            }
+        }
+        true
+    }
+
+    fn write(&mut self, unit: &WireUnit, now: Instant) {
+        let replayed = self.last_index.is_some_and(|last| unit.index <= last);
+        let is_video = unit.unit.track == self.video.chosen.track;
+        let outgoing = match &mut self.audio {
+            _ if is_video => &mut self.video,
+            Some(audio) if audio.chosen.track == unit.unit.track && !replayed => audio,
+            _ => return,
+        };
+        let timestamp = outgoing.timestamp(unit.unit.pts, replayed);
+        let mut direct = self.rtc.direct_api();
+        let Some(stream) = direct.stream_tx_by_mid(outgoing.chosen.mid, None) else { return };
+        let (mut packets, mut bytes) = (0, 0);
+        for RtpPacket { marker, payload, .. } in unit.packets() {
+            let packet =
+                RtpWrite::new(outgoing.chosen.pt, outgoing.sequence.into(), timestamp, now, Arc::clone(payload))
+                    .marker(*marker)
+                    .nackable(true);
+            stream.write_rtp(packet);
+            outgoing.sequence += 1;
+            packets += 1;
+            bytes += (RTP_HEADER + payload.len()) as u64;
+        }
+        self.telemetry.moved(Direction::Out, Protocol::WebrtcUdp, packets, bytes);
+        self.unsent = true;
+        if is_video && unit.unit.keyframe {
+            self.keyframe_wanted = false;
+        }
+    }
+}
+
+impl Outgoing {
+    fn new(chosen: Chosen) -> Self {
+        Self { chosen, sequence: u64::from(rand::random::<u16>() >> 1), offset: rand::random(), last_timestamp: None }
+    }
+
+    /// The unit's own time; in a replay, times squeezed in behind the last one sent, so that the viewer's clock never
+    /// runs backwards and it hurries through to the present.
+    fn timestamp(&mut self, pts: i64, replayed: bool) -> u32 {
+        // The low 32 bits are what goes on the wire.
+        let own = (pts as u32).wrapping_add(self.offset);
+        let timestamp = match self.last_timestamp {
+            Some(last) if replayed || (own.wrapping_sub(last) as i32) <= 0 => last.wrapping_add(1),
+            _ => own,
+        };
+        self.last_timestamp = Some(timestamp);
+        timestamp
+    }
+}
+
+impl Sink for WhepSink {
+    fn socket(&mut self) -> Option<&mut dyn mio::event::Source> {
+        None
+    }
+
+    fn on_start(&mut self, now: Instant) -> Flow {
+        self.drive(now)
+    }
+
+    fn on_unit(&mut self, unit: &Arc<WireUnit>, now: Instant) -> Flow {
+        if unit.generation != self.generation && !self.follow(unit.generation) {
+            self.on_end("CODEC_CHANGED", now);
+            return Flow::Close("CODEC_CHANGED");
+        }
+        self.write(unit, now);
+        self.last_index = self.last_index.max(Some(unit.index));
+        if unit.unit.track != self.video.chosen.track {
+            return Flow::Continue;
+        }
+        let flow = self.drive(now);
+        if unit.unit.keyframe && !self.saw_picture {
+            self.saw_picture = true;
+            self.place.first_picture();
+        }
+        flow
+    }
+
+    fn on_flush(&mut self, now: Instant) -> Flow {
+        if self.unsent { self.drive(now) } else { Flow::Continue }
+    }
+
+    fn on_ready(&mut self, _readable: bool, _writable: bool, _now: Instant) -> Flow {
+        Flow::Continue
+    }
+
+    fn on_datagram(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8], now: Instant) -> Flow {
+        let Some(candidate) = self.candidate(to) else { return Flow::Continue };
+        let Ok(contents) = DatagramRecv::try_from(data) else {
+            self.telemetry.dropped(DropReason::Malformed).fetch_add(1, Relaxed);
+            return Flow::Continue;
+        };
+        match self.sources.iter_mut().find(|(known, _)| *known == candidate) {
+            Some((_, local)) => *local = to.ip(),
+            None => self.sources.push((candidate, to.ip())),
+        }
+        let receive = Receive { proto: RtcProtocol::Udp, source: from, destination: candidate, contents };
+        match self.rtc.handle_input(Input::Receive(now, receive)) {
+            Ok(()) => self.drain(now),
+            Err(_) => Flow::Close("WEBRTC_FAILED"),
+        }
+    }
+
+    fn on_timer(&mut self, now: Instant) -> Flow {
+        if !self.connected && now >= self.started + CONNECT_WITHIN {
+            return Flow::Close("NOT_CONNECTED");
+        }
+        let driven = self.drive(now);
+        if driven == Flow::Continue && self.keyframe_wanted { self.replay(now) } else { driven }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let connect = (!self.connected).then(|| self.started + CONNECT_WITHIN);
+        let replay = self.last_replay.filter(|_| self.keyframe_wanted).map(|last| last + REPLAY_EVERY);
+        [connect, replay].into_iter().flatten().chain([self.rtc_deadline]).min()
+    }
+
+    fn on_end(&mut self, _reason: &'static str, now: Instant) {
+        // RTCP BYE and DTLS close_notify: browsers show the end at once instead of a frozen picture.
+        if self.rtc.close().is_ok() {
+            self.drive(now);
+        }
+    }
+}
+
+impl Drop for WhepSink {
+    fn drop(&mut self) {
+        if self.connected {
+            self.telemetry.sinks(SinkKind::Whep).fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+thread_local! {
+    /// One per shard: viewers take turns.
+    static BATCH: RefCell<Batch> = RefCell::new(Batch::default());
+}
+
+/// Datagrams of equal size on one route, for one call with UDP segmentation offload.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Destination and our candidate.
+    route: Option<(SocketAddr, SocketAddr)>,
+    segment: usize,
+    count: usize,
+    /// A shorter piece has ended it.
+    full: bool,
+}
+
+impl Batch {
+    fn takes(&self, route: (SocketAddr, SocketAddr), length: usize, max_segments: usize) -> bool {
+        self.route.is_none()
+            || (self.route == Some(route)
+                && !self.full
+                && length <= self.segment
+                && self.count < max_segments
+                && self.bytes.len() + length <= MAX_BATCH_BYTES)
+    }
+
+    fn add(&mut self, route: (SocketAddr, SocketAddr), datagram: &[u8]) {
+        if self.route.is_none() {
+            self.route = Some(route);
+            self.segment = datagram.len();
+        }
+        self.full = datagram.len() < self.segment;
+        self.count += 1;
+        self.bytes.extend_from_slice(datagram);
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.route = None;
+        self.count = 0;
+        self.full = false;
+    }
+}
