@@ -1,1 +1,10 @@
-//! (being built)
+//! Listening ports: connections become sessions at the door, and sinks on the shards.
+
+mod connection;
+pub mod http;
+pub mod limits;
+mod problem;
+mod proxy;
+pub mod tls;
+pub mod webrtc;
+mod whep;

@@ -56,7 +56,7 @@ pub struct Local<'a> {
 }
 
 /// Refuses what WebRTC can't carry, before anything is built.
-pub fn playable(description: &Description) -> Result<(usize, &Track)> {
+pub(super) fn playable(description: &Description) -> Result<(usize, &Track)> {
     let (place, track) = track_of(description, MediaKind::Video).ok_or_else(|| {
         Error::new(ErrorKind::FailedPrecondition, "CODEC_NOT_OFFERED", "the camera's stream has no video")
     })?;
@@ -68,6 +68,11 @@ pub fn playable(description: &Description) -> Result<(usize, &Track)> {
         )),
         CodecParameters::H264 { .. } | CodecParameters::Aac { .. } | CodecParameters::G711 { .. } => Ok((place, track)),
     }
+}
+
+/// Refuses an offer that no camera's stream could answer, before one is started for it.
+pub fn check(body: &[u8]) -> Result<()> {
+    offer::read(body, None).map(|_| ())
 }
 
 pub fn negotiate(body: &[u8], description: &Description, local: Local<'_>, now: Instant) -> Result<Negotiated> {

@@ -4,5 +4,5 @@ mod answer;
 mod offer;
 mod viewer;
 
-pub use answer::{Chosen, Local, Negotiated, negotiate, playable};
+pub use answer::{Chosen, Local, Negotiated, check, negotiate};
 pub use viewer::{Place, WhepSink};

@@ -1,0 +1,448 @@
+//! The one UDP port of WebRTC: sends for all viewers, receives on one thread and hands each datagram to its viewer.
+
+use std::collections::HashMap;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rand::distr::{Alphanumeric, SampleString};
+use str0m::IceCreds;
+use str0m::config::DtlsCert;
+use tracing::{error, warn};
+
+use super::limits::{Full, Quota, Seat};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::Admission;
+use crate::sink::whep::{self, Local, Place, WhepSink};
+use crate::stream::{Description, Shards, SinkHandle};
+use crate::telemetry::Telemetry;
+use crate::wire::stun;
+
+/// Asked of the kernel, which may give less: a keyframe for many viewers leaves at once, and their reports come together.
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// str0m takes none above that.
+const MAX_DATAGRAM: usize = 2000;
+/// Messages per system call, and room for one that the kernel has put together (GRO).
+const RECEIVE_BATCH: usize = 8;
+const RECEIVE_BYTES: usize = 1 << 16;
+/// After that many receive errors in a row the thread pauses, so that a broken socket does not burn a core.
+const MAX_ERRORS: usize = 64;
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+const WAKE: mio::Token = mio::Token(0);
+const SOCKET: mio::Token = mio::Token(1);
+
+#[derive(Clone, Debug)]
+pub struct WebrtcOptions {
+    /// What clients are told; port 0 stands for the socket's own. Empty: the socket's own address.
+    pub advertise: Vec<SocketAddr>,
+    pub max_viewers: usize,
+    pub max_viewers_per_address: usize,
+}
+
+impl Default for WebrtcOptions {
+    fn default() -> Self {
+        Self { advertise: Vec::new(), max_viewers: 1024, max_viewers_per_address: 256 }
+    }
+}
+
+/// The port and its viewers.
+pub struct Webrtc {
+    port: Port,
+    candidates: Arc<[SocketAddr]>,
+    certificate: DtlsCert,
+    shards: Arc<Shards>,
+    telemetry: Arc<Telemetry>,
+    quota: Arc<Quota>,
+    viewers: RwLock<Viewers>,
+    waker: mio::Waker,
+    stopping: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Port {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+}
+
+#[derive(Default)]
+struct Viewers {
+    /// By the local ICE username fragment, which connectivity checks carry.
+    by_ufrag: HashMap<String, Viewer>,
+    /// By an address that has passed a check; the fragment says whose it is.
+    by_address: HashMap<SocketAddr, (String, SinkHandle)>,
+    /// From WHEP resource to fragment. Not the same word: the fragment crosses the network in clear.
+    by_resource: HashMap<String, String>,
+}
+
+struct Viewer {
+    /// None until the sink is on its shard.
+    handle: Option<SinkHandle>,
+    resource: String,
+    about: Arc<Resource>,
+}
+
+/// What a WHEP resource is about.
+#[derive(Debug)]
+pub struct Resource {
+    pub camera: String,
+    pub session: String,
+    /// Without quotes.
+    pub etag: String,
+    /// The client's ICE username fragment.
+    pub remote_ufrag: String,
+}
+
+/// An answered offer.
+pub struct Opened {
+    pub resource: String,
+    pub etag: String,
+    pub answer: String,
+}
+
+impl Webrtc {
+    /// Opens the port and starts its thread.
+    pub fn start(
+        address: SocketAddr,
+        options: WebrtcOptions,
+        shards: Arc<Shards>,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Arc<Self>> {
+        let failed = |what: &str, cause: io::Error| {
+            Error::new(ErrorKind::Unavailable, "LISTEN_FAILED", format!("WebRTC on UDP {address}: {what}: {cause}"))
+                .because(cause)
+        };
+        let socket = bind(address).map_err(|cause| failed("the port can't be opened", cause))?;
+        let state =
+            UdpSocketState::new((&socket).into()).map_err(|cause| failed("the socket can't be set up", cause))?;
+        let local = socket.local_addr().map_err(|cause| failed("the socket has no address", cause))?;
+        let candidates = candidates(&options.advertise, local)?;
+        let certificate = str0m::crypto::from_feature_flags()
+            .dtls_provider
+            .generate_certificate()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "DTLS_CERTIFICATE", "no DTLS certificate could be made"))?;
+        let poll = mio::Poll::new().map_err(|cause| failed("no poll", cause))?;
+        poll.registry()
+            .register(&mut mio::unix::SourceFd(&socket.as_raw_fd()), SOCKET, mio::Interest::READABLE)
+            .map_err(|cause| failed("no poll", cause))?;
+        let waker = mio::Waker::new(poll.registry(), WAKE).map_err(|cause| failed("no waker", cause))?;
+        let webrtc = Arc::new(Self {
+            port: Port { socket, state, local },
+            candidates,
+            certificate,
+            shards,
+            telemetry,
+            quota: Quota::new(options.max_viewers, options.max_viewers_per_address),
+            viewers: RwLock::default(),
+            waker,
+            stopping: AtomicBool::new(false),
+            thread: Mutex::new(None),
+        });
+        let receiver = Arc::clone(&webrtc);
+        let thread = std::thread::Builder::new()
+            .name("vidhub-webrtc".into())
+            .spawn(move || receiver.receive(poll))
+            .map_err(|cause| failed("no thread", cause))?;
+        *webrtc.thread.lock() = Some(thread);
+        Ok(webrtc)
+    }
+
+    pub fn local_address(&self) -> SocketAddr {
+        self.port.local
+    }
+
+    pub fn viewers(&self) -> usize {
+        self.quota.taken()
+    }
+
+    /// Takes a place for a viewer to come, before its camera is asked for anything.
+    pub fn reserve(&self, address: IpAddr) -> Result<Seat> {
+        self.quota.take(Some(address)).map_err(|full| match full {
+            Full::All => Error::new(
+                ErrorKind::ResourceExhausted,
+                "LIMIT_VIEWERS",
+                "this hub has as many WebRTC viewers as it may; try again later or watch by RTSP",
+            ),
+            Full::Address => Error::new(
+                ErrorKind::ResourceExhausted,
+                "LIMIT_VIEWERS_PER_ADDRESS",
+                "your address has as many WebRTC viewers as it may; close one first",
+            ),
+        })
+    }
+
+    /// Answers an offer and puts the viewer on its shard.
+    pub fn open(
+        self: &Arc<Self>,
+        seat: Seat,
+        camera: &str,
+        admission: Arc<dyn Admission>,
+        description: &Description,
+        offer: &[u8],
+    ) -> Result<Opened> {
+        let now = Instant::now();
+        let (ufrag, pass) = (random(16), random(32));
+        let local = Local {
+            certificate: &self.certificate,
+            credentials: IceCreds { ufrag: ufrag.clone(), pass },
+            candidates: &self.candidates,
+        };
+        let mut negotiated = whep::negotiate(offer, description, local, now)?;
+        let answer = std::mem::take(&mut negotiated.answer);
+        let (resource, etag) = (random(32), random(16));
+        let about = Arc::new(Resource {
+            camera: camera.to_owned(),
+            session: admission.session_id().to_owned(),
+            etag: etag.clone(),
+            remote_ufrag: std::mem::take(&mut negotiated.remote_ufrag),
+        });
+        {
+            let mut viewers = self.viewers.write();
+            viewers.by_resource.insert(resource.clone(), ufrag.clone());
+            viewers.by_ufrag.insert(ufrag.clone(), Viewer { handle: None, resource: resource.clone(), about });
+        }
+        let stream = Arc::clone(admission.stream());
+        let place =
+            Lease { webrtc: Arc::clone(self), ufrag: ufrag.clone(), admission: Arc::clone(&admission), _seat: seat };
+        let sink = WhepSink::new(
+            negotiated,
+            Box::new(place),
+            Arc::clone(&stream),
+            description.generation,
+            Arc::clone(&self.candidates),
+            Arc::clone(&self.telemetry),
+            now,
+        );
+        let handle = self.shards.attach(stream, Box::new(sink), false);
+        // The sink may be gone again, and its entry with it: then there is nobody to reach.
+        if let Some(viewer) = self.viewers.write().by_ufrag.get_mut(&ufrag) {
+            viewer.handle = Some(handle.clone());
+        }
+        admission.connected(handle);
+        Ok(Opened { resource, etag, answer })
+    }
+
+    /// What a WHEP resource is about, while its viewer is there.
+    pub fn resource(&self, resource: &str) -> Option<Arc<Resource>> {
+        let viewers = self.viewers.read();
+        let ufrag = viewers.by_resource.get(resource)?;
+        Some(Arc::clone(&viewers.by_ufrag.get(ufrag)?.about))
+    }
+
+    /// Ends a viewer; nothing happens when it is gone.
+    pub fn end(&self, resource: &str, reason: &'static str) {
+        let handle = {
+            let viewers = self.viewers.read();
+            viewers.by_resource.get(resource).and_then(|ufrag| viewers.by_ufrag.get(ufrag)?.handle.clone())
+        };
+        if let Some(handle) = handle {
+            handle.end(reason);
+        }
+    }
+
+    /// Stops receiving and waits for the thread. Viewers are ended by `Shards::stop`, before this, so that they can say so.
+    pub fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+        if let Err(cause) = self.waker.wake() {
+            warn!(%cause, "the WebRTC thread can't be woken");
+            return;
+        }
+        if self.thread.lock().take().is_some_and(|thread| thread.join().is_err()) {
+            error!("the WebRTC thread has panicked");
+        }
+    }
+
+    fn receive(&self, mut poll: mio::Poll) {
+        let mut events = mio::Events::with_capacity(4);
+        let mut room = vec![0; RECEIVE_BATCH * RECEIVE_BYTES];
+        while !self.stopping.load(Relaxed) {
+            if let Err(cause) = poll.poll(&mut events, None) {
+                if cause.kind() != io::ErrorKind::Interrupted {
+                    error!(%cause, "WebRTC can't wait for datagrams");
+                    std::thread::sleep(ERROR_PAUSE);
+                }
+                continue;
+            }
+            self.receive_all(&mut room);
+        }
+    }
+
+    /// Takes everything there is: the poll tells of new arrivals only.
+    fn receive_all(&self, room: &mut [u8]) {
+        let mut errors = 0;
+        let mut about = [RecvMeta::default(); RECEIVE_BATCH];
+        while !self.stopping.load(Relaxed) {
+            let mut slices: Vec<IoSliceMut> = room.chunks_exact_mut(RECEIVE_BYTES).map(IoSliceMut::new).collect();
+            match self.port.state.recv((&self.port.socket).into(), &mut slices, &mut about) {
+                Ok(count) => {
+                    errors = 0;
+                    for (slice, meta) in slices.iter().zip(&about).take(count) {
+                        let Some(bytes) = slice.get(..meta.len) else { continue };
+                        for datagram in bytes.chunks(meta.stride.max(1)) {
+                            self.route(datagram, meta);
+                        }
+                    }
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP answer to something sent earlier; each is told once.
+                Err(_) if errors < MAX_ERRORS => errors += 1,
+                Err(cause) => {
+                    warn!(%cause, "WebRTC can't receive");
+                    std::thread::sleep(ERROR_PAUSE);
+                    errors = 0;
+                }
+            }
+        }
+    }
+
+    fn route(&self, datagram: &[u8], meta: &RecvMeta) {
+        if datagram.len() > MAX_DATAGRAM {
+            return;
+        }
+        let from = canonical(meta.addr);
+        let handle = {
+            let viewers = self.viewers.read();
+            // A check names its viewer, also when it comes from a new address or from one that was another's.
+            match stun::is_stun(datagram) {
+                true => stun::local_ufrag(datagram)
+                    .and_then(|ufrag| viewers.by_ufrag.get(ufrag))
+                    .and_then(|viewer| viewer.handle.clone()),
+                false => viewers.by_address.get(&from).map(|(_, handle)| handle.clone()),
+            }
+        };
+        if let Some(handle) = handle {
+            let ip = meta.dst_ip.map_or(self.port.local.ip(), |ip| ip.to_canonical());
+            // A full inbox drops it, as the network might have.
+            handle.datagram(from, SocketAddr::new(ip, self.port.local.port()), datagram.to_vec());
+        }
+    }
+}
+
+impl Port {
+    fn send(&self, to: SocketAddr, from: Option<IpAddr>, contents: &[u8], segment: usize) -> io::Result<()> {
+        // An IPv6 socket that takes IPv4 too wants the mapped form back.
+        let destination = match (self.local.is_ipv6(), to.ip()) {
+            (true, IpAddr::V4(v4)) => SocketAddr::new(v4.to_ipv6_mapped().into(), to.port()),
+            _ => to,
+        };
+        // A socket with an address of its own can't send from another.
+        let src_ip = from.filter(|_| self.local.ip().is_unspecified());
+        let socket = UdpSockRef::from(&self.socket);
+        let segmented = contents.len() > segment;
+        let transmit =
+            Transmit { destination, ecn: None, contents, segment_size: segmented.then_some(segment), src_ip };
+        match self.state.try_send(socket, &transmit) {
+            Err(cause) if segmented && cause.kind() != io::ErrorKind::WouldBlock => {
+                // A network card without segmentation: quinn-udp has noted it and will say so by `max_gso_segments`.
+                for piece in contents.chunks(segment.max(1)) {
+                    let transmit = Transmit { destination, ecn: None, contents: piece, segment_size: None, src_ip };
+                    self.state.try_send(UdpSockRef::from(&self.socket), &transmit)?;
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+/// A viewer's place at the port, held by its sink.
+struct Lease {
+    webrtc: Arc<Webrtc>,
+    ufrag: String,
+    admission: Arc<dyn Admission>,
+    _seat: Seat,
+}
+
+impl Place for Lease {
+    fn send(&self, to: SocketAddr, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()> {
+        self.webrtc.port.send(to, from, datagrams, segment)
+    }
+
+    fn max_segments(&self) -> usize {
+        self.webrtc.port.state.max_gso_segments()
+    }
+
+    fn hears(&self, remote: SocketAddr) {
+        let mut viewers = self.webrtc.viewers.write();
+        if let Some(handle) = viewers.by_ufrag.get(&self.ufrag).and_then(|viewer| viewer.handle.clone()) {
+            viewers.by_address.insert(remote, (self.ufrag.clone(), handle));
+        }
+    }
+
+    fn first_picture(&self) {
+        self.admission.first_picture();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut viewers = self.webrtc.viewers.write();
+        if let Some(viewer) = viewers.by_ufrag.remove(&self.ufrag) {
+            viewers.by_resource.remove(&viewer.resource);
+        }
+        viewers.by_address.retain(|_, (owner, _)| *owner != self.ufrag);
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// The addresses that clients are offered.
+fn candidates(advertise: &[SocketAddr], local: SocketAddr) -> Result<Arc<[SocketAddr]>> {
+    let mut candidates: Vec<SocketAddr> = Vec::new();
+    let own = [local];
+    for address in if advertise.is_empty() { &own } else { advertise } {
+        let port = if address.port() == 0 { local.port() } else { address.port() };
+        let candidate = SocketAddr::new(address.ip().to_canonical(), port);
+        if candidate.ip().is_unspecified() || candidate.ip().is_multicast() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "ADVERTISE_MISSING",
+                format!(
+                    "WebRTC clients can't send to {candidate}: name the addresses they reach this hub at (--advertise)"
+                ),
+            ));
+        }
+        if !candidates.contains(&candidate) {
+            candidates.push(candidate);
+        }
+    }
+    Ok(candidates.into())
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// A word nobody can guess.
+fn random(length: usize) -> String {
+    Alphanumeric.sample_string(&mut rand::rng(), length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_address_must_be_told_its_name() {
+        let all: SocketAddr = "0.0.0.0:8555".parse().unwrap();
+        assert_eq!(candidates(&[], all).unwrap_err().reason(), "ADVERTISE_MISSING");
+        let told = ["192.0.2.7:0".parse().unwrap(), "[2001:db8::7]:9000".parse().unwrap()];
+        let expected: Vec<SocketAddr> = vec!["192.0.2.7:8555".parse().unwrap(), "[2001:db8::7]:9000".parse().unwrap()];
+        assert_eq!(*candidates(&told, all).unwrap(), *expected);
+    }
+}

@@ -1,0 +1,200 @@
+//! WHEP over HTTP (draft-ietf-wish-whep, with PATCH as in RFC 9725): offers in, answers out, ends.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, State};
+use http_body_util::{BodyExt, Limited};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::http::App;
+use super::limits::{BODY_TIMEOUT, MAX_SDP_BODY};
+use super::problem::{method_not_allowed, problem, problem_of};
+use super::proxy::{Caller, is_too_large};
+use super::webrtc::{Resource, Webrtc};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::Proof;
+use crate::sink::whep;
+use crate::telemetry::Protocol;
+
+const SDP: &str = "application/sdp";
+const TRICKLE: &str = "application/trickle-ice-sdpfrag";
+const ENDPOINT_METHODS: &str = "OPTIONS, POST";
+const RESOURCE_METHODS: &str = "DELETE, OPTIONS, PATCH";
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// `/whep/{camera}`
+pub async fn endpoint(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(camera): Path<String>,
+    request: Request<Body>,
+) -> Response<Body> {
+    if *request.method() == Method::OPTIONS {
+        return options(ENDPOINT_METHODS, ACCEPT_POST, SDP);
+    }
+    if *request.method() != Method::POST {
+        return method_not_allowed(ENDPOINT_METHODS);
+    }
+    open(&app, caller, &camera, request).await.unwrap_or_else(|error| problem_of(&error))
+}
+
+/// `/whep/{camera}/{resource}`
+pub async fn resource(
+    State(app): State<Arc<App>>,
+    Path((camera, resource)): Path<(String, String)>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let done = match *request.method() {
+        Method::OPTIONS => return options(RESOURCE_METHODS, ACCEPT_PATCH, TRICKLE),
+        Method::DELETE => owned(&app, &camera, &resource, request.headers()).map(|(webrtc, _)| {
+            webrtc.end(&resource, "SESSION_CLOSED");
+            empty(StatusCode::OK)
+        }),
+        Method::PATCH => match owned(&app, &camera, &resource, request.headers()) {
+            Ok((_, about)) => trickle(&about, request).await,
+            Err(error) => Err(error),
+        },
+        _ => return method_not_allowed(RESOURCE_METHODS),
+    };
+    done.unwrap_or_else(|error| problem_of(&error))
+}
+
+async fn open(app: &App, caller: Caller, camera: &str, request: Request<Body>) -> Result<Response<Body>> {
+    let webrtc = webrtc(app)?;
+    let ticket = bearer(request.headers())?;
+    let admission =
+        app.door.admit(camera, ticket.as_deref().map(Proof::Ticket), Protocol::WebrtcUdp, caller.address)?;
+    let offer = body(request, SDP).await?;
+    // What can't be played anyhow shall not start a camera.
+    whep::check(&offer)?;
+    let seat = webrtc.reserve(caller.address.ip())?;
+    let description = tokio::time::timeout(app.options.ready_timeout, admission.ready()).await.map_err(|_| {
+        Error::new(ErrorKind::Unavailable, "CAMERA_NO_KEYFRAME", "the camera has given no keyframe in time; try again")
+    })??;
+    let opened = webrtc.open(seat, camera, admission, &description, &offer)?;
+    let mut response = Response::new(Body::from(opened.answer));
+    *response.status_mut() = StatusCode::CREATED;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::LOCATION, text(&format!("/whep/{camera}/{}", opened.resource))?);
+    headers.insert(header::ETAG, text(&format!("\"{}\"", opened.etag))?);
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(TRICKLE));
+    Ok(response)
+}
+
+/// A client may send its candidates one by one. An ICE-lite side has no use for them, as it learns every address from the
+/// checks; a restart, which would need new credentials of ours, is refused as RFC 9725 §4.4.1 has it.
+async fn trickle(about: &Resource, request: Request<Body>) -> Result<Response<Body>> {
+    let wanted = request.headers().get(header::IF_MATCH).map(HeaderValue::as_bytes);
+    let current = format!("\"{}\"", about.etag);
+    if wanted.is_some_and(|wanted| wanted != b"*" && wanted != current.as_bytes()) {
+        let detail = "If-Match names another ICE session than this resource's ETag";
+        return Ok(problem(StatusCode::PRECONDITION_FAILED, "ETAG_MISMATCH", detail));
+    }
+    let fragment = body(request, TRICKLE).await?;
+    let ufrag = std::str::from_utf8(&fragment)
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")))
+        .map(str::trim);
+    match ufrag {
+        None => Err(Error::new(ErrorKind::InvalidArgument, "SDP_INVALID", "the fragment has no a=ice-ufrag line")),
+        Some(ufrag) if ufrag == about.remote_ufrag => Ok(empty(StatusCode::NO_CONTENT)),
+        Some(_) => Ok(problem(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "ICE_RESTART",
+            "this viewer can't restart ICE: DELETE it and POST a new offer",
+        )),
+    }
+}
+
+/// The resource, if it exists and the bearer's session is the one that made it.
+fn owned<'a>(
+    app: &'a App,
+    camera: &str,
+    resource: &str,
+    headers: &HeaderMap,
+) -> Result<(&'a Arc<Webrtc>, Arc<Resource>)> {
+    let webrtc = webrtc(app)?;
+    let ticket = bearer(headers)?.ok_or_else(|| {
+        Error::new(ErrorKind::Unauthenticated, "TICKET_MISSING", "show the session's ticket: Authorization: Bearer …")
+    })?;
+    let session = app.door.session_of(&ticket)?;
+    let about = webrtc.resource(resource).filter(|about| about.camera == camera).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "RESOURCE_NOT_FOUND", "no such viewer: it has ended, or never was")
+    })?;
+    if about.session != session {
+        let message = "this viewer belongs to another session than the ticket";
+        return Err(Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_SESSION", message));
+    }
+    Ok((webrtc, about))
+}
+
+fn webrtc(app: &App) -> Result<&Arc<Webrtc>> {
+    app.webrtc.as_ref().ok_or_else(|| {
+        Error::new(ErrorKind::Unimplemented, "WEBRTC_OFF", "WebRTC is switched off on this hub; watch by RTSP")
+    })
+}
+
+/// The ticket in `Authorization`, if there is one.
+fn bearer(headers: &HeaderMap) -> Result<Option<String>> {
+    let invalid = || {
+        Error::new(
+            ErrorKind::Unauthenticated,
+            "TICKET_INVALID",
+            "Authorization must be one field: Bearer and the ticket",
+        )
+    };
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else {
+        return if headers.contains_key(header::AUTHORIZATION) { Err(invalid()) } else { Ok(None) };
+    };
+    let (scheme, ticket) = field.to_str().ok().and_then(|field| field.split_once(' ')).ok_or_else(invalid)?;
+    let ticket = ticket.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || ticket.is_empty() {
+        return Err(invalid());
+    }
+    Ok(Some(ticket.to_owned()))
+}
+
+/// Reads a small body of the given type.
+async fn body(request: Request<Body>, wanted: &str) -> Result<Vec<u8>> {
+    let given = request.headers().get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok()).unwrap_or_default();
+    if !given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted) {
+        let message = format!("the body must be {wanted}");
+        return Err(Error::new(ErrorKind::InvalidArgument, "CONTENT_TYPE", message));
+    }
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(request.into_body(), MAX_SDP_BODY).collect()).await;
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+        Ok(Err(cause)) if is_too_large(&*cause) => {
+            let message = format!("the body is larger than {} KiB", MAX_SDP_BODY >> 10);
+            Err(Error::new(ErrorKind::InvalidArgument, "TOO_LARGE", message))
+        }
+        Ok(Err(cause)) => {
+            Err(Error::new(ErrorKind::InvalidArgument, "REQUEST_INVALID", "the body broke off").because(cause))
+        }
+        Err(_) => Err(Error::new(ErrorKind::DeadlineExceeded, "BODY_TIMEOUT", "the body did not arrive in time")),
+    }
+}
+
+fn options(allow: &'static str, accepts: HeaderName, kind: &'static str) -> Response<Body> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response.headers_mut().insert(accepts, HeaderValue::from_static(kind));
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn text(value: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(value)
+        .map_err(|cause| Error::new(ErrorKind::Internal, "HEADER", "a header can't be written").because(cause))
+}
