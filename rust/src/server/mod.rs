@@ -5,6 +5,7 @@ pub mod http;
 pub mod limits;
 mod problem;
 mod proxy;
+pub mod rtsp;
 pub mod tls;
 pub mod webrtc;
 mod whep;

@@ -1,0 +1,392 @@
+//! One connection up to PLAY: OPTIONS, DESCRIBE, SETUP, one request after the other, also when they come at once.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tracing::debug;
+
+use super::authorise::{Refused, authorise};
+use super::places::Place;
+use super::{Context, REQUEST_TIMEOUT};
+use crate::gate::Admission;
+use crate::sink::rtsp::{METHODS, Play, RtspSink, Transport};
+use crate::stream::Description;
+use crate::wire::rtsp::{self, Fault, Incoming, Parser, Request, Response, Target};
+use crate::wire::sdp;
+
+/// Nobody needs more to get to PLAY.
+const MAX_REQUESTS: usize = 64;
+/// Wrong logins on one connection.
+const MAX_REFUSED_LOGINS: usize = 6;
+
+/// A socket that the handshake ends on and a sink goes on with.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    fn into_transport(self) -> io::Result<Transport>;
+}
+
+impl Socket for TcpStream {
+    fn into_transport(self) -> io::Result<Transport> {
+        Transport::plain(self.into_std()?)
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn into_transport(self) -> io::Result<Transport> {
+        let (socket, session) = self.into_inner();
+        Transport::tls(socket.into_std()?, session)
+    }
+}
+
+/// What the door granted to this connection; it holds for this camera and no other.
+struct Admitted {
+    camera: String,
+    base: String,
+    admission: Arc<dyn Admission>,
+    description: Arc<Description>,
+}
+
+pub(super) struct Connection<S> {
+    socket: S,
+    peer: SocketAddr,
+    context: Arc<Context>,
+    place: Place,
+    parser: Parser,
+    admitted: Option<Admitted>,
+    session: Option<String>,
+    tracks: Vec<bool>,
+    refused_logins: usize,
+}
+
+enum Next {
+    Answer(Response),
+    /// Answer and close.
+    Last(Response),
+    Play(Option<u32>),
+    /// The client has gone.
+    Gone,
+}
+
+impl<S: Socket> Connection<S> {
+    pub fn new(socket: S, peer: SocketAddr, context: Arc<Context>, place: Place) -> Self {
+        Self {
+            socket,
+            peer,
+            context,
+            place,
+            parser: Parser::default(),
+            admitted: None,
+            session: None,
+            tracks: Vec::new(),
+            refused_logins: 0,
+        }
+    }
+
+    pub async fn run(mut self) {
+        for _ in 0..MAX_REQUESTS {
+            let request = match timeout(REQUEST_TIMEOUT, self.next_request()).await {
+                Ok(Ok(Some(request))) => request,
+                Ok(Ok(None)) => return,
+                Ok(Err(fault)) => {
+                    let reason = match fault {
+                        Fault::Malformed => "MALFORMED_REQUEST",
+                        Fault::TooLarge => "TOO_LARGE",
+                    };
+                    debug!(peer = %self.peer, reason, "an RTSP connection is refused");
+                    self.write(Response::refusal(400, None, reason)).await;
+                    return self.finish().await;
+                }
+                Err(_) => {
+                    debug!(peer = %self.peer, "an RTSP connection sent no request in time");
+                    return;
+                }
+            };
+            match self.answer(&request).await {
+                Next::Answer(answer) => {
+                    if !self.write(answer).await {
+                        return;
+                    }
+                }
+                Next::Last(answer) => {
+                    self.write(answer).await;
+                    return self.finish().await;
+                }
+                Next::Play(cseq) => return self.play(cseq),
+                Next::Gone => return,
+            }
+        }
+        debug!(peer = %self.peer, "an RTSP connection asked too much before PLAY");
+    }
+
+    /// The next request; None when the client has closed.
+    async fn next_request(&mut self) -> Result<Option<Request>, Fault> {
+        loop {
+            while let Some(message) = self.parser.next()? {
+                // Nothing else is of use before PLAY.
+                if let Incoming::Request(request) = message {
+                    return Ok(Some(request));
+                }
+            }
+            if !self.read().await {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads some more; false when the client has closed.
+    async fn read(&mut self) -> bool {
+        let mut chunk = [0; 4096];
+        let room = self.parser.room().min(chunk.len());
+        let Some(target) = chunk.get_mut(..room) else { return false };
+        match self.socket.read(target).await {
+            Ok(0) | Err(_) => false,
+            Ok(count) => {
+                self.parser.push(chunk.get(..count).unwrap_or_default());
+                true
+            }
+        }
+    }
+
+    /// False when the client does not take it.
+    async fn write(&mut self, answer: Response) -> bool {
+        let bytes = answer.into_bytes();
+        let written = timeout(REQUEST_TIMEOUT, async {
+            self.socket.write_all(&bytes).await?;
+            self.socket.flush().await
+        });
+        matches!(written.await, Ok(Ok(())))
+    }
+
+    /// Closes so that the last answer arrives: unread data would turn the close into a reset.
+    async fn finish(mut self) {
+        drain(&mut self.socket).await;
+    }
+
+    async fn answer(&mut self, request: &Request) -> Next {
+        let cseq = request.cseq();
+        if !request.version_supported {
+            return Next::Last(Response::refusal(505, cseq, "RTSP_VERSION"));
+        }
+        if cseq.is_none() {
+            return Next::Answer(Response::refusal(400, None, "CSEQ_MISSING"));
+        }
+        if let Some(feature) = request.headers.get("Require") {
+            // What is required is an extension, and there is none here.
+            return Next::Answer(Response::refusal(551, cseq, "OPTION_UNKNOWN").header("Unsupported", feature));
+        }
+        let is_foreign = request.session().is_some_and(|session| self.session.as_deref() != Some(session));
+        let wants_session = matches!(request.method.as_str(), "PLAY" | "TEARDOWN" | "PAUSE");
+        match request.method.as_str() {
+            "OPTIONS" => Next::Answer(Response::new(200, cseq).header("Public", METHODS)),
+            "DESCRIBE" => self.describe(request, cseq).await,
+            _ if is_foreign => Next::Answer(Response::refusal(454, cseq, "RTSP_SESSION_UNKNOWN")),
+            "SETUP" => self.setup(request, cseq).await,
+            _ if wants_session && self.session.is_none() => {
+                Next::Answer(Response::refusal(455, cseq, "SETUP_MISSING").header("Allow", METHODS))
+            }
+            _ if wants_session && request.session().is_none() => {
+                Next::Answer(Response::refusal(454, cseq, "RTSP_SESSION_MISSING"))
+            }
+            "PLAY" => match self.target(request) {
+                Ok(_) => Next::Play(cseq),
+                Err(answer) => Next::Answer(answer),
+            },
+            "TEARDOWN" => Next::Last(Response::new(200, cseq).header("Connection", "close")),
+            "PAUSE" => Next::Answer(Response::refusal(455, cseq, "NOT_PLAYING").header("Allow", METHODS)),
+            "GET_PARAMETER" | "SET_PARAMETER" => match &self.session {
+                Some(session) => {
+                    Next::Answer(Response::new(200, cseq).header("Session", format_args!("{session};timeout=60")))
+                }
+                None => Next::Answer(Response::refusal(454, cseq, "RTSP_SESSION_MISSING")),
+            },
+            _ => Next::Answer(Response::refusal(405, cseq, "METHOD_UNKNOWN").header("Allow", METHODS)),
+        }
+    }
+
+    /// The address of a request; after admission it must name the same camera.
+    fn target(&self, request: &Request) -> Result<Target, Response> {
+        let cseq = request.cseq();
+        let target = Target::parse(&request.uri).ok_or_else(|| Response::refusal(400, cseq, "ADDRESS_INVALID"))?;
+        match &self.admitted {
+            Some(admitted) if admitted.camera != target.camera => {
+                Err(Response::refusal(403, cseq, "TICKET_OTHER_CAMERA"))
+            }
+            _ => Ok(target),
+        }
+    }
+
+    /// Admits the connection if it is not yet, and waits for the camera.
+    async fn admit(&mut self, request: &Request) -> Result<Target, Next> {
+        let cseq = request.cseq();
+        let target = self.target(request).map_err(Next::Answer)?;
+        if self.admitted.is_some() {
+            return Ok(target);
+        }
+        let admitted = authorise(&self.context, self.peer, request, &target);
+        let admission = admitted.map_err(|refused| self.refuse(&refused, &target, cseq))?;
+        self.place.known();
+        let ready = self.wait_for(&admission).await.ok_or(Next::Gone)?;
+        let description = ready.map_err(|refused| self.refuse(&refused, &target, cseq))?;
+        self.tracks = vec![false; description.tracks.len()];
+        self.admitted =
+            Some(Admitted { camera: target.camera.clone(), base: target.base.clone(), admission, description });
+        Ok(target)
+    }
+
+    fn refuse(&mut self, refused: &Refused, target: &Target, cseq: Option<u32>) -> Next {
+        debug!(peer = %self.peer, camera = %target.camera, reason = refused.reason(), "an RTSP request is refused");
+        let answer = refused.answer(&self.context, self.peer, cseq);
+        if refused.is_unauthenticated() {
+            self.refused_logins += 1;
+            if self.refused_logins >= MAX_REFUSED_LOGINS {
+                return Next::Last(answer);
+            }
+        }
+        Next::Answer(answer)
+    }
+
+    /// Waits until the camera is ready, or the client gives up: then nobody waits for the camera in its name.
+    async fn wait_for(&mut self, admission: &Arc<dyn Admission>) -> Option<Result<Arc<Description>, Refused>> {
+        let mut ready = admission.ready();
+        loop {
+            if self.parser.room() == 0 {
+                return Some(ready.await.map_err(Refused::from));
+            }
+            tokio::select! {
+                ready = &mut ready => return Some(ready.map_err(Refused::from)),
+                is_open = self.read() => if !is_open { return None },
+            }
+        }
+    }
+
+    async fn describe(&mut self, request: &Request, cseq: Option<u32>) -> Next {
+        if self.session.is_some() {
+            return Next::Answer(Response::refusal(455, cseq, "ALREADY_SET_UP").header("Allow", METHODS));
+        }
+        let target = match self.admit(request).await {
+            Ok(target) => target,
+            Err(next) => return next,
+        };
+        let Some(admitted) = &self.admitted else { return Next::Gone };
+        let description = &admitted.description;
+        let tracks: Vec<_> =
+            description.tracks.iter().enumerate().map(|(index, track)| (track, description.payload_type(index))).collect();
+        let answer = Response::new(200, cseq)
+            .header("Content-Base", &target.base)
+            .header("Cache-Control", "no-cache")
+            .body("application/sdp", sdp::describe(&target.camera, &tracks, description.generation));
+        Next::Answer(answer)
+    }
+
+    async fn setup(&mut self, request: &Request, cseq: Option<u32>) -> Next {
+        let offers = request.headers.get("Transport").map(rtsp::Transport::parse_all).unwrap_or_default();
+        let is_possible =
+            |offer: &rtsp::Transport| offer.lower == rtsp::Lower::Tcp && !offer.multicast && !offer.record;
+        // Who may not see the camera learns nothing of its tracks.
+        let target = match self.admit(request).await {
+            Ok(target) => target,
+            Err(next) => return next,
+        };
+        let Some(admitted) = &self.admitted else { return Next::Gone };
+        let track = match (target.track, self.tracks.len()) {
+            (Some(track), count) if track < count => track,
+            (None, 1) => 0,
+            (Some(_), _) => return Next::Answer(Response::refusal(404, cseq, "TRACK_NOT_FOUND")),
+            (None, _) => return Next::Answer(Response::refusal(459, cseq, "TRACK_MISSING")),
+        };
+        if !offers.iter().any(is_possible) {
+            return Next::Answer(Response::refusal(461, cseq, "TRANSPORT_TCP_ONLY"));
+        }
+        // One buffer serves all viewers, so the channels are ours to choose and the same for all.
+        let ssrc = admitted.description.ssrcs.get(track).copied().unwrap_or_default();
+        let (rtp, rtcp) = (2 * track, 2 * track + 1);
+        if let Some(is_set_up) = self.tracks.get_mut(track) {
+            *is_set_up = true;
+        }
+        let session = self.session.get_or_insert_with(|| format!("{:016x}", rand::random::<u64>()));
+        let answer = Response::new(200, cseq)
+            .header("Session", format_args!("{session};timeout=60"))
+            .header(
+                "Transport",
+                format_args!("RTP/AVP/TCP;unicast;interleaved={rtp}-{rtcp};ssrc={ssrc:08X};mode=\"PLAY\""),
+            )
+            .header("Cache-Control", "no-cache");
+        Next::Answer(answer)
+    }
+
+    /// Hands the connection to a shard, which answers PLAY with the first unit.
+    fn play(self, cseq: Option<u32>) {
+        let (Some(admitted), Some(session)) = (self.admitted, self.session) else { return };
+        let transport = match self.socket.into_transport() {
+            Ok(transport) => transport,
+            Err(error) => {
+                debug!(peer = %self.peer, %error, "a viewer's socket was gone before PLAY");
+                return;
+            }
+        };
+        let admission = admitted.admission;
+        let stream = admission.stream().clone();
+        let play = Play {
+            transport,
+            parser: self.parser,
+            cseq,
+            session,
+            base: admitted.base,
+            stream: stream.clone(),
+            description: admitted.description,
+            tracks: self.tracks,
+            protocol: self.context.protocol,
+            queue_bytes: self.context.sink_queue_bytes,
+            telemetry: self.context.telemetry.clone(),
+            wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO),
+            first_picture: Box::new({
+                let admission = admission.clone();
+                move || admission.first_picture()
+            }),
+            keep: Box::new((admission.clone(), self.place)),
+        };
+        let sink = self.context.shards.attach(stream, Box::new(RtspSink::new(play, Instant::now())), true);
+        admission.connected(sink);
+    }
+}
+
+/// Answers the first request of a connection for which there is no place.
+pub(super) async fn refuse(mut socket: TcpStream, reason: &'static str) {
+    let answer = async {
+        let mut parser = Parser::default();
+        let mut chunk = [0; 4096];
+        let cseq = loop {
+            match parser.next() {
+                Ok(Some(Incoming::Request(request))) => break request.cseq(),
+                Ok(Some(_)) => {}
+                Ok(None) => match socket.read(&mut chunk).await {
+                    Ok(count @ 1..) => parser.push(chunk.get(..count).unwrap_or_default()),
+                    _ => return,
+                },
+                Err(_) => break None,
+            }
+        };
+        let bytes = Response::refusal(453, cseq, reason).header("Connection", "close").into_bytes();
+        if socket.write_all(&bytes).await.is_ok() {
+            drain(&mut socket).await;
+        }
+    };
+    // Whoever says nothing gets no answer; the place among the refused is given back.
+    let _ = timeout(Duration::from_secs(2), answer).await;
+}
+
+/// Shuts our side and takes what the client still sends, for a moment.
+async fn drain(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    let mut chunk = [0; 4096];
+    let wait = async {
+        if socket.shutdown().await.is_ok() {
+            while matches!(socket.read(&mut chunk).await, Ok(1..)) {}
+        }
+    };
+    let _ = timeout(Duration::from_secs(1), wait).await;
+}

@@ -1,0 +1,193 @@
+//! RTSP's listening port, plain or TLS: admits connections, serves them up to PLAY, hands them to a shard.
+
+mod authorise;
+mod connection;
+mod places;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::Door;
+use crate::stream::Shards;
+use crate::telemetry::{Protocol, Telemetry};
+use crate::wire::digest::Nonces;
+
+use connection::Connection;
+use places::Places;
+
+/// A connection that sends no complete request for so long before PLAY is closed.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Nonces older than this are refused as stale; clients then take the new one by themselves.
+const NONCE_LIFETIME: Duration = Duration::from_secs(60);
+/// After a failed accept (out of descriptors), before the next.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+pub struct RtspOptions {
+    pub listen: SocketAddr,
+    /// The listener's option on the command line, for the message when the port is taken: `--rtsp`, `--rtsps`.
+    pub option: &'static str,
+    /// RTSPS when given.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Bound of one viewer's backlog, which has room for one access unit always.
+    pub sink_queue_bytes: usize,
+    pub max_connections: usize,
+    /// Connections of one address that have not shown who they are.
+    pub max_strangers_per_address: usize,
+}
+
+impl RtspOptions {
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            option: "--rtsp",
+            tls: None,
+            sink_queue_bytes: 1024 * 1024,
+            max_connections: 4096,
+            max_strangers_per_address: 64,
+        }
+    }
+}
+
+/// What all connections of a listener share.
+struct Context {
+    door: Arc<dyn Door>,
+    shards: Arc<Shards>,
+    telemetry: Arc<Telemetry>,
+    nonces: Nonces,
+    started: Instant,
+    protocol: Protocol,
+    sink_queue_bytes: usize,
+    places: Arc<Places>,
+}
+
+pub struct RtspServer {
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl RtspServer {
+    /// Binds the port and serves it on `runtime`.
+    pub fn start(
+        runtime: &Handle,
+        options: RtspOptions,
+        door: Arc<dyn Door>,
+        shards: Arc<Shards>,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Self> {
+        let taken = |cause: std::io::Error| {
+            let message = format!("can't listen on {}: choose another address by {}", options.listen, options.option);
+            Error::new(ErrorKind::Unavailable, "LISTENER_IN_USE", message).because(cause)
+        };
+        let listener = std::net::TcpListener::bind(options.listen).map_err(taken)?;
+        listener.set_nonblocking(true).map_err(taken)?;
+        // std's backlog of 128 is short for a wall that opens at once.
+        SockRef::from(&listener).listen(1024).map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
+        let listener = {
+            let _entered = runtime.enter();
+            TcpListener::from_std(listener).map_err(taken)?
+        };
+        let context = Arc::new(Context {
+            door,
+            shards,
+            telemetry,
+            nonces: Nonces::new(&rand::random(), NONCE_LIFETIME),
+            started: Instant::now(),
+            protocol: if options.tls.is_some() { Protocol::Rtsps } else { Protocol::RtspTcp },
+            sink_queue_bytes: options.sink_queue_bytes,
+            places: Places::new(options.max_connections, options.max_strangers_per_address),
+        });
+        let server = Self { address, stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        let (stop, tasks) = (server.stop.clone(), server.tasks.clone());
+        let acceptor = options.tls.map(TlsAcceptor::from);
+        server.tasks.spawn_on(accept(listener, context, acceptor, stop, tasks), runtime);
+        Ok(server)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the port and every connection that does not play yet; those that play belong to the shards.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for RtspServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    context: Arc<Context>,
+    acceptor: Option<TlsAcceptor>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "a connection can't be accepted");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(ACCEPT_BACKOFF) => continue,
+                }
+            }
+        };
+        let (context, acceptor, stop) = (context.clone(), acceptor.clone(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = serve(socket, peer, context, acceptor) => {}
+            }
+        });
+    }
+}
+
+async fn serve(socket: TcpStream, peer: SocketAddr, context: Arc<Context>, acceptor: Option<TlsAcceptor>) {
+    if let Err(error) = socket.set_nodelay(true) {
+        debug!(%peer, %error, "a connection was gone at once");
+        return;
+    }
+    let place = match context.places.take(peer.ip()) {
+        Ok(place) => place,
+        Err(reason) => {
+            debug!(%peer, reason, "a connection is refused");
+            if acceptor.is_none()
+                && let Some(_patience) = context.places.take_refusal()
+            {
+                connection::refuse(socket, reason).await;
+            }
+            return;
+        }
+    };
+    match acceptor {
+        None => Connection::new(socket, peer, context, place).run().await,
+        Some(acceptor) => match tokio::time::timeout(REQUEST_TIMEOUT, acceptor.accept(socket)).await {
+            Ok(Ok(socket)) => Connection::new(socket, peer, context, place).run().await,
+            Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
+            Err(_) => debug!(%peer, "a TLS handshake took too long"),
+        },
+    }
+}

@@ -1,0 +1,495 @@
+//! RTSP interleaved on TCP (RFC 2326 §10.12): one viewer's connection on its shard, from PLAY on.
+
+mod clock;
+mod outbox;
+mod requests;
+mod transport;
+
+use std::any::Any;
+use std::io::{ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tracing::debug;
+
+use crate::media::MediaKind;
+use crate::stream::{Description, Flow, Sink, Stream, WireUnit};
+use crate::telemetry::{Direction, DropReason, Protocol, SinkKind, Telemetry};
+use crate::wire::rtp;
+use crate::wire::rtsp::{self, Parser};
+
+use clock::Clock;
+use outbox::{MAX_SLICES, Outbox};
+
+pub use requests::METHODS;
+pub use transport::Transport;
+
+/// A reader that takes nothing for so long while data waits is closed.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// PLAY is answered with the first unit; when the camera has just gone, without one after this.
+const PLAY_PATIENCE: Duration = Duration::from_secs(5);
+/// What is left to say at the end is said within this.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Octets handed to the kernel for one sink before the others of the shard have their turn.
+const FLUSH_BUDGET: usize = 1024 * 1024;
+/// What a client may send between two reports; receiver reports and keep-alives need a few hundred octets.
+const INBOUND_BUDGET: usize = 512 * 1024;
+
+/// What the server settled before PLAY.
+pub struct Play {
+    pub transport: Transport,
+    /// What came behind PLAY is still in it.
+    pub parser: Parser,
+    pub cseq: Option<u32>,
+    pub session: String,
+    /// `Content-Base`.
+    pub base: String,
+    pub stream: Arc<Stream>,
+    pub description: Arc<Description>,
+    /// Which tracks were set up.
+    pub tracks: Vec<bool>,
+    pub protocol: Protocol,
+    /// Bound of the private backlog.
+    pub queue_bytes: usize,
+    pub telemetry: Arc<Telemetry>,
+    /// Wall-clock time since 1970, for sender reports.
+    pub wall: Duration,
+    /// Called at the first complete keyframe written.
+    pub first_picture: Box<dyn FnOnce() + Send>,
+    /// Kept for as long as the sink lives: the admission, the place among the connections.
+    pub keep: Box<dyn Any + Send>,
+}
+
+/// One track as this viewer has it.
+struct TrackState {
+    is_set_up: bool,
+    rate_hz: u32,
+    ssrc: u32,
+    /// Sequence number of the first unit.
+    first_sequence: Option<u64>,
+    packets: u32,
+    octets: u32,
+}
+
+pub struct RtspSink {
+    transport: Transport,
+    parser: Parser,
+    /// Set until PLAY is answered.
+    play: Option<PendingPlay>,
+    session: String,
+    base: String,
+    stream: Arc<Stream>,
+    description: Arc<Description>,
+    generation: u32,
+    tracks: Vec<TrackState>,
+    has_video: bool,
+    clock: Clock,
+    outbox: Outbox,
+    /// The socket was full at the last try; the shard tells when it is not.
+    is_blocked: bool,
+    /// The budget was used up at the last try: go on at the next timer.
+    is_unfinished: bool,
+    progress: Instant,
+    acknowledged: u64,
+    next_report: Instant,
+    inbound: usize,
+    /// Set when only the last words are left to say.
+    closing: Option<(&'static str, Instant)>,
+    sent_packets: u64,
+    sent_octets: u64,
+    protocol: Protocol,
+    telemetry: Arc<Telemetry>,
+    first_picture: Option<Box<dyn FnOnce() + Send>>,
+    _keep: Box<dyn Any + Send>,
+}
+
+struct PendingPlay {
+    cseq: Option<u32>,
+    until: Instant,
+}
+
+impl RtspSink {
+    pub fn new(play: Play, now: Instant) -> Self {
+        let tracks: Vec<TrackState> = play
+            .description
+            .tracks
+            .iter()
+            .zip(&play.description.ssrcs)
+            .enumerate()
+            .map(|(index, (track, ssrc))| TrackState {
+                is_set_up: play.tracks.get(index).copied().unwrap_or(false),
+                rate_hz: track.clock_rate_hz.max(1),
+                ssrc: *ssrc,
+                first_sequence: None,
+                packets: 0,
+                octets: 0,
+            })
+            .collect();
+        let has_video = tracks
+            .iter()
+            .zip(&play.description.tracks)
+            .any(|(state, track)| state.is_set_up && track.kind() == MediaKind::Video);
+        play.telemetry.sinks(SinkKind::Rtsp).fetch_add(1, Relaxed);
+        Self {
+            transport: play.transport,
+            parser: play.parser,
+            play: Some(PendingPlay { cseq: play.cseq, until: now + PLAY_PATIENCE }),
+            session: play.session,
+            base: play.base,
+            stream: play.stream,
+            generation: play.description.generation,
+            description: play.description,
+            tracks,
+            has_video,
+            clock: Clock::new(play.wall, now),
+            outbox: Outbox::new(play.queue_bytes),
+            is_blocked: false,
+            is_unfinished: false,
+            progress: now,
+            acknowledged: 0,
+            next_report: now + REPORT_INTERVAL,
+            inbound: 0,
+            closing: None,
+            sent_packets: 0,
+            sent_octets: 0,
+            protocol: play.protocol,
+            telemetry: play.telemetry,
+            first_picture: Some(play.first_picture),
+            _keep: play.keep,
+        }
+    }
+
+    /// Whether the tracks that the client set up are still what it was told.
+    fn follows(&mut self, generation: u32) -> bool {
+        if generation == self.generation {
+            return true;
+        }
+        let Some(description) = self.stream.description() else { return false };
+        let (old, new) = (&self.description, &description);
+        let is_same = self.tracks.iter().enumerate().filter(|(_, state)| state.is_set_up).all(|(index, _)| {
+            old.payload_type(index) == new.payload_type(index)
+                && old.ssrcs.get(index) == new.ssrcs.get(index)
+                && match (old.tracks.get(index), new.tracks.get(index)) {
+                    // Parameter sets travel in the keyframes; those of sound stand in the SDP alone.
+                    (Some(old), Some(new)) if old.kind() == MediaKind::Video => {
+                        old.codec == new.codec && old.clock_rate_hz == new.clock_rate_hz
+                    }
+                    (old, new) => old == new,
+                }
+        });
+        if is_same {
+            self.generation = generation;
+            self.description = description;
+        }
+        is_same
+    }
+
+    /// Answers PLAY now that the first units are known; the first bytes of media follow the answer.
+    fn answer_play(&mut self, now: Instant) -> Flow {
+        let Some(play) = self.play.take() else { return Flow::Continue };
+        let tracks = self.tracks.iter().enumerate().filter(|(_, track)| track.is_set_up);
+        // All on one instant, npt=0: the first unit's. A player that sets its tracks by these numbers has them in step.
+        let infos: Vec<String> = tracks
+            .filter_map(|(index, track)| {
+                let start = self.clock.start_ticks(track.rate_hz)?;
+                let sequence = track.first_sequence.map(|number| format!(";seq={}", number as u16)).unwrap_or_default();
+                Some(format!("url={}trackID={index}{sequence};rtptime={}", self.base, start as u32))
+            })
+            .collect();
+        let mut answer = self.ok(play.cseq).header("Range", "npt=0.000-");
+        if !infos.is_empty() {
+            answer = answer.header("RTP-Info", infos.join(","));
+        }
+        // In front of the units that wait for it.
+        self.outbox.push_front_message(answer.into_bytes());
+        if self.clock.is_started() {
+            self.report(now);
+        }
+        self.read(now)
+    }
+
+    /// An answer with the session in it, which keeps clients alive that look at the time-out.
+    fn ok(&self, cseq: Option<u32>) -> rtsp::Response {
+        rtsp::Response::new(200, cseq).header("Session", format_args!("{};timeout=60", self.session))
+    }
+
+    fn say(&mut self, message: Bytes, now: Instant) {
+        self.starts_waiting(now);
+        if !self.outbox.push_message(message) {
+            self.close("ANSWERS_NOT_READ", now);
+        }
+    }
+
+    /// Sender reports of all tracks (RFC 3550 §6.4.1), on channels 2n+1.
+    fn report(&mut self, now: Instant) {
+        self.next_report = now + REPORT_INTERVAL;
+        self.inbound = 0;
+        let mut out = Vec::new();
+        for (index, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.is_set_up) {
+            if let Some(info) = self.clock.sender_info(track, now) {
+                frame_rtcp(&mut out, index, &crate::wire::rtcp::sender_report(info, &self.session));
+            }
+        }
+        if !out.is_empty() {
+            self.say(out.into(), now);
+        }
+    }
+
+    /// Writes what waits until the socket is full or others should have their turn.
+    fn flush(&mut self, now: Instant) -> Flow {
+        let mut budget = FLUSH_BUDGET;
+        self.is_unfinished = false;
+        let failure = loop {
+            if self.outbox.is_empty() {
+                match self.transport.flush() {
+                    Ok(()) => break None,
+                    Err(error) => break Some(error),
+                }
+            }
+            if budget == 0 {
+                self.is_unfinished = true;
+                break None;
+            }
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let filled = self.outbox.slices(&mut slices);
+            match self.transport.write(slices.get(..filled).unwrap_or_default()) {
+                Ok(0) => break Some(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    budget = budget.saturating_sub(written);
+                    self.progress = now;
+                    self.advance(written);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Some(error),
+            }
+        };
+        self.is_blocked = false;
+        match failure {
+            Some(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.is_blocked = true;
+                self.acknowledged = self.transport.acknowledged();
+            }
+            Some(error) => {
+                debug!(stream = self.stream.name(), %error, "a viewer's connection broke");
+                self.count();
+                return Flow::Close("CONNECTION_LOST");
+            }
+            None => {}
+        }
+        self.count();
+        match self.closing {
+            Some((reason, _)) if self.outbox.is_empty() && !self.transport.has_pending() => {
+                self.transport.finish();
+                Flow::Close(reason)
+            }
+            _ => Flow::Continue,
+        }
+    }
+
+    fn advance(&mut self, written: usize) {
+        let Self { outbox, tracks, sent_packets, sent_octets, first_picture, .. } = self;
+        outbox.advance(written, |sent| {
+            *sent_packets += sent.packets as u64;
+            *sent_octets += sent.octets as u64;
+            if let Some(track) = tracks.get_mut(sent.track) {
+                track.packets = track.packets.wrapping_add(sent.packets as u32);
+                // Reports count payload, without RTP's own header.
+                let payload = sent.octets.saturating_sub(rtp::HEADER_LEN * sent.packets);
+                track.octets = track.octets.wrapping_add(payload as u32);
+            }
+            if sent.starts_gop
+                && let Some(first_picture) = first_picture.take()
+            {
+                first_picture();
+            }
+        });
+    }
+
+    /// Moves what was sent into the counters.
+    fn count(&mut self) {
+        if self.sent_packets > 0 {
+            self.telemetry.moved(Direction::Out, self.protocol, self.sent_packets, self.sent_octets);
+            (self.sent_packets, self.sent_octets) = (0, 0);
+        }
+    }
+
+    fn count_dropped(&self, packets: usize) {
+        if packets > 0 {
+            self.telemetry.dropped(DropReason::SlowViewer).fetch_add(packets as u64, Relaxed);
+        }
+    }
+
+    /// No more media: what waits in messages goes out, then the connection ends.
+    fn close(&mut self, reason: &'static str, now: Instant) {
+        if self.closing.is_none() {
+            self.outbox.drop_units();
+            self.closing = Some((reason, now + CLOSE_TIMEOUT));
+        }
+    }
+
+    /// Tells the client that and why it ends: BYE on each track, then a TEARDOWN of ours with the reason.
+    fn notify(&mut self, reason: &'static str, now: Instant) {
+        if self.closing.is_some() {
+            return;
+        }
+        if let Some(play) = self.play.take() {
+            // The client still waits for its answer: that is where it learns the reason.
+            let answer = rtsp::Response::refusal(503, play.cseq, reason).header("Session", &self.session);
+            self.say(answer.into_bytes(), now);
+        } else {
+            let mut farewell = Vec::new();
+            for (index, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.is_set_up) {
+                frame_rtcp(&mut farewell, index, &crate::wire::rtcp::bye(track.ssrc, reason));
+            }
+            self.say(farewell.into(), now);
+            let headers = [("Session", self.session.as_str()), ("X-Vidhub-Reason", reason)];
+            let teardown = rtsp::request("TEARDOWN", &self.base, 1, &headers);
+            self.say(teardown, now);
+        }
+        self.close(reason, now);
+    }
+
+    /// The time without progress counts from when something waits.
+    fn starts_waiting(&mut self, now: Instant) {
+        if !self.has_waiting() {
+            self.progress = now;
+        }
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.outbox.is_empty() || self.transport.has_pending()
+    }
+}
+
+/// Frames a compound packet for the track's channel.
+fn frame_rtcp(out: &mut Vec<u8>, track: usize, packet: &[u8]) {
+    let (Ok(track), Ok(length)) = (u8::try_from(track), u16::try_from(packet.len())) else { return };
+    let [high, low] = length.to_be_bytes();
+    out.extend_from_slice(&[b'$', (track << 1) | 1, high, low]);
+    out.extend_from_slice(packet);
+}
+
+impl Sink for RtspSink {
+    fn socket(&mut self) -> Option<&mut dyn mio::event::Source> {
+        Some(self.transport.source())
+    }
+
+    fn on_start(&mut self, _now: Instant) -> Flow {
+        Flow::Continue
+    }
+
+    fn on_unit(&mut self, unit: &Arc<WireUnit>, now: Instant) -> Flow {
+        if self.closing.is_some() {
+            return Flow::Continue;
+        }
+        if !self.follows(unit.generation) {
+            self.notify("STREAM_CHANGED", now);
+            return self.flush(now);
+        }
+        let index = unit.unit.track;
+        let Some(track) = self.tracks.get_mut(index).filter(|track| track.is_set_up) else {
+            return Flow::Continue;
+        };
+        let packets = unit.packet_count();
+        let bytes = unit.interleaved().clone();
+        // Without the video track any sound may be the first.
+        let starts_gop = unit.starts_gop() || !self.has_video;
+        self.clock.see(unit.unit.pts, track.rate_hz);
+        track.first_sequence.get_or_insert(unit.first_sequence());
+        if self.play.is_some() {
+            self.outbox.push_burst(bytes, index, packets, starts_gop);
+            return Flow::Continue;
+        }
+        self.starts_waiting(now);
+        let taken = self.outbox.push_unit(bytes, index, packets, starts_gop);
+        self.count_dropped(taken.dropped_packets);
+        if self.is_blocked { Flow::Continue } else { self.flush(now) }
+    }
+
+    fn on_flush(&mut self, now: Instant) -> Flow {
+        if self.play.is_none() || self.outbox.is_empty() {
+            return Flow::Continue;
+        }
+        self.progress = now;
+        match self.answer_play(now) {
+            Flow::Continue => self.flush(now),
+            other => other,
+        }
+    }
+
+    fn on_ready(&mut self, readable: bool, writable: bool, now: Instant) -> Flow {
+        if readable && let Flow::Close(reason) = self.read(now) {
+            return Flow::Close(reason);
+        }
+        if (writable || !self.is_blocked) && self.has_waiting() && self.play.is_none() {
+            return self.flush(now);
+        }
+        Flow::Continue
+    }
+
+    fn on_datagram(&mut self, _from: SocketAddr, _to: SocketAddr, _data: &[u8], _now: Instant) -> Flow {
+        Flow::Continue
+    }
+
+    fn on_timer(&mut self, now: Instant) -> Flow {
+        if let Some((reason, until)) = self.closing
+            && now >= until
+        {
+            return Flow::Close(reason);
+        }
+        if self.play.as_ref().is_some_and(|play| now >= play.until)
+            && let Flow::Close(reason) = self.answer_play(now)
+        {
+            return Flow::Close(reason);
+        }
+        if self.play.is_none() && self.closing.is_none() && now >= self.next_report {
+            self.report(now);
+        }
+        if self.has_waiting() && now.saturating_duration_since(self.progress) >= STALL_TIMEOUT {
+            // The kernel tells of room late; what the peer has acknowledged is the truth.
+            let acknowledged = self.transport.acknowledged();
+            if acknowledged <= self.acknowledged {
+                return Flow::Close("READER_STALLED");
+            }
+            self.acknowledged = acknowledged;
+            self.progress = now;
+        }
+        if self.play.is_none() && self.has_waiting() && !self.is_blocked {
+            return self.flush(now);
+        }
+        Flow::Continue
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.is_unfinished {
+            return Some(self.progress);
+        }
+        let mut next = match (&self.closing, &self.play) {
+            (Some((_, until)), _) => *until,
+            (None, Some(play)) => play.until,
+            (None, None) => self.next_report,
+        };
+        if self.has_waiting() {
+            next = next.min(self.progress + STALL_TIMEOUT);
+        }
+        Some(next)
+    }
+
+    fn on_end(&mut self, reason: &'static str, now: Instant) {
+        self.notify(reason, now);
+        // The sink is dropped next, whatever comes of it.
+        let _ = self.flush(now);
+        self.transport.finish();
+    }
+}
+
+impl Drop for RtspSink {
+    fn drop(&mut self) {
+        self.count();
+        self.telemetry.sinks(SinkKind::Rtsp).fetch_sub(1, Relaxed);
+    }
+}

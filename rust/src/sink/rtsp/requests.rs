@@ -1,0 +1,85 @@
+//! What a client sends while it plays: keep-alives, TEARDOWN, receiver reports, and now and then garbage.
+
+use std::io::ErrorKind;
+use std::time::Instant;
+
+use super::{Flow, INBOUND_BUDGET, RtspSink};
+use crate::wire::rtsp::{Fault, Incoming, Request, Response};
+
+/// Methods that exist on this server.
+pub const METHODS: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
+/// Those that make sense while playing.
+const METHODS_PLAYING: &str = "OPTIONS, PLAY, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
+
+impl RtspSink {
+    /// Reads and answers all that has come; answers wait behind PLAY's.
+    pub(super) fn read(&mut self, now: Instant) -> Flow {
+        let mut chunk = [0; 4096];
+        loop {
+            while self.play.is_none() && self.closing.is_none() {
+                match self.parser.next() {
+                    Ok(Some(Incoming::Request(request))) => self.answer(&request, now),
+                    // Receiver reports change nothing on TCP, and answers to our notice come too late.
+                    Ok(Some(Incoming::Frame { .. } | Incoming::Response { .. })) => {}
+                    Ok(None) => break,
+                    Err(fault) => self.refuse(fault, now),
+                }
+            }
+            let room = self.parser.room().min(chunk.len());
+            if room == 0 || self.closing.is_some() {
+                // Before PLAY is answered it is read on from there; afterwards nothing matters any more.
+                return Flow::Continue;
+            }
+            let Some(target) = chunk.get_mut(..room) else { return Flow::Continue };
+            match self.transport.read(target) {
+                Ok(0) => return Flow::Close("CLIENT_CLOSED"),
+                Ok(count) => {
+                    self.inbound += count;
+                    if self.inbound > INBOUND_BUDGET {
+                        return Flow::Close("CLIENT_FLOODS");
+                    }
+                    self.parser.push(chunk.get(..count).unwrap_or_default());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Flow::Continue,
+                Err(_) => return Flow::Close("CONNECTION_LOST"),
+            }
+        }
+    }
+
+    fn refuse(&mut self, fault: Fault, now: Instant) {
+        let reason = match fault {
+            Fault::Malformed => "MALFORMED_REQUEST",
+            Fault::TooLarge => "TOO_LARGE",
+        };
+        self.say(Response::refusal(400, None, reason).into_bytes(), now);
+        self.close(reason, now);
+    }
+
+    fn answer(&mut self, request: &Request, now: Instant) {
+        let cseq = request.cseq();
+        let is_foreign = request.session().is_some_and(|session| session != self.session);
+        let answer = match request.method.as_str() {
+            _ if !request.version_supported => Response::refusal(505, cseq, "RTSP_VERSION"),
+            _ if cseq.is_none() => Response::refusal(400, None, "CSEQ_MISSING"),
+            _ if is_foreign => Response::refusal(454, cseq, "RTSP_SESSION_UNKNOWN"),
+            "OPTIONS" => self.ok(cseq).header("Public", METHODS),
+            "GET_PARAMETER" | "SET_PARAMETER" => self.ok(cseq),
+            // Live goes on where it is; some clients say PLAY again to keep the session.
+            "PLAY" => self.ok(cseq).header("Range", "npt=now-"),
+            "TEARDOWN" => {
+                let answer = self.ok(cseq).header("Connection", "close");
+                self.say(answer.into_bytes(), now);
+                self.close("CLIENT_TEARDOWN", now);
+                return;
+            }
+            // Live can't be held.
+            "PAUSE" => Response::refusal(501, cseq, "LIVE_ONLY"),
+            "DESCRIBE" | "SETUP" => {
+                Response::refusal(455, cseq, "ALREADY_PLAYING").header("Allow", METHODS_PLAYING)
+            }
+            _ => Response::refusal(405, cseq, "METHOD_UNKNOWN").header("Allow", METHODS_PLAYING),
+        };
+        self.say(answer.into_bytes(), now);
+    }
+}
