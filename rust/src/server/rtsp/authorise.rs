@@ -90,9 +90,7 @@ pub(super) fn authorise(
     request: &Request,
     target: &Target,
 ) -> Result<Arc<dyn Admission>, Refused> {
-    let admit = |proof: Option<Proof<'_>>| {
-        Ok(context.door.admit(&target.camera, proof, context.protocol, peer)?)
-    };
+    let admit = |proof: Option<Proof<'_>>| Ok(context.door.admit(&target.camera, proof, context.protocol, peer)?);
     // A header was put there for this request; a ticket in the address may be left over from an older one.
     for value in request.headers.all("Authorization") {
         let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));

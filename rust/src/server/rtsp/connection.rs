@@ -274,8 +274,12 @@ impl<S: Socket> Connection<S> {
         };
         let Some(admitted) = &self.admitted else { return Next::Gone };
         let description = &admitted.description;
-        let tracks: Vec<_> =
-            description.tracks.iter().enumerate().map(|(index, track)| (track, description.payload_type(index))).collect();
+        let tracks: Vec<_> = description
+            .tracks
+            .iter()
+            .enumerate()
+            .map(|(index, track)| (track, description.payload_type(index)))
+            .collect();
         let answer = Response::new(200, cseq)
             .header("Content-Base", &target.base)
             .header("Cache-Control", "no-cache")

@@ -127,8 +127,7 @@ mod tests {
     #[test]
     fn all_together_have_a_bound_and_so_have_refusals() {
         let places = Places::new(2, 9);
-        let kept: Vec<_> =
-            (1..=2).map(|host| places.take(IpAddr::from([192, 0, 2, host])).expect("room")).collect();
+        let kept: Vec<_> = (1..=2).map(|host| places.take(IpAddr::from([192, 0, 2, host])).expect("room")).collect();
         assert_eq!(places.take(IpAddr::from([192, 0, 2, 9])).err(), Some("LIMIT_CONNECTIONS"));
         drop(kept);
         let refusals: Vec<_> = std::iter::from_fn(|| places.take_refusal()).collect();

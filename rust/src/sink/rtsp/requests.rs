@@ -75,9 +75,7 @@ impl RtspSink {
             }
             // Live can't be held.
             "PAUSE" => Response::refusal(501, cseq, "LIVE_ONLY"),
-            "DESCRIBE" | "SETUP" => {
-                Response::refusal(455, cseq, "ALREADY_PLAYING").header("Allow", METHODS_PLAYING)
-            }
+            "DESCRIBE" | "SETUP" => Response::refusal(455, cseq, "ALREADY_PLAYING").header("Allow", METHODS_PLAYING),
             _ => Response::refusal(405, cseq, "METHOD_UNKNOWN").header("Allow", METHODS_PLAYING),
         };
         self.say(answer.into_bytes(), now);
