@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::block::{Block, Fixed};
+use super::snapshot::Snapshot;
+use super::states::StateLog;
 use crate::media::Profile;
 
 /// Numbers as in `vidhub.v1.CameraState`.
@@ -88,67 +91,77 @@ pub struct Camera {
 /// A camera as a snapshot of the registry holds it. It keeps the whole snapshot alive: take what you need and drop it.
 #[derive(Clone)]
 pub struct Row {
-    camera: Arc<Camera>,
+    snapshot: Arc<Snapshot>,
+    block: Arc<Block>,
+    place: usize,
+    fixed: Fixed,
     status: Status,
 }
 
 impl Row {
-    pub(super) fn new(camera: Arc<Camera>, status: Status) -> Self {
-        Self { camera, status }
+    /// None for an empty slot.
+    pub(super) fn new(snapshot: &Arc<Snapshot>, slot: u32, states: &StateLog) -> Option<Self> {
+        let (block, place) = snapshot.row(slot)?;
+        let fixed = *block.fixed(place).filter(|fixed| fixed.live)?;
+        let mut status = states.status(slot, fixed.generation);
+        if fixed.quarantined {
+            status.state = State::Quarantined;
+        }
+        Some(Self { snapshot: snapshot.clone(), block: block.clone(), place, fixed, status })
     }
 
     pub fn id(&self) -> &str {
-        &self.camera.id
+        self.block.id(self.place)
     }
 
     pub fn name(&self) -> &str {
-        &self.camera.name
+        self.block.name(self.place)
     }
 
     pub fn unit_id(&self) -> &str {
-        &self.camera.unit_id
+        self.snapshot.units.value(self.fixed.codes.unit).map_or("", |value| value)
     }
 
     pub fn region_code(&self) -> &str {
-        &self.camera.region_code
+        self.snapshot.regions.value(self.fixed.codes.region).map_or("", |value| value)
     }
 
     pub fn industry(&self) -> &str {
-        &self.camera.industry
+        self.snapshot.industries.value(self.fixed.codes.industry).map_or("", |value| value)
     }
 
     pub fn place_category(&self) -> u8 {
-        self.camera.place_category
+        self.fixed.place_category
     }
 
     pub fn latitude(&self) -> f64 {
-        self.camera.latitude
+        self.fixed.latitude
     }
 
     pub fn longitude(&self) -> f64 {
-        self.camera.longitude
+        self.fixed.longitude
     }
 
     pub fn is_quarantined(&self) -> bool {
-        self.camera.quarantined
+        self.fixed.quarantined
     }
 
     pub fn revision(&self) -> u64 {
-        self.camera.revision
+        self.fixed.revision
     }
 
     /// Empty for this hub.
     pub fn home_hub_id(&self) -> &str {
-        &self.camera.home_hub_id
+        self.snapshot.hubs.value(self.fixed.codes.hub).map_or("", |value| value)
     }
 
     pub fn profiles(&self) -> Vec<Profile> {
-        self.camera.streams.iter().map(|stream| stream.profile).collect()
+        self.block.profiles(self.place)
     }
 
     /// What to dial for a profile.
     pub fn stream(&self, profile: Profile) -> Option<CameraStream> {
-        self.camera.streams.iter().find(|stream| stream.profile == profile).cloned()
+        self.block.streams(self.place).into_iter().find(|stream| stream.profile == profile)
     }
 
     /// How it was when the row was read; QUARANTINED when the row says so.
@@ -158,7 +171,20 @@ impl Row {
 
     /// All of it, unpacked.
     pub fn camera(&self) -> Camera {
-        (*self.camera).clone()
+        Camera {
+            id: self.id().to_owned(),
+            name: self.name().to_owned(),
+            unit_id: self.unit_id().to_owned(),
+            region_code: self.region_code().to_owned(),
+            industry: self.industry().to_owned(),
+            place_category: self.place_category(),
+            latitude: self.latitude(),
+            longitude: self.longitude(),
+            quarantined: self.is_quarantined(),
+            revision: self.revision(),
+            streams: self.block.streams(self.place),
+            home_hub_id: self.home_hub_id().to_owned(),
+        }
     }
 }
 
