@@ -230,6 +230,18 @@ class AuditRecord:
     detail_json: str = ""
     trace_id: str = ""
 
+    @classmethod
+    def of(cls, principal: Principal, action: str, resource: str, **facts: str) -> AuditRecord:
+        """What `principal` did, or was refused (result)."""
+        return cls(
+            principal=principal.ref,
+            action=action,
+            resource=resource,
+            principal_unit=principal.unit_id,
+            source_address=principal.address,
+            **facts,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from vidhub.errors import InvalidArgument
 from vidhub.model import Purpose
+from vidhub.store.purposes import DEFAULTS, PurposeKind
 
 # Outside the register: with it a unit opens a session to push its own camera, without a grant.
 PUBLISH = "publish"
@@ -15,30 +15,10 @@ PUBLISH = "publish"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-@dataclass(frozen=True, slots=True)
-class PurposeKind:
-    """name: as people read it. wants_reference: a case or document number belongs to it."""
-
-    kind: str
-    name: str
-    wants_reference: bool = False
-
-
-DEFAULT_REGISTER: tuple[PurposeKind, ...] = (
-    PurposeKind("patrol", "日常巡查"),
-    PurposeKind("incident", "警情处置"),
-    PurposeKind("investigation", "案件侦查", wants_reference=True),
-    PurposeKind("traffic", "交通管理"),
-    PurposeKind("emergency", "应急指挥"),
-    PurposeKind("safety", "安全生产"),
-    PurposeKind("maintenance", "设备运维"),
-)
-
-
 class Purposes:
     """The kinds in force."""
 
-    def __init__(self, register: Iterable[PurposeKind] = DEFAULT_REGISTER) -> None:
+    def __init__(self, register: Iterable[PurposeKind] = DEFAULTS) -> None:
         self._kinds: Mapping[str, PurposeKind] = {one.kind: one for one in register}
 
     def kinds(self) -> tuple[PurposeKind, ...]:
@@ -49,7 +29,7 @@ class Purposes:
         tidy = Purpose(purpose.kind.strip(), purpose.reference.strip(), purpose.note.strip())
         if not tidy.kind:
             raise InvalidArgument("PURPOSE_MISSING", f"say what the view is for: one of {self._names()}")
-        for name, text, most in (("reference", tidy.reference, 100), ("note", tidy.note, 500)):
+        for name, text, most in (("reference", tidy.reference, 128), ("note", tidy.note, 512)):
             if len(text) > most or _CONTROL.search(text):
                 raise InvalidArgument(
                     "PURPOSE_TEXT_INVALID", f"purpose.{name}: at most {most} characters, and no control characters"

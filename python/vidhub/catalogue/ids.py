@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from sqlalchemy import Connection
+
 from vidhub.errors import ResourceExhausted
+from vidhub.store import meta
 
 NETWORK_CAMERA = "132"
 # 2 is the private network of an industry: where the cameras of connecting units stand.
@@ -24,19 +27,26 @@ def prefix(region_code: str, industry: str) -> str:
     return f"{region_code}00{industry}{NETWORK_CAMERA}{UNIT_NETWORK}"
 
 
-def assign(start: str, count: int, taken: Iterable[str]) -> list[str]:
-    """The next `count` ids under the prefix `start`: after the highest that is taken, then in the gaps.
+def assign(conn: Connection, start: str) -> str:
+    """A new id under `start`, never given before. Units choose ids of their own too, so a taken one is stepped over."""
+    serial = meta.next_number(conn, f"serial/{start}")
+    if serial < SERIALS:
+        wanted = f"{start}{serial:06d}"
+        if conn.exec_driver_sql("SELECT 1 FROM cameras WHERE id = ?", (wanted,)).first() is None:
+            return wanted
+    rows = conn.exec_driver_sql("SELECT id FROM cameras WHERE id BETWEEN ? AND ?", (start + "000000", start + "999999"))
+    return f"{start}{free_serial(start, (row[0] for row in rows)):06d}"
 
-    An id is never given twice, so `taken` holds retired cameras too.
-    """
-    serials = {int(one[14:]) for one in taken if one.startswith(start)}
-    first = max(serials, default=0) + 1
-    found = list(range(first, min(first + count, SERIALS)))
-    if len(found) < count:
-        gaps = (serial for serial in range(1, first) if serial not in serials)
-        found.extend(serial for serial, _ in zip(gaps, range(count - len(found)), strict=False))
-    if len(found) < count:
+
+def free_serial(start: str, taken: Iterable[str]) -> int:
+    """The serial after the highest that is taken, else the first gap; retired cameras keep theirs."""
+    serials = {int(one[14:]) for one in taken}
+    after = max(serials, default=0) + 1
+    if after < SERIALS:
+        return after
+    free = next((serial for serial in range(1, SERIALS) if serial not in serials), None)
+    if free is None:
         raise ResourceExhausted(
             "ID_SPACE_FULL", f"no id is left under {start}: register with ids of another region or industry"
         )
-    return [f"{start}{serial:06d}" for serial in found]
+    return free

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from urllib.parse import urlsplit
@@ -16,9 +16,8 @@ from urllib.parse import urlsplit
 from vidhub.catalogue.ids import is_device_id
 from vidhub.errors import Violation
 from vidhub.model import Camera, CameraStream, Profile
+from vidhub.store import industries
 
-# GB/T 28181-2022, Annex E: 00-14 as in 2016, 40-59 after GB/T 4754, 90-99 for own use; the rest is reserved.
-INDUSTRIES = frozenset(f"{code:02d}" for code in (*range(15), *range(40, 60), *range(90, 100)))
 PLACES = range(1, 13)
 FORBIDDEN_PLACES = range(90, 94)
 OTHER_PUBLIC = 12
@@ -43,10 +42,10 @@ def tidy(camera: Camera) -> Camera:
     return replace(camera, id=camera.id.strip(), name=camera.name.strip(), streams=streams)
 
 
-def violations(camera: Camera, regions: Container[str]) -> list[Violation]:
-    """Every rule that the record breaks, each with what to do. regions: the codes that exist."""
+def violations(camera: Camera, knows_region: Callable[[str], bool]) -> list[Violation]:
+    """Every rule that the record breaks, each with what to do. knows_region: whether a code exists."""
     return [
-        *_identity(camera, regions),
+        *_identity(camera, knows_region),
         *_place(camera),
         *_location(camera),
         *_streams(camera.streams),
@@ -59,7 +58,7 @@ def _profile(stream: CameraStream, *, alone: bool) -> Profile:
     return Profile.MAIN if alone and stream.profile is Profile.UNSPECIFIED else stream.profile
 
 
-def _identity(camera: Camera, regions: Container[str]) -> Iterator[Violation]:
+def _identity(camera: Camera, knows_region: Callable[[str], bool]) -> Iterator[Violation]:
     if camera.id and not is_device_id(camera.id):
         yield Violation(
             "id", "ID_INVALID", "an id has 20 digits (GB/T 28181): correct it, or leave it empty for a new one"
@@ -70,7 +69,7 @@ def _identity(camera: Camera, regions: Container[str]) -> Iterator[Violation]:
         yield Violation("name", "NAME_INVALID", "a name has at most 128 characters, and no control characters")
     if not camera.region_code:
         yield Violation("region_code", "REGION_MISSING", "give the 6 digits of the division (GB/T 2260)")
-    elif camera.region_code not in regions:
+    elif not knows_region(camera.region_code):
         yield Violation(
             "region_code",
             "REGION_UNKNOWN",
@@ -78,7 +77,7 @@ def _identity(camera: Camera, regions: Container[str]) -> Iterator[Violation]:
         )
     if not camera.industry:
         yield Violation("industry", "INDUSTRY_MISSING", "give the 2 digits of the industry (GB/T 28181, Annex E)")
-    elif camera.industry not in INDUSTRIES:
+    elif not industries.knows(camera.industry):
         yield Violation(
             "industry",
             "INDUSTRY_UNKNOWN",

@@ -15,7 +15,7 @@ from vidhub.model import Purpose
         (Purpose("curiosity"), "PURPOSE_UNKNOWN"),
         (Purpose("investigation"), "PURPOSE_REFERENCE_MISSING"),
         (Purpose("investigation", "  "), "PURPOSE_REFERENCE_MISSING"),
-        (Purpose("patrol", "x" * 101), "PURPOSE_TEXT_INVALID"),
+        (Purpose("patrol", "x" * 129), "PURPOSE_TEXT_INVALID"),
         (Purpose("patrol", "", "a\x00b"), "PURPOSE_TEXT_INVALID"),
     ],
 )
