@@ -1,0 +1,253 @@
+"""The catalogue: which cameras exist, who registers them, and who may know of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from vidhub import paging
+from vidhub.audit import AuditLog
+from vidhub.catalogue import records, registration, rules
+from vidhub.catalogue.registration import Candidate, Outcome
+from vidhub.catalogue.watch import Watches
+from vidhub.core import Core
+from vidhub.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDenied
+from vidhub.model import (
+    BatchResult,
+    Camera,
+    CameraFilter,
+    CameraPage,
+    CameraState,
+    Principal,
+    PrincipalKind,
+    Profile,
+    RejectedCamera,
+    Revision,
+    Role,
+    WatchEvent,
+)
+from vidhub.store import Secrets, Store, cameras, meta
+from vidhub.store.regions import RegionTable
+from vidhub.telemetry import Telemetry
+
+# Rows in one transaction: interactive writes get in between (`store/writer.py`).
+CHUNK = 200
+MOST_IN_BATCH = 1_000
+
+
+class Catalogue:
+    """Registers, changes, retires, tells and watches cameras."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        secrets: Secrets,
+        audit: AuditLog,
+        core: Core,
+        regions: RegionTable,
+        watches: Watches,
+        telemetry: Telemetry,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._secrets = secrets
+        self._audit = audit
+        self._core = core
+        self._regions = regions
+        self._watches = watches
+        self._telemetry = telemetry
+        self._clock = clock
+
+    # Writing.
+
+    async def register(
+        self, principal: Principal, batch: Sequence[Camera], *, dry_run: bool = False, bulk: bool = False
+    ) -> BatchResult:
+        """Upserts a batch of the caller's unit and answers when all of it is durable.
+
+        A record that breaks a rule is rejected alone. dry_run: nothing is written, and an id yet to be assigned is "".
+        bulk: the transactions give way to interactive ones.
+        Raises PermissionDenied ROLE_NOT_ALLOWED, InvalidArgument BATCH_TOO_LARGE.
+        """
+        unit_id = _unit_of(principal)
+        if len(batch) > MOST_IN_BATCH:
+            raise InvalidArgument("BATCH_TOO_LARGE", f"{len(batch)} cameras: send at most {MOST_IN_BATCH} at once")
+        candidates, broken = registration.sift(unit_id, batch, self._regions.knows)
+        found = [""] * len(batch)
+        rejected = list(broken)
+        revision: Revision | None = None
+        for start in range(0, len(candidates), CHUNK):
+            chunk = candidates[start : start + CHUNK]
+            outcome = await (self._judge(chunk) if dry_run else self._write(principal, chunk, bulk=bulk))
+            for index, camera_id in outcome.ids.items():
+                found[index] = camera_id
+            rejected.extend(outcome.rejected)
+            revision = outcome.revision
+        if not dry_run:
+            self._telemetry.registered(accepted=len(batch) - len(rejected), rejected=len(rejected))
+        rejected.sort(key=lambda one: one.index)
+        return BatchResult(tuple(found), tuple(rejected), revision or await self._store.read(meta.revision))
+
+    async def register_one(self, principal: Principal, camera: Camera) -> Camera:
+        """Upserts one camera. Raises InvalidArgument with what is wrong, PermissionDenied UNIT_NOT_YOURS,
+        AlreadyExists CAMERA_ID_TAKEN."""
+        result = await self.register(principal, [camera])
+        if result.rejected:
+            raise _refusal(result.rejected[0])
+        return await self.get(principal, result.ids[0])
+
+    async def update(self, principal: Principal, camera: Camera, mask: Sequence[str]) -> Camera:
+        """Changes the fields of `mask` of one of the unit's own cameras; an empty mask takes those that are set."""
+        unit_id = _unit_of(principal)
+
+        def work(conn: Connection) -> Outcome:
+            old = self._own(conn, unit_id, camera.id)
+            new = rules.tidy(records.masked(old, camera, mask))
+            found = rules.violations(new, self._regions.knows)
+            if found:
+                raise _refusal(RejectedCamera(0, camera.id, tuple(found)))
+            return registration.write(
+                conn,
+                principal,
+                [Candidate(0, new)],
+                secrets=self._secrets,
+                audit=self._audit,
+                now=self._clock(),
+                action="camera.update",
+            )
+
+        await self._store.write(work, apply=self._apply)
+        return await self.get(principal, camera.id)
+
+    async def retire(self, principal: Principal, camera_id: str, reason: str) -> None:
+        """Takes a camera out of the catalogue for good; its sessions end with CAMERA_RETIRED."""
+        unit_id = "" if principal.kind is PrincipalKind.SYSTEM else _unit_of(principal)
+        reason = reason.strip()
+        if not reason:
+            raise InvalidArgument("REASON_MISSING", "say why the camera is retired")
+
+        def work(conn: Connection) -> Revision:
+            self._own(conn, unit_id, camera_id)
+            return registration.retire(conn, principal, camera_id, reason, audit=self._audit, now=self._clock())
+
+        def apply(revision: Revision) -> None:
+            self._core.apply_cameras(revision.number, (), (camera_id,))
+            self._watches.wake()
+
+        await self._store.write(work, apply=apply)
+
+    async def saw_media(
+        self, camera_id: str, profile: int, *, codec: str, width: int, height: int, frame_rate: float
+    ) -> None:
+        """Keeps what the hub saw of a stream. An observation, so it makes no revision and no entry."""
+        await self._store.write(
+            lambda conn: cameras.set_stream_media(
+                conn, camera_id, Profile(profile), codec=codec, width=width, height=height, frame_rate=frame_rate
+            )
+        )
+
+    # Reading.
+
+    async def get(self, principal: Principal, camera_id: str) -> Camera:
+        """The whole record. Raises NotFound CAMERA_NOT_FOUND when it is unknown or hidden from the caller."""
+        basic = self._core.get_camera(principal, camera_id)
+        stored = await self._store.read(lambda conn: cameras.get(conn, camera_id))
+        if stored is None or stored.state is CameraState.RETIRED:
+            raise _unknown(camera_id)
+        return records.shown(principal, _with_state(stored, basic))
+
+    async def list(
+        self,
+        principal: Principal,
+        wanted: CameraFilter,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        full: bool = False,
+    ) -> CameraPage:
+        """One page in order of id: BASIC from the registry, FULL from the store."""
+        question = (principal.ref, wanted)
+        after = paging.after("cameras", question, page_token)
+        page = await asyncio.to_thread(
+            self._core.list_cameras, principal, wanted, limit=paging.size(page_size), after=after
+        )
+        rows = page.cameras
+        if full:
+            stored = await self._store.read(lambda conn: cameras.list_full(conn, [row.id for row in rows]))
+            by_id = {camera.id: camera for camera in stored}
+            rows = tuple(records.shown(principal, _with_state(by_id[row.id], row)) for row in rows if row.id in by_id)
+        return CameraPage(
+            cameras=rows,
+            next_page_token=paging.token("cameras", question, page.next_after),
+            total_size=page.total,
+            revision=page.revision,
+        )
+
+    def watch(
+        self,
+        principal: Principal,
+        from_revision: Revision | None,
+        wanted: CameraFilter,
+        state_from: int = 0,
+    ) -> AsyncIterator[WatchEvent]:
+        """Changes after `from_revision`, then as they happen; see `watch.py`."""
+        return self._watches.follow(principal, from_revision, wanted, state_from)
+
+    # Inside.
+
+    async def _write(self, principal: Principal, chunk: Sequence[Candidate], *, bulk: bool) -> Outcome:
+        return await self._store.write(
+            lambda conn: registration.write(
+                conn, principal, chunk, secrets=self._secrets, audit=self._audit, now=self._clock()
+            ),
+            bulk=bulk,
+            apply=self._apply,
+        )
+
+    async def _judge(self, chunk: Sequence[Candidate]) -> Outcome:
+        return await self._store.read(lambda conn: registration.judge(conn, chunk, self._secrets)[1])
+
+    def _apply(self, outcome: Outcome) -> None:
+        if outcome.changed:
+            self._core.apply_cameras(outcome.revision.number, outcome.changed)
+            self._watches.wake()
+
+    def _own(self, conn: Connection, unit_id: str, camera_id: str) -> Camera:
+        """unit_id empty: anybody's camera will do. Another unit's camera is as unknown as one that is not there."""
+        found = cameras.get(conn, camera_id, self._secrets)
+        if found is None or found.state is CameraState.RETIRED or unit_id not in ("", found.unit_id):
+            raise _unknown(camera_id)
+        return found
+
+
+def _unit_of(principal: Principal) -> str:
+    """The unit whose cameras the caller may write."""
+    is_unit = principal.kind is PrincipalKind.UNIT
+    if not principal.unit_id or not (is_unit or Role.UNIT in principal.roles):
+        raise PermissionDenied("ROLE_NOT_ALLOWED", "cameras are registered and changed by the unit they belong to")
+    return principal.unit_id
+
+
+def _with_state(stored: Camera, basic: Camera) -> Camera:
+    return replace(stored, state=basic.state, state_time=basic.state_time, state_reason=basic.state_reason)
+
+
+def _unknown(camera_id: str) -> NotFound:
+    return NotFound("CAMERA_NOT_FOUND", f"there is no camera {camera_id[:40]}, or it is not for you to know of")
+
+
+def _refusal(rejected: RejectedCamera) -> InvalidArgument | PermissionDenied | AlreadyExists:
+    reasons = {violation.reason for violation in rejected.violations}
+    first = rejected.violations[0]
+    if "UNIT_NOT_YOURS" in reasons:
+        return PermissionDenied("UNIT_NOT_YOURS", "the camera belongs to another unit: register your own")
+    if "CAMERA_ID_TAKEN" in reasons:
+        return AlreadyExists("CAMERA_ID_TAKEN", registration.TAKEN.description)
+    reason = first.reason if len(reasons) == 1 else "CAMERA_INVALID"
+    sentence = "; ".join(f"{one.field}: {one.description}" for one in rejected.violations)
+    return InvalidArgument(reason, sentence, violations=rejected.violations)
