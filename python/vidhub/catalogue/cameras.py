@@ -91,7 +91,9 @@ class Catalogue:
         if not dry_run:
             self._telemetry.registered(accepted=len(batch) - len(rejected), rejected=len(rejected))
         rejected.sort(key=lambda one: one.index)
-        return BatchResult(tuple(found), tuple(rejected), revision or await self._store.read(meta.revision))
+        if revision is None:
+            revision = await self._store.read(meta.revision)
+        return BatchResult(tuple(found), tuple(rejected), revision)
 
     async def register_one(self, principal: Principal, camera: Camera) -> Camera:
         """Upserts one camera. Raises InvalidArgument with what is wrong, PermissionDenied UNIT_NOT_YOURS,

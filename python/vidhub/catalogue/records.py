@@ -70,7 +70,7 @@ def masked(old: Camera, new: Camera, mask: Sequence[str]) -> Camera:
     for path in paths:
         name, _, inner = path.partition(".")
         if not inner:
-            changed = replace(changed, **{name: getattr(new, name)})  # type: ignore[arg-type]  # checked above
+            changed = replace(changed, **{name: getattr(new, name)})  # checked above
         elif name == "device":
             device = dict(changed.device)
             device.pop(inner, None)
@@ -78,7 +78,7 @@ def masked(old: Camera, new: Camera, mask: Sequence[str]) -> Camera:
             changed = replace(changed, device=tuple(device.items()))
         else:
             part = replace(getattr(changed, name), **{inner: getattr(getattr(new, name), inner)})
-            changed = replace(changed, **{name: part})  # type: ignore[arg-type]  # checked above
+            changed = replace(changed, **{name: part})  # checked above
     return changed
 
 

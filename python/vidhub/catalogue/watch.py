@@ -128,9 +128,9 @@ class _Watcher:
                 yield event
         while changes := self._core.changes_since(self._at, _STEP):
             for change in _newest(changes):
-                event = self._event(change.camera_id)
-                if event is not None:
-                    yield event
+                seen = self._event(change.camera_id)
+                if seen is not None:
+                    yield seen
             self._at = Revision(self._at.epoch, changes[-1].number)
             yield Synced(self._at)
         async for event in self._states(self.state_number):
@@ -204,9 +204,9 @@ class _Watcher:
             return
         while changes:
             for change in changes:
-                event = self._state(change)
-                if event is not None:
-                    yield event
+                seen = self._state(change)
+                if seen is not None:
+                    yield seen
             self.state_number = changes[-1].number
             changes, _ = self._core.states_since(self.state_number, _STEP)
         self._has_all_states = True
