@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -72,7 +72,7 @@ class Catalogue:
 
         A record that breaks a rule is rejected alone. dry_run: nothing is written, and an id yet to be assigned is "".
         bulk: the transactions give way to interactive ones.
-        Raises PermissionDenied ROLE_NOT_ALLOWED, InvalidArgument BATCH_TOO_LARGE.
+        Raises PermissionDenied ROLE_NOT_PERMITTED, InvalidArgument BATCH_TOO_LARGE.
         """
         unit_id = _unit_of(principal)
         if len(batch) > MOST_IN_BATCH:
@@ -196,7 +196,7 @@ class Catalogue:
         from_revision: Revision | None,
         wanted: CameraFilter,
         state_from: int = 0,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent]:
         """Changes after `from_revision`, then as they happen; see `watch.py`."""
         return self._watches.follow(principal, from_revision, wanted, state_from)
 
@@ -231,7 +231,7 @@ def _unit_of(principal: Principal) -> str:
     """The unit whose cameras the caller may write."""
     is_unit = principal.kind is PrincipalKind.UNIT
     if not principal.unit_id or not (is_unit or Role.UNIT in principal.roles):
-        raise PermissionDenied("ROLE_NOT_ALLOWED", "cameras are registered and changed by the unit they belong to")
+        raise PermissionDenied("ROLE_NOT_PERMITTED", "cameras are registered and changed by the unit they belong to")
     return principal.unit_id
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from vidhub.core import BasicPage, Change, Core
 from vidhub.errors import NotFound, OutOfRange, ResourceExhausted
@@ -70,7 +70,7 @@ class Watches:
 
     async def follow(
         self, principal: Principal, from_revision: Revision | None, wanted: CameraFilter, state_from: int
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent]:
         """Without `from_revision` every matching camera is sent first. Ends by being cancelled.
 
         Raises OutOfRange REVISION_TOO_OLD, ResourceExhausted LIMIT_WATCHES.
@@ -105,7 +105,7 @@ class _Watcher:
         self._at = Revision("", 0)
         self._has_all_states = False
 
-    async def begin(self, from_revision: Revision | None, state_from: int) -> AsyncIterator[WatchEvent]:
+    async def begin(self, from_revision: Revision | None, state_from: int) -> AsyncGenerator[WatchEvent]:
         if from_revision is None or from_revision == Revision("", 0):
             async for page in self._pages():
                 for camera in page.cameras:
@@ -121,7 +121,7 @@ class _Watcher:
         async for event in self._states(state_from):
             yield event
 
-    async def go_on(self) -> AsyncIterator[WatchEvent]:
+    async def go_on(self) -> AsyncGenerator[WatchEvent]:
         if self.compares:
             self.compares = False
             async for event in self._compare():
@@ -136,7 +136,7 @@ class _Watcher:
         async for event in self._states(self.state_number):
             yield event
 
-    async def _pages(self, *, moves: bool = True) -> AsyncIterator[BasicPage]:
+    async def _pages(self, *, moves: bool = True) -> AsyncGenerator[BasicPage]:
         """All that matches and may be known of, and notes it as told. moves: go on from the first page's revision."""
         after = ""
         first = True
@@ -183,7 +183,7 @@ class _Watcher:
         found = await self._store.read(lambda conn: cameras.list_full(conn, gone))
         return [camera.id for camera in found if camera.unit_id == principal.unit_id]
 
-    async def _compare(self) -> AsyncIterator[WatchEvent]:
+    async def _compare(self) -> AsyncGenerator[WatchEvent]:
         """After a grant began or ended: what came into sight, and what left it."""
         before = self._known
         self._known = set()
@@ -194,7 +194,7 @@ class _Watcher:
         for camera_id in sorted(before - self._known):
             yield CameraRemoved(camera_id)
 
-    async def _states(self, number: int) -> AsyncIterator[WatchEvent]:
+    async def _states(self, number: int) -> AsyncGenerator[WatchEvent]:
         """States after `number` of the log, else every state once; then goes on from there."""
         changes, complete = self._core.states_since(number, _STEP)
         # A watcher that began before the first change of this run has missed nothing: number 0 means just that.
@@ -211,7 +211,7 @@ class _Watcher:
             changes, _ = self._core.states_since(self.state_number, _STEP)
         self._has_all_states = True
 
-    async def _all_states(self) -> AsyncIterator[WatchEvent]:
+    async def _all_states(self) -> AsyncGenerator[WatchEvent]:
         number = self.state_number
         async for page in self._pages(moves=False):
             for camera in page.cameras:
