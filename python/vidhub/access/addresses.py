@@ -1,0 +1,20 @@
+"""Where a session's picture is to be had, as clients are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+@dataclass(frozen=True, slots=True)
+class MediaAddresses:
+    """http: origin of the public port, as in "https://hub.example". rtsp: "HOST:PORT". Empty for what is off."""
+
+    http: str = ""
+    rtsp: str = ""
+
+    def whep(self, camera_id: str) -> str:
+        return f"{self.http}/whep/{quote(camera_id, safe='')}" if self.http else ""
+
+    def rtsp_play(self, camera_id: str, ticket: str) -> str:
+        return f"rtsp://{self.rtsp}/{quote(camera_id, safe='')}?ticket={quote(ticket, safe='')}" if self.rtsp else ""

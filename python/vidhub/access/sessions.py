@@ -1,0 +1,471 @@
+"""Sessions: asked for with a purpose, put on record, and only then shown a picture. No audit, no video."""
+
+from __future__ import annotations
+
+import json
+import secrets as randomness
+import string
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from vidhub import paging
+from vidhub.access.addresses import MediaAddresses
+from vidhub.access.ends import End, Ends, write_end
+from vidhub.access.ids import new_id
+from vidhub.access.purposes import PUBLISH, Purposes
+from vidhub.audit import AuditLog
+from vidhub.core import Core
+from vidhub.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+    Unimplemented,
+    VidhubError,
+)
+from vidhub.model import (
+    Action,
+    AuditRecord,
+    Decision,
+    OpenedSession,
+    Principal,
+    PrincipalKind,
+    Profile,
+    Purpose,
+    RenewedSession,
+    Role,
+    Session,
+    SessionPage,
+    Ticket,
+    User,
+)
+from vidhub.store import Secrets, Store, cameras, grants, sessions, users
+
+MOST_PER_PRINCIPAL = 64
+MOST_CONNECTIONS = 10_000
+_BENCH_TTL = timedelta(hours=1)
+_ALPHABET = string.ascii_letters + string.digits
+_SEE_ALL = frozenset({Role.APPROVER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMINISTRATOR})
+_TERMINATORS = frozenset({Role.SUPERVISOR, Role.ADMINISTRATOR})
+
+# What a refusal of policy says to do.
+_REMEDIES = {
+    "NO_GRANT": "no grant of yours covers this camera and action: ask an approver for one",
+    "PURPOSE_NOT_GRANTED": "your grant is for other purposes: ask an approver for this one",
+    "ROLE_SEES_NO_VIDEO": "only operators see video, and each by grant",
+    "CAMERA_QUARANTINED": "the camera is cut off by law or by its owner",
+}
+
+
+class Sessions:
+    """Opens, renews, closes, lists and terminates sessions; the core ends them, and the ends come back as events."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        secrets: Secrets,
+        audit: AuditLog,
+        core: Core,
+        purposes: Purposes,
+        ends: Ends,
+        hub_id: str,
+        ticket_ttl_s: float,
+        session_ttl_s: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._secrets = secrets
+        self._audit = audit
+        self._core = core
+        self._purposes = purposes
+        self._ends = ends
+        self._hub_id = hub_id
+        self._ticket_ttl_s = ticket_ttl_s
+        self._session_ttl = timedelta(seconds=session_ttl_s)
+        self._clock = clock
+        self._addresses = MediaAddresses()
+        self._count: Counter[str] = Counter()
+        # Raised each time somebody loses all their sessions, so that one being opened meanwhile is noticed.
+        self._cuts: Counter[str] = Counter()
+        self._open: dict[str, str] = {}
+
+    def serve_at(self, addresses: MediaAddresses) -> None:
+        self._addresses = addresses
+
+    # Life of a session.
+
+    async def open(
+        self, principal: Principal, camera_id: str, purpose: Purpose, *, profile: Profile = Profile.AUTO
+    ) -> OpenedSession:
+        """On record before it answers. A refusal is on record too."""
+        try:
+            tidy = self._purposes.check(purpose)
+            if tidy.kind == PUBLISH:
+                self._refuse_publish(principal, camera_id)
+            self._judge(principal, camera_id, tidy)
+            if self._count[principal.ref] >= MOST_PER_PRINCIPAL:
+                raise ResourceExhausted(
+                    "LIMIT_SESSIONS", f"{MOST_PER_PRINCIPAL} sessions of yours are open: close one first"
+                )
+            return await self._open_judged(principal, camera_id, tidy, profile)
+        except (InvalidArgument, PermissionDenied, NotFound, ResourceExhausted) as error:
+            self._refused(principal, camera_id, purpose, error)
+            raise
+
+    async def open_for_bench(self, camera_id: str, viewers: int) -> OpenedSession:
+        """One ticket for many connections, for load programs; offered only where the hub runs with `bench`."""
+        if not 1 <= viewers <= MOST_CONNECTIONS:
+            raise InvalidArgument("VIEWERS_INVALID", f"give 1 to {MOST_CONNECTIONS} viewers")
+        system = Principal(PrincipalKind.SYSTEM, hub_id=self._hub_id, display_name="bench")
+        self._core.get_camera(system, camera_id)
+        now = self._clock()
+        session = self._new(system, camera_id, Purpose("maintenance"), Profile.AUTO, "", now, now + _BENCH_TTL)
+        await self._store.write(
+            lambda conn: self._record(conn, system, session),
+            apply=lambda _: self._admit(system, session, connections=viewers),
+        )
+        return self._opened(session, self._core.issue_ticket(session.id, _BENCH_TTL.total_seconds()))
+
+    async def renew(self, principal: Principal, session_id: str) -> RenewedSession:
+        """Until the session's time from now, at most to the end of its grant; with a fresh ticket.
+
+        Raises NotFound SESSION_NOT_FOUND, FailedPrecondition SESSION_ENDED, and what `open` raises.
+        """
+        now = self._clock()
+
+        def read(conn: Connection) -> tuple[Session | None, datetime | None]:
+            found = sessions.get(conn, session_id, self._secrets)
+            grant = grants.get(conn, found.grant_id) if found is not None and found.grant_id else None
+            return found, grant.not_after if grant is not None else None
+
+        session, grant_end = await self._store.read(read)
+        if session is None or session.principal != principal.ref:
+            raise _no_session(session_id)
+        if session.end_time is not None or session_id not in self._open:
+            raise _ended(session.end_reason)
+        try:
+            decision = self._judge(principal, session.camera_id, session.purpose)
+        except (PermissionDenied, NotFound) as error:
+            self._refused(principal, session.camera_id, session.purpose, error)
+            raise
+        bound = grant_end if grant_end is not None else decision.valid_until
+        if bound is not None and bound <= now:
+            raise _ended("SESSION_EXPIRED")
+        renewed = replace(session, expire_time=_until(now + self._session_ttl, bound))
+
+        def work(conn: Connection) -> None:
+            if not sessions.renew(conn, session_id, renewed.expire_time):
+                raise _ended("")
+            detail = json.dumps({"expire_time": renewed.expire_time.isoformat()})
+            self._audit.append(conn, [_entry(principal, "session.renew", renewed, detail)])
+
+        def apply(_: None) -> None:
+            try:
+                self._core.renew_session(session_id, renewed.expire_time)
+            except NotFound:  # it ended while we wrote; the end is on its way to the record
+                raise _ended("") from None
+
+        await self._store.write(work, apply=apply)
+        return RenewedSession(renewed, self._core.issue_ticket(session_id, self._ticket_ttl_s))
+
+    async def close(self, principal: Principal, session_id: str) -> None:
+        """Ends one's own. Closing what has ended is no error."""
+        session = await self._store.read(lambda conn: sessions.get(conn, session_id))
+        if session is None or session.principal != principal.ref:
+            raise _no_session(session_id)
+        if session.end_time is None:
+            await self._end(session_id, "SESSION_CLOSED")
+
+    async def terminate(self, principal: Principal, session_id: str, reason: str) -> None:
+        """Ends another's, with a reason: the camera's unit, supervisors, administrators.
+
+        Raises NotFound SESSION_NOT_FOUND, FailedPrecondition SESSION_ENDED.
+        """
+        reason = reason.strip()
+        if not reason:
+            raise InvalidArgument("REASON_MISSING", "say why the session is ended: the record keeps it")
+        may_all = principal.kind is PrincipalKind.SYSTEM or bool(_TERMINATORS & principal.roles)
+
+        def read(conn: Connection) -> tuple[Session | None, str]:
+            found = sessions.get(conn, session_id)
+            camera = cameras.get(conn, found.camera_id) if found is not None else None
+            return found, camera.unit_id if camera is not None else ""
+
+        session, unit_id = await self._store.read(read)
+        is_owner = bool(principal.unit_id) and _is_of_unit(principal) and principal.unit_id == unit_id
+        if not may_all and not _is_of_unit(principal):
+            raise PermissionDenied(
+                "ROLE_NOT_PERMITTED", "sessions are ended by the camera's unit, supervisors and administrators"
+            )
+        if session is None or not (may_all or is_owner):
+            raise _no_session(session_id)
+        if session.end_time is not None or session_id not in self._open:
+            raise _ended(session.end_reason)
+        await self._end(session_id, "SESSION_TERMINATED", actor=principal, note=reason)
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        camera_id: str = "",
+        include_ended: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> SessionPage:
+        """One's own; for units those on their cameras; for supervising roles all. Newest first."""
+        question = (principal.ref, camera_id, include_ended)
+        after = paging.after("sessions", question, page_token)
+        limit = paging.size(page_size)
+        sees_all = principal.kind is PrincipalKind.SYSTEM or bool(_SEE_ALL & principal.roles)
+        is_of_unit = not sees_all and _is_of_unit(principal)
+        found = await self._store.read(
+            lambda conn: sessions.list_page(
+                conn,
+                camera_id=camera_id,
+                principal="" if sees_all or is_of_unit else principal.ref,
+                camera_unit_id=principal.unit_id if is_of_unit else "",
+                include_ended=include_ended,
+                limit=limit + 1,
+                after=after,
+            )
+        )
+        more = found[limit - 1].id if len(found) > limit else None
+        return SessionPage(tuple(found[:limit]), paging.token("sessions", question, more))
+
+    def end_all_of(self, kind: PrincipalKind, principal_id: str, reason: str) -> int:
+        """Ends whatever this person or unit watches, and what they are opening just now."""
+        self._cuts[f"{kind.value}/{principal_id}"] += 1
+        return self._core.end_sessions_of(kind, principal_id, reason)
+
+    # Across starts.
+
+    async def reload(self, *, was_clean: bool) -> None:
+        """At start-up, after cameras and grants. What a crash left open is closed with SESSION_LOST; after a clean
+        stop the sessions go on, and can be renewed."""
+        now = self._clock()
+
+        def read(conn: Connection) -> tuple[list[Session], dict[str, User]]:
+            return sessions.load_open(conn, self._secrets), {user.name: user for user in users.load(conn)}
+
+        left, people = await self._store.read(read)
+        lost: list[tuple[str, End]] = []
+        for session in left:
+            reason = "SESSION_LOST" if not was_clean else self._take_up(session, people, now)
+            if reason:
+                lost.append((session.id, End(now, reason)))
+
+        for start in range(0, len(lost), 200):
+            part = lost[start : start + 200]
+
+            def work(conn: Connection, part: list[tuple[str, End]] = part) -> None:
+                for session_id, end in part:
+                    write_end(conn, self._audit, session_id, end)
+
+            await self._store.write(work)
+
+    def session_ended(self, session_id: str) -> None:
+        """The core has ended it: its place is free."""
+        ref = self._open.pop(session_id, None)
+        if ref is not None:
+            self._count[ref] -= 1
+            if self._count[ref] <= 0:
+                del self._count[ref]
+
+    # Inside.
+
+    async def _open_judged(
+        self, principal: Principal, camera_id: str, purpose: Purpose, profile: Profile
+    ) -> OpenedSession:
+        cuts = self._cuts[principal.ref]
+        now = self._clock()
+        decision = self._judge(principal, camera_id, purpose)
+        expire_time = _until(now + self._session_ttl, decision.valid_until)
+        session = self._new(principal, camera_id, purpose, profile, decision.grant_id, now, expire_time)
+
+        def apply(_: None) -> None:
+            try:
+                # What was right before the write may not be any more.
+                again = self._judge(principal, camera_id, purpose)
+                if again.grant_id != session.grant_id:
+                    raise PermissionDenied("NO_GRANT", _REMEDIES["NO_GRANT"])
+                if self._cuts[principal.ref] != cuts:
+                    raise PermissionDenied("USER_SUSPENDED", "your access ended while the session was being opened")
+                self._admit(principal, session)
+            except VidhubError as error:
+                self.session_ended(session.id)
+                self._ends.add(session.id, self._clock(), error.reason)
+                raise
+
+        self._open[session.id] = principal.ref
+        self._count[principal.ref] += 1
+        try:
+            await self._store.write(lambda conn: self._record(conn, principal, session), apply=apply)
+        except VidhubError:
+            self.session_ended(session.id)
+            raise
+        try:
+            ticket = self._core.issue_ticket(session.id, self._ticket_ttl_s)
+        except NotFound:  # ended between the two, by a revocation in the same turn
+            raise Unavailable("SESSION_ENDED", "the session ended as it was opened: open it again") from None
+        return replace(self._opened(session, ticket), watermark=_watermark(principal, now))
+
+    def _opened(self, session: Session, ticket: Ticket) -> OpenedSession:
+        return OpenedSession(
+            session=session,
+            ticket=ticket,
+            whep_url=self._addresses.whep(session.camera_id),
+            rtsp_url=self._addresses.rtsp_play(session.camera_id, ticket.text),
+        )
+
+    def _new(
+        self,
+        principal: Principal,
+        camera_id: str,
+        purpose: Purpose,
+        profile: Profile,
+        grant_id: str,
+        now: datetime,
+        expire_time: datetime,
+    ) -> Session:
+        return Session(
+            id=new_id("s", now),
+            camera_id=camera_id,
+            principal=principal.ref,
+            viewer_name=principal.display_name or principal.id,
+            purpose=purpose,
+            grant_id=grant_id,
+            profile=Profile.AUTO if profile is Profile.UNSPECIFIED else profile,
+            open_time=now,
+            expire_time=expire_time,
+            rtsp_user=f"v{randomness.token_hex(8)}",
+            rtsp_password="".join(randomness.choice(_ALPHABET) for _ in range(24)),
+        )
+
+    def _record(self, conn: Connection, principal: Principal, session: Session) -> None:
+        sessions.insert(conn, session, self._secrets)
+        detail = json.dumps({"profile": session.profile.name.lower(), "expire_time": session.expire_time.isoformat()})
+        self._audit.append(conn, [_entry(principal, "session.open", session, detail)])
+
+    def _admit(self, principal: Principal, session: Session, *, connections: int = 1) -> None:
+        self._core.open_session(
+            session.id,
+            principal,
+            session.camera_id,
+            profile=session.profile,
+            purpose=session.purpose.kind,
+            grant_id=session.grant_id,
+            expire_time=session.expire_time,
+            rtsp_user=session.rtsp_user,
+            rtsp_password=session.rtsp_password,
+            connections=connections,
+        )
+        if session.id not in self._open:
+            self._open[session.id] = session.principal
+            self._count[session.principal] += 1
+
+    def _judge(self, principal: Principal, camera_id: str, purpose: Purpose) -> Decision:
+        decision = self._core.authorise(principal, Action.VIEW_LIVE, camera_id, purpose.kind)
+        if not decision.allowed:
+            reason = decision.reason or "NO_GRANT"
+            raise PermissionDenied(reason, _REMEDIES.get(reason, "policy forbids it"))
+        return decision
+
+    def _refuse_publish(self, principal: Principal, camera_id: str) -> None:
+        """Pushing one's own camera comes with the sources that take a push; who asks learns what concerns them."""
+        if principal.kind is not PrincipalKind.UNIT:
+            raise InvalidArgument("PURPOSE_UNKNOWN", "publish is for units, with which they push their own cameras")
+        camera = self._core.get_camera(principal, camera_id)
+        if camera.unit_id != principal.unit_id:
+            raise NotFound("CAMERA_NOT_FOUND", f"your unit has no camera {camera_id[:40]}")
+        raise Unimplemented("PUBLISH_NOT_SERVED", "this version pulls cameras by RTSP: register the camera's address")
+
+    def _refused(self, principal: Principal, camera_id: str, purpose: Purpose, error: VidhubError) -> None:
+        self._audit.refusal(
+            AuditRecord.of(
+                principal,
+                "session.refused",
+                f"camera/{camera_id[:40]}",
+                result=error.reason,
+                purpose_kind=purpose.kind[:64],
+                purpose_reference=purpose.reference[:128],
+            )
+        )
+        error.on_record = True
+
+    async def _end(self, session_id: str, reason: str, *, actor: Principal | None = None, note: str = "") -> None:
+        """Cuts the picture first, then waits until that is on record."""
+        self._core.end_session(session_id, reason)
+        self.session_ended(session_id)
+        self._ends.add(session_id, self._clock(), reason, actor=actor, note=note)
+        await self._ends.recorded(session_id)
+
+    def _take_up(self, session: Session, people: dict[str, User], now: datetime) -> str:
+        """Gives a session of the last run back to the core; the reason why not, or ""."""
+        if session.expire_time <= now:
+            return "SESSION_EXPIRED"
+        kind, _, name = session.principal.partition("/")
+        user = people.get(name)
+        if kind != PrincipalKind.USER.value or user is None:
+            return "SESSION_LOST"
+        if user.suspended:
+            return "USER_SUSPENDED"
+        principal = Principal(
+            PrincipalKind.USER,
+            user.name,
+            hub_id=self._hub_id,
+            display_name=user.display_name,
+            department=user.department,
+            unit_id=user.unit_id,
+            roles=user.roles,
+        )
+        try:
+            self._judge(principal, session.camera_id, session.purpose)
+            self._admit(principal, session)
+        except NotFound:
+            return "CAMERA_RETIRED"
+        except PermissionDenied:
+            return "POLICY_CHANGED"
+        return ""
+
+
+def _is_of_unit(principal: Principal) -> bool:
+    return principal.kind is PrincipalKind.UNIT or Role.UNIT in principal.roles
+
+
+def _until(wanted: datetime, bound: datetime | None) -> datetime:
+    return wanted if bound is None else min(wanted, bound)
+
+
+def _watermark(principal: Principal, now: datetime) -> str:
+    """Who watches, when and from where, written over the picture; in the hub's own time."""
+    parts = (principal.display_name or principal.id, f"{now.astimezone():%Y-%m-%d %H:%M}", principal.address)
+    return " ".join(part for part in parts if part)
+
+
+def _entry(principal: Principal, action: str, session: Session, detail: str) -> AuditRecord:
+    return AuditRecord.of(
+        principal,
+        action,
+        f"camera/{session.camera_id}",
+        purpose_kind=session.purpose.kind,
+        purpose_reference=session.purpose.reference,
+        grant_id=session.grant_id,
+        session_id=session.id,
+        detail_json=detail,
+    )
+
+
+def _no_session(session_id: str) -> NotFound:
+    return NotFound("SESSION_NOT_FOUND", f"there is no session {session_id[:64]} that you may act on")
+
+
+def _ended(reason: str) -> FailedPrecondition:
+    because = f" ({reason})" if reason else ""
+    return FailedPrecondition("SESSION_ENDED", f"the session has ended{because}: open a new one")
