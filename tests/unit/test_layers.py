@@ -22,7 +22,7 @@ RUST = [
 ]
 PYTHON = [
     {"errors"},
-    {"model", "config", "telemetry", "v1"},
+    {"model", "config", "telemetry", "v1", "paging", "logs", "lockfile"},
     {"core", "store"},
     {"audit", "events"},
     {"identity"},

@@ -6,7 +6,7 @@ import json
 import secrets as randomness
 import string
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -32,6 +32,7 @@ from vidhub.errors import (
 from vidhub.model import (
     Action,
     AuditRecord,
+    CoreEvent,
     Decision,
     OpenedSession,
     Principal,
@@ -270,13 +271,10 @@ class Sessions:
 
             await self._store.write(work)
 
-    def session_ended(self, session_id: str) -> None:
-        """The core has ended it: its place is free."""
-        ref = self._open.pop(session_id, None)
-        if ref is not None:
-            self._count[ref] -= 1
-            if self._count[ref] <= 0:
-                del self._count[ref]
+    def ended(self, events: Sequence[CoreEvent]) -> None:
+        """Takes `session_ended` events of the core: the places are free."""
+        for event in events:
+            self._forget(event.subject)
 
     # Inside.
 
@@ -299,7 +297,7 @@ class Sessions:
                     raise PermissionDenied("USER_SUSPENDED", "your access ended while the session was being opened")
                 self._admit(principal, session)
             except VidhubError as error:
-                self.session_ended(session.id)
+                self._forget(session.id)
                 self._ends.add(session.id, self._clock(), error.reason)
                 raise
 
@@ -308,7 +306,7 @@ class Sessions:
         try:
             await self._store.write(lambda conn: self._record(conn, principal, session), apply=apply)
         except VidhubError:
-            self.session_ended(session.id)
+            self._forget(session.id)
             raise
         try:
             ticket = self._core.issue_ticket(session.id, self._ticket_ttl_s)
@@ -399,10 +397,17 @@ class Sessions:
         )
         error.on_record = True
 
+    def _forget(self, session_id: str) -> None:
+        ref = self._open.pop(session_id, None)
+        if ref is not None:
+            self._count[ref] -= 1
+            if self._count[ref] <= 0:
+                del self._count[ref]
+
     async def _end(self, session_id: str, reason: str, *, actor: Principal | None = None, note: str = "") -> None:
         """Cuts the picture first, then waits until that is on record."""
         self._core.end_session(session_id, reason)
-        self.session_ended(session_id)
+        self._forget(session_id)
         self._ends.add(session_id, self._clock(), reason, actor=actor, note=note)
         await self._ends.recorded(session_id)
 

@@ -24,7 +24,6 @@ from vidhub.model import (
     CameraState,
     Principal,
     PrincipalKind,
-    Profile,
     RejectedCamera,
     Revision,
     Role,
@@ -142,16 +141,6 @@ class Catalogue:
             self._watches.wake()
 
         await self._store.write(work, apply=apply)
-
-    async def saw_media(
-        self, camera_id: str, profile: int, *, codec: str, width: int, height: int, frame_rate: float
-    ) -> None:
-        """Keeps what the hub saw of a stream. An observation, so it makes no revision and no entry."""
-        await self._store.write(
-            lambda conn: cameras.set_stream_media(
-                conn, camera_id, Profile(profile), codec=codec, width=width, height=height, frame_rate=frame_rate
-            )
-        )
 
     # Reading.
 
