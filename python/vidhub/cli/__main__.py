@@ -1,0 +1,5 @@
+"""`python -m vidhub.cli` is the `vidhub` command."""
+
+from vidhub.cli import main
+
+main()

@@ -1,0 +1,211 @@
+"""`vidhub camera`: as a unit over gRPC with `--identity`, else on the data directory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import grpc
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vidhub.cli import camera_csv, local, rpc
+from vidhub.cli.identity_files import Identity, load_identity
+from vidhub.cli.report import settings
+from vidhub.errors import Violation
+from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
+
+app = typer.Typer(help="Cameras.", no_args_is_help=True)
+
+BATCH = 200
+IDENTITY = typer.Option(None, help="The unit's folder, as vidhub unit enrol wrote it: ask the hub over gRPC.")
+
+
+def _rejected(line: int, camera_id: str, violations: list[Violation]) -> dict[str, Any]:
+    return {
+        "line": line,
+        "id": camera_id,
+        "violations": [
+            {"field": violation.field, "reason": violation.reason, "description": violation.description}
+            for violation in violations
+        ],
+    }
+
+
+@app.command("register")
+def register(
+    context: typer.Context,
+    file: Path,
+    identity: Path = typer.Option(..., help="The unit's folder, as vidhub unit enrol wrote it."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check every line and change nothing."),
+) -> None:
+    """Register the cameras of a CSV file; every bad line is told by field, rule and remedy."""
+    chosen = settings(context)
+    who = load_identity(identity)
+    rows = list(camera_csv.read(file))
+    rejected = [_rejected(row.line, row.camera.id, list(row.violations)) for row in rows if row.violations]
+    good = [row for row in rows if not row.violations]
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=chosen.as_json,
+    )
+    with progress:
+        task = progress.add_task("checking" if dry_run else "registering", total=len(good))
+
+        async def send(channel: grpc.aio.Channel) -> int:
+            accepted = 0
+            batches: list[list[camera_csv.Row]] = []
+
+            async def requests() -> AsyncIterator[camera_service_pb2.RegisterCamerasRequest]:
+                remaining = iter(good)
+                while batch := list(islice(remaining, BATCH)):
+                    batches.append(batch)
+                    yield camera_service_pb2.RegisterCamerasRequest(
+                        cameras=[row.camera for row in batch], dry_run=dry_run
+                    )
+
+            stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+            answered = 0
+            async for answer in stub.RegisterCameras(requests()):
+                batch = batches[answered]
+                answered += 1
+                for one in answer.rejected:
+                    row = batch[one.index]
+                    rejected.append(
+                        _rejected(
+                            row.line,
+                            one.id or row.camera.id,
+                            [Violation(each.field, each.reason, each.description) for each in one.violations],
+                        )
+                    )
+                accepted += len(batch) - len(answer.rejected)
+                progress.advance(task, len(batch))
+            return accepted
+
+        accepted = rpc.run(rpc.call(who, send))
+    rejected.sort(key=lambda one: one["line"])
+    if chosen.as_json:
+        chosen.answer({"accepted": accepted, "rejected": rejected}, "")
+    else:
+        for one in rejected:
+            for violation in one["violations"]:
+                print(
+                    f"line {one['line']}: {violation['field'] or 'line'}: {violation['description']}"
+                    f" ({violation['reason']})"
+                )
+        verb = "would be accepted" if dry_run else "accepted"
+        print(f"{accepted} {verb}, {len(rejected)} rejected")
+    if rejected:
+        raise typer.Exit(1)
+
+
+def _columns(camera: dict[str, Any]) -> list[object]:
+    return [
+        camera.get("id"),
+        camera.get("name"),
+        camera.get("unitId"),
+        camera.get("regionCode"),
+        camera.get("state", "").removeprefix("CAMERA_STATE_").lower(),
+        camera.get("stateReason", ""),
+    ]
+
+
+@app.command("list")
+def list_cameras(
+    context: typer.Context,
+    region: str = typer.Option("", help="Prefix of the region code."),
+    text: str = typer.Option("", help="Part of the name or id, or pinyin initials."),
+    identity: Path | None = IDENTITY,
+) -> None:
+    """List cameras."""
+    if identity is None:
+        answer = local.call(settings(context), "camera_list", {"region_prefix": region, "text": text})
+    else:
+        answer = rpc.run(_list(load_identity(identity), region, text))
+    settings(context).table(
+        answer, ["id", "name", "unit", "region", "state", "why"], (_columns(one) for one in answer["cameras"])
+    )
+
+
+async def _list(who: Identity, region: str, text: str) -> dict[str, Any]:
+    async def pages(channel: grpc.aio.Channel) -> dict[str, Any]:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        whole = camera_service_pb2.ListCamerasResponse()
+        token = ""
+        while True:
+            page = await stub.ListCameras(
+                camera_service_pb2.ListCamerasRequest(
+                    filter=camera_service_pb2.CameraFilter(region_prefix=region, text=text),
+                    page_size=1000,
+                    page_token=token,
+                ),
+                timeout=30,
+            )
+            whole.cameras.extend(page.cameras)
+            whole.total_size = page.total_size
+            whole.revision.CopyFrom(page.revision)
+            token = page.next_page_token
+            if not token:
+                return {"cameras": [], **MessageToDict(whole)}
+
+    return await rpc.call(who, pages)
+
+
+@app.command("show")
+def show(
+    context: typer.Context, camera_id: str = typer.Argument(..., metavar="ID"), identity: Path | None = IDENTITY
+) -> None:
+    """Show one camera's whole record."""
+    if identity is None:
+        answer = local.call(settings(context), "camera_show", {"id": camera_id})
+    else:
+
+        async def get(channel: grpc.aio.Channel) -> dict[str, Any]:
+            stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+            found = await stub.GetCamera(camera_service_pb2.GetCameraRequest(id=camera_id), timeout=30)
+            return dict(MessageToDict(found.camera))
+
+        answer = rpc.run(rpc.call(load_identity(identity), get))
+    settings(context).answer(answer, _sheet(answer))
+
+
+def _sheet(record: dict[str, Any], indent: str = "") -> str:
+    lines = []
+    for key, value in record.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", _sheet(value, indent + "  ")]
+        elif isinstance(value, list):
+            for each in value:
+                lines += [f"{indent}{key}:", _sheet(each, indent + "  ") if isinstance(each, dict) else f"{indent}  {each}"]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return "\n".join(lines)
+
+
+@app.command("retire")
+def retire(
+    context: typer.Context,
+    camera_id: str = typer.Argument(..., metavar="ID"),
+    reason: str = typer.Option(..., help="Why it is taken out of service."),
+    identity: Path | None = IDENTITY,
+) -> None:
+    """Take a camera out of service; who watches it is cut off."""
+    if identity is None:
+        local.call(settings(context), "camera_retire", {"id": camera_id, "reason": reason})
+    else:
+
+        async def end(channel: grpc.aio.Channel) -> None:
+            stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+            await stub.RetireCamera(camera_service_pb2.RetireCameraRequest(id=camera_id, reason=reason), timeout=30)
+
+        rpc.run(rpc.call(load_identity(identity), end))
+    state = camera_pb2.CameraState.Name(camera_pb2.CAMERA_STATE_RETIRED)
+    settings(context).answer({"id": camera_id, "state": state}, f"camera {camera_id} retired")

@@ -1,0 +1,13 @@
+"""Commands on the data directory: through the running hub's admin socket, or on the store itself when none runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vidhub import app
+from vidhub.cli.report import Settings
+
+
+def call(settings: Settings, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Does one operation of `AdminOperations`, recorded as `system`. Raises the hub's own errors."""
+    return app.administer(settings.load(), operation, arguments)

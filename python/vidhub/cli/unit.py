@@ -1,0 +1,95 @@
+"""`vidhub unit`: connecting units, their enrolment and their certificates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+from cryptography import x509
+
+from vidhub.cli import local, rpc
+from vidhub.cli.identity_files import check_validity, key_pem, new_key, read_json, secure_channel, signing_request
+from vidhub.cli.report import private_file, settings
+from vidhub.errors import FailedPrecondition
+from vidhub.v1 import enrolment_service_pb2, enrolment_service_pb2_grpc
+
+app = typer.Typer(help="Connecting units.", no_args_is_help=True)
+
+
+@app.command("token")
+def token(
+    context: typer.Context,
+    name: str,
+    region: str = typer.Option(..., help="Region code, 6 digits (GB/T 2260)."),
+    industry: str = typer.Option(..., help="Industry code, 2 digits (GB/T 28181)."),
+    out: Path = typer.Option(..., help="Where to write the enrolment file (0600)."),
+) -> None:
+    """Write an enrolment file for a unit: valid 24 hours, for one use."""
+    answer = local.call(settings(context), "unit_token", {"name": name, "region_code": region, "industry": industry})
+    private_file(out, json.dumps(answer["enrolment"], indent=1) + "\n")
+    document = {"unit_id": answer["unit_id"], "file": str(out), "expire_time": answer["expire_time"]}
+    settings(context).answer(document, f"{out}: for unit {answer['unit_id']}, good until {answer['expire_time']}")
+
+
+@app.command("enrol")
+def enrol(
+    context: typer.Context, file: Path, out: Path = typer.Option(..., help="Folder for certificate and key.")
+) -> None:
+    """Turn an enrolment file into the unit's certificate. The private key never leaves this machine."""
+    claim = read_json(file, ("hub", "ca_pem", "claim_certificate_pem", "claim_key_pem"), "an enrolment file")
+    try:
+        check_validity(claim["claim_certificate_pem"].encode())
+    except ValueError as cause:
+        raise FailedPrecondition("FILE_INVALID", f"{file} holds no certificate: ask the hub for a new one") from cause
+    except FailedPrecondition as expired:
+        if expired.reason != "CERTIFICATE_EXPIRED":
+            raise
+        raise FailedPrecondition(
+            "CLAIM_EXPIRED", "the enrolment file is over (24 hours): ask the hub for a new one"
+        ) from None
+    key = new_key()
+    answer = rpc.run(_enrol(claim, signing_request(key)))
+    private_file(out / "unit.key", key_pem(key).decode())
+    private_file(out / "unit.pem", answer.certificate_pem)
+    private_file(out / "ca.pem", answer.ca_pem)
+    not_after = x509.load_pem_x509_certificate(answer.certificate_pem.encode()).not_valid_after_utc
+    document = {
+        "unit_id": answer.unit_id,
+        "certificate": str(out / "unit.pem"),
+        "key": str(out / "unit.key"),
+        "ca": str(out / "ca.pem"),
+        "not_after": not_after.isoformat().replace("+00:00", "Z"),
+    }
+    private_file(out / "identity.json", json.dumps({**document, "hub": claim["hub"]}, indent=1) + "\n")
+    settings(context).answer(document, f"unit {answer.unit_id} enrolled; its identity is in {out}")
+
+
+async def _enrol(claim: dict[str, str], csr_pem: str) -> enrolment_service_pb2.EnrolUnitResponse:
+    channel = secure_channel(
+        claim["hub"], claim["ca_pem"].encode(), claim["claim_certificate_pem"].encode(), claim["claim_key_pem"].encode()
+    )
+    async with channel:
+        stub = enrolment_service_pb2_grpc.EnrolmentServiceStub(channel)
+        request = enrolment_service_pb2.EnrolUnitRequest(csr_pem=csr_pem)
+        return await rpc.translated(stub.EnrolUnit(request, timeout=30), claim["hub"])
+
+
+@app.command("list")
+def list_units(context: typer.Context) -> None:
+    """List the units."""
+    answer = local.call(settings(context), "unit_list", {})
+    settings(context).table(
+        answer,
+        ["id", "name", "region", "state"],
+        ([unit["id"], unit["name"], unit["region_code"], unit["state"]] for unit in answer["units"]),
+    )
+
+
+@app.command("revoke")
+def revoke(
+    context: typer.Context, unit_id: str = typer.Argument(..., metavar="ID"), reason: str = typer.Option(...)
+) -> None:
+    """Revoke a unit's certificates; its live calls are cut."""
+    answer = local.call(settings(context), "unit_revoke", {"unit_id": unit_id, "reason": reason})
+    settings(context).answer(answer, f"{answer['revoked']} certificates of unit {unit_id} revoked")
