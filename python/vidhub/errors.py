@@ -124,3 +124,8 @@ class Internal(VidhubError):
     """Our fault: logged with its cause, shown without it."""
 
     code = "internal"
+
+
+def error_class(code: str) -> type[VidhubError] | None:
+    """The class of a code in lower case, as "not_found"; None for one that we never raise."""
+    return next((kind for kind in VidhubError.__subclasses__() if kind.code == code), None)

@@ -1,4 +1,7 @@
-"""The command line: one file per command. stdout carries the answer, stderr the log; exit codes 0 done, 1 failed, 2 wrong usage."""
+"""The command line: one file per command.
+
+stdout carries the answer, stderr the log; exit codes 0 done, 1 failed, 2 wrong usage.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from vidhub.cli.report import Settings, fail, wrong_usage
 from vidhub.errors import VidhubError
 
 # Typer carries its own copy of click; this is the public way to its base class.
-UsageError = typer.BadParameter.__bases__[0]
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 # These may stand before or after the subcommand.
 FLAGS = ("--json",)

@@ -184,7 +184,10 @@ def _sheet(record: dict[str, Any], indent: str = "") -> str:
             lines += [f"{indent}{key}:", _sheet(value, indent + "  ")]
         elif isinstance(value, list):
             for each in value:
-                lines += [f"{indent}{key}:", _sheet(each, indent + "  ") if isinstance(each, dict) else f"{indent}  {each}"]
+                lines += [
+                    f"{indent}{key}:",
+                    _sheet(each, indent + "  ") if isinstance(each, dict) else f"{indent}  {each}",
+                ]
         else:
             lines.append(f"{indent}{key}: {value}")
     return "\n".join(lines)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from vidhub.errors import InvalidArgument, Violation
@@ -20,6 +21,9 @@ OUTPUT_ONLY = frozenset(
     ("state", "state_time", "state_reason", "revision", "create_time", "update_time", "home_hub_id", "stale", "streams")
 )
 LONGEST_CELL = 8192
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ def read(path: Path) -> Iterator[Row]:
         raise InvalidArgument("CSV_INVALID", f"{path}: {cause}") from cause
 
 
-def _rows(lines: csv._reader, path: Path) -> Iterator[Row]:
+def _rows(lines: Reader, path: Path) -> Iterator[Row]:
     header = [name.strip() for name in next(lines, [])]
     if not any(header):
         raise InvalidArgument("CSV_INVALID", f"{path} is empty: the first line names the fields")
@@ -55,7 +59,9 @@ def _rows(lines: csv._reader, path: Path) -> Iterator[Row]:
         raise InvalidArgument(
             "CSV_COLUMN_UNKNOWN" if unknown else "CSV_COLUMN_DUPLICATE",
             f"{path}: column {wrong[0]!r} {'is no field of a camera' if unknown else 'stands there twice'}",
-            violations=[Violation(name, "CSV_COLUMN_UNKNOWN", "write dotted paths, as in location.latitude") for name in wrong],
+            violations=[
+                Violation(name, "CSV_COLUMN_UNKNOWN", "write dotted paths, as in location.latitude") for name in wrong
+            ],
         )
     for cells in lines:
         if not any(cell.strip() for cell in cells):
@@ -94,11 +100,10 @@ def _target(camera: camera_pb2.Camera, name: str) -> tuple[Message, str]:
 
 def _is_field(name: str) -> bool:
     first, _, rest = name.partition(".")
-    descriptor: Descriptor = camera_pb2.Camera.DESCRIPTOR
     if first in PROFILES:
         field = camera_pb2.CameraStream.DESCRIPTOR.fields_by_name.get(rest)
         return field is not None and rest != "profile"
-    field = descriptor.fields_by_name.get(first)
+    field = camera_pb2.Camera.DESCRIPTOR.fields_by_name.get(first)
     if field is None or first in OUTPUT_ONLY:
         return False
     if field.message_type is None:
@@ -109,20 +114,22 @@ def _is_field(name: str) -> bool:
 def _set(camera: camera_pb2.Camera, name: str, text: str) -> None:
     message, leaf = _target(camera, name)
     field = message.DESCRIPTOR.fields_by_name[leaf]
-    setattr(message, leaf, _value(field, text))
+    setattr(message, leaf, _value(cast(FieldDescriptor, field), text))
 
 
 def _value(field: FieldDescriptor, text: str) -> str | int | float:
     if field.type == FieldDescriptor.TYPE_STRING:
         return text
-    if field.type == FieldDescriptor.TYPE_ENUM:
+    if field.enum_type is not None:
         words = {value.name: value.number for value in field.enum_type.values}
         # Enum values carry their type as a prefix: PLACE_CATEGORY_SCHOOL is written "school".
         prefix = field.enum_type.values[0].name.removesuffix("UNSPECIFIED")
         word = text.upper()
         number = words.get(prefix + word, words.get(word))
         if number is None:
-            known = ", ".join(value.removeprefix(prefix).lower() for value in words if not value.endswith("UNSPECIFIED"))
+            known = ", ".join(
+                value.removeprefix(prefix).lower() for value in words if not value.endswith("UNSPECIFIED")
+            )
             raise ValueError(f"{text!r} is none of {known}")
         return number
     if field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
@@ -137,4 +144,3 @@ def _value(field: FieldDescriptor, text: str) -> str | int | float:
     if not 0 <= number < 2**32:
         raise ValueError(f"{text} is out of range: give 0 or more")
     return number
-

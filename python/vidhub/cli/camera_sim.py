@@ -21,10 +21,14 @@ def add_to(app: typer.Typer) -> None:
 
 def camera_sim(
     context: typer.Context,
-    files: list[Path] = typer.Argument(None, metavar="[FILE]...", help="Video files; the demo's own when none is given."),
+    files: list[Path] = typer.Argument(
+        None, metavar="[FILE]...", help="Video files; the demo's own when none is given."
+    ),
     listen: str = typer.Option("127.0.0.1:0", help="ADDRESS:PORT; port 0 picks a free one."),
     username: str = typer.Option("", help="Ask for Digest login."),
-    password_stdin: bool = typer.Option(False, "--password-stdin", help="Read the login's password from standard input."),
+    password_stdin: bool = typer.Option(
+        False, "--password-stdin", help="Read the login's password from standard input."
+    ),
     cache: Path = typer.Option(CACHE, help="Where prepared footage is kept."),
 ) -> None:
     """Serve video files over RTSP until Ctrl-C; one line of JSON says where."""

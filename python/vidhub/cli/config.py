@@ -25,4 +25,6 @@ def check(context: typer.Context) -> None:
     document = {
         "settings": [{"key": setting.key, "value": setting.value, "source": setting.source} for setting in found]
     }
-    chosen.table(document, ["option", "value", "from"], ([setting.key, setting.value, setting.source] for setting in found))
+    chosen.table(
+        document, ["option", "value", "from"], ([setting.key, setting.value, setting.source] for setting in found)
+    )

@@ -1,4 +1,4 @@
-"""`vidhub demo`: one hub for Yingtan on real video: units that enrolled, cameras they registered, an operator who may watch."""
+"""`vidhub demo`: a hub for Yingtan on real video: units that enrolled, cameras they registered, and an operator."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ class DemoUnit:
 UNITS = (
     DemoUnit(
         "鹰潭市公安局月湖分局", "360602", "00", "road", "治安防控",
-        (("胜利西路与站江路口", 28.2402, 117.0213), ("鹰潭站前广场东", 28.2391, 117.0285), ("沿江路江滨公园", 28.2467, 117.0302)),
+        (
+            ("胜利西路与站江路口", 28.2402, 117.0213),
+            ("鹰潭站前广场东", 28.2391, 117.0285),
+            ("沿江路江滨公园", 28.2467, 117.0302),
+        ),
     ),
     DemoUnit(
         "余江区第一中学", "360603", "11", "school", "校园安全",
@@ -221,7 +225,9 @@ async def _vidhub(*words: str, stdin: str | None = None) -> dict[str, Any]:
         await process.wait()
         raise
     if process.returncode != 0:
-        raise Internal("DEMO_STEP_FAILED", f"vidhub {words[0]} {words[1]}: {said.decode().strip() or out.decode().strip()}")
+        raise Internal(
+            "DEMO_STEP_FAILED", f"vidhub {words[0]} {words[1]}: {said.decode().strip() or out.decode().strip()}"
+        )
     return dict(json.loads(out))
 
 

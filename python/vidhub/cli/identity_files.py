@@ -31,7 +31,7 @@ class Identity:
     key_pem: bytes
 
     def channel(self) -> grpc.aio.Channel:
-        """A channel to the hub over mTLS. Raises FailedPrecondition CERTIFICATE_EXPIRED, which the handshake would not name."""
+        """A channel to the hub over mTLS. Raises FailedPrecondition CERTIFICATE_EXPIRED: the handshake would not say it."""
         check_validity(self.certificate_pem)
         return secure_channel(self.hub, self.ca_pem, self.certificate_pem, self.key_pem)
 
@@ -51,7 +51,7 @@ def check_validity(certificate_pem: bytes) -> None:
     if now >= certificate.not_valid_after_utc:
         raise FailedPrecondition(
             "CERTIFICATE_EXPIRED",
-            f"the certificate ended on {certificate.not_valid_after_utc:%Y-%m-%d}: ask the hub for a new enrolment file",
+            f"the certificate ended on {certificate.not_valid_after_utc:%Y-%m-%d}: ask for a new enrolment file",
         )
     if now < certificate.not_valid_before_utc:
         raise FailedPrecondition(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vidhub import app
+import vidhub.app
 from vidhub.cli.report import Settings
 
 
 def call(settings: Settings, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Does one operation of `AdminOperations`, recorded as `system`. Raises the hub's own errors."""
-    return app.administer(settings.load(), operation, arguments)
+    return vidhub.app.administer(settings.load(), operation, arguments)

@@ -1,4 +1,7 @@
-"""How commands answer: a table or a sentence for people, one JSON document for programs; failures with reason and remedy."""
+"""How commands answer: a table or a sentence for people, one JSON document for programs.
+
+Failures come with a stable reason and a sentence with the remedy.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vidhub import app as hub
+import vidhub.app
 from vidhub.cli.report import settings
 
 
@@ -52,4 +52,4 @@ def serve(
         lines = [f"{name:8} {address}" for name, address in addresses.items() if address is not None]
         chosen.answer({"ready": addresses}, "\n".join(lines))
 
-    raise typer.Exit(hub.serve(config, on_ready=ready))
+    raise typer.Exit(vidhub.app.serve(config, on_ready=ready))

@@ -52,7 +52,13 @@ def list_users(context: typer.Context) -> None:
         answer,
         ["name", "roles", "department", "unit", "suspended"],
         (
-            [user["name"], ", ".join(user["roles"]), user["department"], user["unit_id"], "yes" if user["suspended"] else ""]
+            [
+                user["name"],
+                ", ".join(user["roles"]),
+                user["department"],
+                user["unit_id"],
+                "yes" if user["suspended"] else "",
+            ]
             for user in answer["users"]
         ),
     )

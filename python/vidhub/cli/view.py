@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import typer
@@ -90,7 +91,7 @@ async def _watch(
         try:
             async with asyncio.timeout(PATIENCE_S) as patience:
                 while first is None or time.monotonic() - started < first + seconds:
-                    frame = await track.recv()
+                    frame = cast(av.VideoFrame, await track.recv())
                     frames += 1
                     if first is None:
                         first = time.monotonic() - started
@@ -102,7 +103,9 @@ async def _watch(
                         await asyncio.to_thread(recorder.add, frame)
         except (TimeoutError, MediaStreamError) as cause:
             if first is None:
-                raise Unavailable("NO_PICTURE", f"no picture came in {PATIENCE_S:.0f} s: check the WebRTC port") from cause
+                raise Unavailable(
+                    "NO_PICTURE", f"no picture came in {PATIENCE_S:.0f} s: check the WebRTC port"
+                ) from cause
         lost = sum(
             getattr(report, "packetsLost", 0)
             for report in (await transceiver.receiver.getStats()).values()
@@ -128,7 +131,9 @@ class _Recorder:
         try:
             self._container = av.open(str(path), "w")
         except (av.FFmpegError, OSError, ValueError) as cause:
-            raise InvalidArgument("FILE_NOT_WRITTEN", f"{path}: {cause}: choose a name that ends in .mp4 or .mkv") from cause
+            raise InvalidArgument(
+                "FILE_NOT_WRITTEN", f"{path}: {cause}: choose a name that ends in .mp4 or .mkv"
+            ) from cause
         self._stream: av.VideoStream | None = None
         self._start = 0
 
@@ -137,7 +142,7 @@ class _Recorder:
             self._stream = self._container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
             self._stream.width, self._stream.height = frame.width, frame.height
             self._stream.pix_fmt = "yuv420p"
-            self._stream.codec_context.time_base = frame.time_base
+            self._stream.codec_context.time_base = frame.time_base or Fraction(1, 90_000)
             self._start = frame.pts or 0
         if (frame.width, frame.height) != (self._stream.width, self._stream.height):
             frame = frame.reformat(width=self._stream.width, height=self._stream.height)

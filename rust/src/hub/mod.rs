@@ -3,19 +3,27 @@
 mod options;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
 
 pub use options::{HubOptions, ListenOptions, Secret, TlsFiles};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::{self, Events, Gate, Streams, StreamsOptions};
+use crate::gate::{self, Door, Events, Gate, Streams, StreamsOptions};
 use crate::policy::Policy;
 use crate::registry::{Camera, Change, Registry};
+use crate::server::http::{self, HttpOptions};
+use crate::server::tls;
+use crate::server::webrtc::{Webrtc, WebrtcOptions};
 use crate::stream::{Shards, StreamLimits};
 use crate::telemetry::Telemetry;
 use crate::ticket::Tickets;
@@ -29,6 +37,10 @@ pub struct Hub {
     telemetry: Arc<Telemetry>,
     gate: Arc<Gate>,
     shards: Arc<Shards>,
+    webrtc: Mutex<Option<Arc<Webrtc>>>,
+    /// Cancelled when the listeners shall close.
+    accepting: CancellationToken,
+    tasks: TaskTracker,
     ready: AtomicBool,
     /// None once stopped.
     runtime: Mutex<Option<Runtime>>,
@@ -69,7 +81,17 @@ impl Hub {
         let tickets = Tickets::new(&options.hub_id, &options.ticket_key_pem.0)?;
         let gate = Gate::new(policy, tickets, registry, events, streams, telemetry.clone());
         runtime.spawn(gate.clone().keep_time());
-        Ok(Self { options, telemetry, gate, shards, ready: AtomicBool::new(false), runtime: Mutex::new(Some(runtime)) })
+        Ok(Self {
+            options,
+            telemetry,
+            gate,
+            shards,
+            webrtc: Mutex::new(None),
+            accepting: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ready: AtomicBool::new(false),
+            runtime: Mutex::new(Some(runtime)),
+        })
     }
 
     pub fn gate(&self) -> &Arc<Gate> {
@@ -80,10 +102,51 @@ impl Hub {
         &self.telemetry
     }
 
-    /// Binds every listener that is on; the addresses by name.
+    /// Binds every listener that is on; the addresses by name. Errors: LISTENER_IN_USE, LISTENER_FAILED (Unavailable),
+    /// naming the address and its option.
     pub fn start(&self) -> Result<HashMap<&'static str, Option<String>>> {
-        let _ = &self.options;
-        Ok(HashMap::from([("http", None), ("rtsp", None), ("rtsps", None), ("webrtc", None)]))
+        let handle = self.runtime.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or_else(stopped)?;
+        let listen = &self.options.listen;
+        let door: Arc<dyn Door> = Arc::new(self.gate.clone());
+        let mut bound: HashMap<&'static str, Option<String>> =
+            HashMap::from([("http", None), ("rtsp", None), ("rtsps", None), ("webrtc", None)]);
+        let webrtc = match &listen.webrtc {
+            Some(address) => {
+                let options = WebrtcOptions {
+                    advertise: self.options.advertise.iter().map(|ip| SocketAddr::new(*ip, 0)).collect(),
+                    ..WebrtcOptions::default()
+                };
+                let webrtc = Webrtc::start(
+                    socket_address("webrtc", address)?,
+                    options,
+                    self.shards.clone(),
+                    self.telemetry.clone(),
+                )
+                .map_err(|error| named("webrtc", address, error))?;
+                bound.insert("webrtc", Some(webrtc.local_address().to_string()));
+                Some(webrtc)
+            }
+            None => None,
+        };
+        if let Some(address) = &listen.http {
+            let tls = match &self.options.tls {
+                Some(files) => Some(tls::server_config(&files.cert, &files.key, &http::PROTOCOLS)?),
+                None => None,
+            };
+            let listener = handle.block_on(bind("http", address))?;
+            bound.insert("http", local_address(&listener));
+            let options = HttpOptions {
+                backend: self.options.backend_socket.clone(),
+                tls,
+                trusted_proxies: self.options.trusted_proxies.clone(),
+                grpc_port: self.options.grpc_port,
+                ..HttpOptions::default()
+            };
+            let serving = http::serve(listener, options, door.clone(), webrtc.clone(), self.accepting.clone());
+            self.tasks.spawn_on(logged("http", serving), &handle);
+        }
+        *self.webrtc.lock() = webrtc;
+        Ok(bound)
     }
 
     pub fn set_ready(&self, ready: bool) {
@@ -110,14 +173,26 @@ impl Hub {
     }
 
     /// Stops accepting, ends every sink with HUB_DRAINING and waits for their end, at most `timeout`.
-    pub fn drain(&self, _timeout: Duration) {
+    pub fn drain(&self, timeout: Duration) {
         self.set_ready(false);
+        self.accepting.cancel();
+        self.tasks.close();
+        // Sessions stay open on record: after a restart their viewers renew them.
+        self.shards.stop("HUB_DRAINING");
+        let Some(handle) = self.runtime.lock().as_ref().map(|runtime| runtime.handle().clone()) else { return };
+        if handle.block_on(async { tokio::time::timeout(timeout, self.tasks.wait()).await }).is_err() {
+            warn!("drain: time is over before every request under way was answered");
+        }
     }
 
     /// Ends all threads and waits for them. Once is enough; more is harmless.
     pub fn stop(&self) {
         let Some(runtime) = self.runtime.lock().take() else { return };
+        self.accepting.cancel();
         self.gate.stop_streams();
+        if let Some(webrtc) = self.webrtc.lock().take() {
+            webrtc.stop();
+        }
         self.shards.stop("HUB_DRAINING");
         runtime.shutdown_timeout(Duration::from_secs(5));
     }
@@ -127,6 +202,55 @@ impl Drop for Hub {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn socket_address(option: &'static str, address: &str) -> Result<SocketAddr> {
+    address.parse().map_err(|cause| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            "LISTENER_INVALID",
+            format!("--{option} {address}: {cause}: write IP:PORT"),
+        )
+    })
+}
+
+async fn bind(option: &'static str, address: &str) -> Result<TcpListener> {
+    TcpListener::bind(socket_address(option, address)?).await.map_err(|cause| not_bound(option, address, cause))
+}
+
+fn local_address(listener: &TcpListener) -> Option<String> {
+    listener.local_addr().ok().map(|address| address.to_string())
+}
+
+fn not_bound(option: &str, address: &str, cause: std::io::Error) -> Error {
+    let (reason, sentence) = match cause.kind() {
+        std::io::ErrorKind::AddrInUse => ("LISTENER_IN_USE", "another program listens there: choose another port"),
+        std::io::ErrorKind::AddrNotAvailable => ("LISTENER_FAILED", "this machine has no such address"),
+        std::io::ErrorKind::PermissionDenied => ("LISTENER_FAILED", "the port needs privileges: choose one above 1023"),
+        _ => ("LISTENER_FAILED", "the port can't be opened"),
+    };
+    Error::new(ErrorKind::Unavailable, reason, format!("--{option} {address}: {sentence}")).because(cause)
+}
+
+/// The same for an error of a listener that binds by itself.
+fn named(option: &str, address: &str, error: Error) -> Error {
+    let kind = std::error::Error::source(&error)
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .map(std::io::Error::kind);
+    match kind {
+        Some(kind) => not_bound(option, address, kind.into()),
+        None => error,
+    }
+}
+
+async fn logged(what: &'static str, serving: impl Future<Output = Result<()>>) {
+    if let Err(error) = serving.await {
+        error!(%error, "{what} ended");
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::FailedPrecondition, "HUB_STOPPED", "the core has been stopped: build a new one")
 }
 
 fn no_threads() -> Error {

@@ -27,6 +27,9 @@ pub struct HubOptions {
     /// Unix socket of the Python application.
     #[serde(default)]
     pub backend_socket: PathBuf,
+    /// What a gRPC client that knocks at the HTTP port is told.
+    #[serde(default = "grpc_port")]
+    pub grpc_port: u16,
     /// Peers whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<IpNet>,
@@ -42,6 +45,10 @@ pub struct HubOptions {
     /// `tracing` filter of the core's own log on stderr; empty: "warn".
     #[serde(default)]
     pub log: String,
+}
+
+fn grpc_port() -> u16 {
+    50_051
 }
 
 /// A string that no log shows.
