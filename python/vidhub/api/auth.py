@@ -131,16 +131,8 @@ def _check_peer(method: Method, principal: Principal) -> None:
 
 
 def forwarded_address(metadata: Mapping[str, str]) -> str:
-    """The client that our own front names; it strips what clients send of these headers.
-
-    Reads the last element of `Forwarded` (RFC 7239), else of `X-Forwarded-For`; empty when neither holds an address.
-    """
-    last = metadata.get("forwarded", "").rpartition(",")[2]
-    for pair in last.split(";"):
-        name, _, value = pair.strip().partition("=")
-        if name.lower() == "for":
-            return host_of(value.strip('"'))
-    return host_of(metadata.get("x-forwarded-for", "").rpartition(",")[2].strip())
+    """The client that our own front names in `X-Forwarded-For`, having stripped what the client sent of it."""
+    return host_of(metadata.get("x-forwarded-for", "").rpartition(",")[2])
 
 
 def host_of(peer: str) -> str:

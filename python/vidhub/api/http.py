@@ -1,6 +1,6 @@
 """The people's edge: an ASGI app with the API by Connect and the console's files.
 
-It stands behind our own front (axum) on a Unix socket; nothing else reaches it, so the front's `Forwarded` is believed.
+It stands behind our own front (axum) on a Unix socket; nothing else reaches it, so its `X-Forwarded-For` is believed.
 """
 
 from __future__ import annotations

@@ -74,5 +74,6 @@ class LiveCalls:
             self._cut[task] = error
             task.cancel()
 
-    def count(self) -> int:
-        return len({task for tasks in self._tasks.values() for task in tasks})
+    def tasks(self) -> frozenset[asyncio.Task[object]]:
+        """Every call under way, once."""
+        return frozenset(task for tasks in self._tasks.values() for task in tasks)

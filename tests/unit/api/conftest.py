@@ -229,7 +229,10 @@ class Edges:
 
 def people() -> dict[str, Principal]:
     named = {
-        role.value: Principal(PrincipalKind.USER, role.value, roles=frozenset({role}), unit_id="u1") for role in Role
+        role.value: Principal(
+            PrincipalKind.USER, role.value, roles=frozenset({role}), unit_id="u1", login_id=f"login-{role.value}"
+        )
+        for role in Role
     }
     named["fresh"] = replace(named["administrator"], id="fresh", must_change_password=True)
     return named
@@ -239,7 +242,7 @@ def people() -> dict[str, Principal]:
 async def serve(app: Any) -> AsyncIterator[str]:
     """An ASGI app on a free port of loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning", ws="none", proxy_headers=False))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -1,0 +1,356 @@
+"""What both edges make of the same calls: answers, errors with their details, and what is malformed or too much."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import resource
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from tests.unit.api.conftest import Edges
+
+from vidhub.api import MESSAGE_MAX_BYTES
+from vidhub.v1 import (
+    camera_pb2,
+    camera_service_pb2,
+    camera_service_pb2_grpc,
+    system_service_pb2,
+    system_service_pb2_grpc,
+)
+
+ID = "36060211111321000001"
+CAMERAS = "/vidhub.v1.CameraService"
+
+
+def camera(**fields: Any) -> camera_pb2.Camera:
+    return camera_pb2.Camera(**{"id": ID, "name": "gate", **fields})
+
+
+def details_of(error: grpc.aio.AioRpcError) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest]:
+    """As any gRPC client reads them."""
+    trailers = dict(error.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])  # type: ignore[arg-type]
+    assert (status.code, status.message) == (error.code().value[0], error.details())
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        detail.Unpack(info) or detail.Unpack(bad)
+    return info, bad
+
+
+async def refused(call: Any) -> tuple[str, str, list[tuple[str, str]]]:
+    """(code, reason, [(field, reason)]) of a gRPC call that fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    info, bad = details_of(caught.value)
+    assert info.domain == "vidhub"
+    return caught.value.code().name, info.reason, [(row.field, row.reason) for row in bad.field_violations]
+
+
+def refused_json(answer: httpx.Response) -> tuple[int, str, str, list[tuple[str, str]]]:
+    """(HTTP status, code, reason, [(field, reason)]) of a Connect call, read from the packed details."""
+    body = answer.json()
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in body["details"]:
+        data = base64.b64decode(detail["value"] + "===")
+        (info if detail["type"] == "google.rpc.ErrorInfo" else bad).MergeFromString(data)
+    assert info.domain == "vidhub"
+    assert body["details"][0]["debug"]["reason"] == info.reason
+    return answer.status_code, body["code"], info.reason, [(row.field, row.reason) for row in bad.field_violations]
+
+
+async def test_both_edges_give_the_same_answer(edges: Edges) -> None:
+    async with edges.channel("unit/u1") as channel, edges.http("unit") as client:
+        grpc_answer = await system_service_pb2_grpc.SystemServiceStub(channel).GetStatus(
+            system_service_pb2.GetStatusRequest()
+        )
+        http_answer = await client.post("/vidhub.v1.SystemService/GetStatus", json={})
+    assert http_answer.json() == {"hubId": "h1", "hubName": "hub", "version": "0", "uptimeS": 1.5}
+    assert (grpc_answer.hub_id, grpc_answer.uptime_s) == ("h1", 1.5)
+
+
+async def test_an_error_of_the_domain_is_the_same_on_both(edges: Edges) -> None:
+    async with edges.channel("unit/u1") as channel, edges.http("operator") as client:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        on_grpc = await refused(stub.GetCamera(camera_service_pb2.GetCameraRequest(id=ID)))
+        on_http = refused_json(await client.post(f"{CAMERAS}/GetCamera", json={"id": ID}))
+    assert on_grpc == ("NOT_FOUND", "CAMERA_NOT_FOUND", [])
+    assert on_http == (404, "not_found", "CAMERA_NOT_FOUND", [])
+
+
+async def test_field_violations_are_the_same_on_both(edges: Edges) -> None:
+    wrong = camera(name="n\n", location=camera_pb2.Location(latitude=91), place_category=55)  # type: ignore[arg-type]
+    expected = [
+        ("camera.name", "NAME_INVALID"),
+        ("camera.place_category", "PLACE_UNKNOWN"),
+        ("camera.location.latitude", "LOCATION_INVALID"),
+    ]
+    async with edges.channel("unit/u1") as channel, edges.http("unit") as client:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        on_grpc = await refused(stub.RegisterCamera(camera_service_pb2.RegisterCameraRequest(camera=wrong)))
+        body = {"camera": {"id": ID, "name": "n\n", "location": {"latitude": 91}, "placeCategory": 55}}
+        on_http = refused_json(await client.post(f"{CAMERAS}/RegisterCamera", json=body))
+    assert on_grpc == ("INVALID_ARGUMENT", "REQUEST_INVALID", expected)
+    assert on_http == (400, "invalid_argument", "REQUEST_INVALID", expected)
+
+
+async def test_a_violation_of_the_catalogue_is_named_by_its_path_in_the_request(edges: Edges) -> None:
+    async with edges.channel("unit/u1") as channel:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        request = camera_service_pb2.RegisterCameraRequest(camera=camera(name="bad"))
+        assert await refused(stub.RegisterCamera(request)) == (
+            "INVALID_ARGUMENT",
+            "NAME_MISSING",
+            [("camera.name", "NAME_MISSING")],
+        )
+
+
+async def test_a_bad_record_rejects_itself_alone(edges: Edges) -> None:
+    batch = [
+        camera(id="1" * 20),
+        camera(id="nonsense"),
+        camera(id="2" * 20, name="bad"),
+        camera(id="3" * 20, location=camera_pb2.Location(latitude=float("nan"))),
+        camera(id="4" * 20, streams=[camera_pb2.CameraStream(url="rtsp://u:p@host/")]),
+        camera(id="5" * 20),
+    ]
+    ids = ["1" * 20, "", "", "", "", "5" * 20]
+    rejected = [
+        (1, "nonsense", [("id", "ID_INVALID")]),
+        (2, "2" * 20, [("name", "NAME_MISSING")]),
+        (3, "3" * 20, [("location.latitude", "LOCATION_INVALID")] * 2),
+        (4, "4" * 20, [("streams[0].url", "URL_HAS_CREDENTIALS")]),
+    ]
+    async with edges.channel("unit/u1") as channel:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        once = await stub.BatchRegisterCameras(camera_service_pb2.BatchRegisterCamerasRequest(cameras=batch))
+        stream = stub.RegisterCameras(iter([camera_service_pb2.RegisterCamerasRequest(cameras=batch)] * 3))
+        answers = [once, *[answer async for answer in stream]]
+    assert len(answers) == 4
+    for answer in answers:
+        assert list(answer.ids) == ids
+        seen = [(row.index, row.id, [(v.field, v.reason) for v in row.violations]) for row in answer.rejected]
+        assert [(index, name, sorted(set(found))) for index, name, found in seen] == [
+            (index, name, sorted(set(found))) for index, name, found in rejected
+        ]
+    assert set(edges.catalogue.cameras) == {"1" * 20, "5" * 20}
+
+
+async def test_a_batch_of_more_than_a_thousand_is_refused(edges: Edges) -> None:
+    request = camera_service_pb2.BatchRegisterCamerasRequest(cameras=[camera()] * 1001)
+    async with edges.channel("unit/u1") as channel:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        assert await refused(stub.BatchRegisterCameras(request)) == (
+            "INVALID_ARGUMENT",
+            "CAMERAS_TOO_LONG",
+            [("cameras", "CAMERAS_TOO_LONG")],
+        )
+
+
+async def test_what_we_did_not_foresee_is_internal_and_tells_nothing(edges: Edges) -> None:
+    async with edges.channel("unit/u1") as channel, edges.http("unit") as client:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.UpdateCamera(camera_service_pb2.UpdateCameraRequest(camera=camera()))
+        answer = await client.post(f"{CAMERAS}/UpdateCamera", json={"camera": {"id": ID}})
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert details_of(caught.value)[0].reason == "INTERNAL"
+    assert refused_json(answer) == (500, "internal", "INTERNAL", [])
+    for text in (caught.value.details() or "", answer.text):
+        assert "hunter2" not in text
+        assert "ZeroDivision" not in text
+
+
+async def test_a_stream_that_fails_says_why_on_both(edges: Edges) -> None:
+    request = camera_service_pb2.WatchCamerasRequest(**{"from": camera_pb2.Revision(epoch="old", number=1)})
+    body = json.dumps({"from": {"epoch": "old", "number": 1}}).encode()
+    envelope = b"\0" + len(body).to_bytes(4, "big") + body
+    async with edges.channel("unit/u1") as channel, edges.http("operator") as client:
+        stream = camera_service_pb2_grpc.CameraServiceStub(channel).WatchCameras(request)
+        on_grpc = await refused(stream.read())
+        answer = await client.post(
+            f"{CAMERAS}/WatchCameras", content=envelope, headers={"content-type": "application/connect+json"}
+        )
+    assert on_grpc == ("OUT_OF_RANGE", "REVISION_TOO_OLD", [])
+    flags, end = answer.content[0], json.loads(answer.content[5:])
+    assert (answer.status_code, flags) == (200, 2)
+    assert end["error"]["code"] == "out_of_range"
+    assert end["error"]["details"][0]["debug"]["reason"] == "REVISION_TOO_OLD"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"id": "1", "ids": 2}', "MESSAGE_INVALID"),
+        (b"{", "MESSAGE_INVALID"),
+        (b"\xff\xfe", "MESSAGE_INVALID"),
+        (b"[" * 100_000, "MESSAGE_INVALID"),
+        (b'{"id": 1e999}', "MESSAGE_INVALID"),
+        (b"{}", "ID_MISSING"),
+        (b'{"id": "' + b"1" * 65 + b'"}', "ID_INVALID"),
+    ],
+)
+async def test_json_that_is_none_of_ours_is_refused(edges: Edges, body: bytes, reason: str) -> None:
+    async with edges.http("operator", headers={"content-type": "application/json"}) as client:
+        answer = await client.post(f"{CAMERAS}/GetCamera", content=body)
+    status, code, seen, _ = refused_json(answer)
+    assert (status, code, seen) == (400, "invalid_argument", reason)
+    assert len(answer.content) < 4_000
+
+
+async def test_bytes_that_are_no_message_are_refused_on_both(edges: Edges) -> None:
+    junk = b"\x0a\xff\xff\xff\xff\x0f"
+    async with edges.channel("unit/u1") as channel, edges.http("operator") as client:
+        on_grpc = await refused(channel.unary_unary(f"{CAMERAS}/GetCamera")(junk))
+        on_http = refused_json(
+            await client.post(f"{CAMERAS}/GetCamera", content=junk, headers={"content-type": "application/proto"})
+        )
+    assert on_grpc == ("INVALID_ARGUMENT", "MESSAGE_INVALID", [])
+    assert on_http == (400, "invalid_argument", "MESSAGE_INVALID", [])
+
+
+async def test_the_caller_is_judged_before_the_message(edges: Edges) -> None:
+    async with (
+        edges.channel("claim/c1") as channel,
+        edges.http("", headers={"content-type": "application/json"}) as client,
+    ):
+        on_grpc = await refused(channel.unary_unary(f"{CAMERAS}/GetCamera")(b"\xff"))
+        on_http = refused_json(await client.post(f"{CAMERAS}/GetCamera", content=b"{"))
+    assert on_grpc[:2] == ("PERMISSION_DENIED", "CLAIM_ENROLS_ONLY")
+    assert on_http[1:3] == ("unauthenticated", "TOKEN_MISSING")
+
+
+@pytest.mark.parametrize("surplus", [1, 1024 * 1024])
+async def test_a_message_over_the_limit_is_refused_on_both(edges: Edges, surplus: int) -> None:
+    data = b"\x0a" + b"x" * (MESSAGE_MAX_BYTES + surplus - 1)
+    async with edges.channel("unit/u1") as channel, edges.http("unit") as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary(f"{CAMERAS}/BatchRegisterCameras")(data)
+        on_http = refused_json(
+            await client.post(
+                f"{CAMERAS}/BatchRegisterCameras", content=data, headers={"content-type": "application/proto"}
+            )
+        )
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert on_http == (429, "resource_exhausted", "LIMIT_MESSAGE_BYTES", [])
+
+
+async def test_a_message_of_just_the_limit_is_read_on_both(edges: Edges) -> None:
+    unknown_fields = b"\x78\x01" * (MESSAGE_MAX_BYTES // 2)
+    async with edges.channel("unit/u1") as channel, edges.http("unit") as client:
+        await channel.unary_unary(f"{CAMERAS}/BatchRegisterCameras")(unknown_fields)
+        answer = await client.post(
+            f"{CAMERAS}/BatchRegisterCameras", content=unknown_fields, headers={"content-type": "application/proto"}
+        )
+    assert answer.status_code == 200
+
+
+async def test_a_compressed_bomb_costs_no_memory(edges: Edges) -> None:
+    bomb = gzip.compress(bytes(512 * 1024 * 1024), compresslevel=1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    async with edges.http("unit", headers=headers) as client:
+        answer = await client.post(f"{CAMERAS}/BatchRegisterCameras", content=bomb)
+    assert refused_json(answer)[1:3] == ("resource_exhausted", "LIMIT_MESSAGE_BYTES")
+    async with edges.channel("unit/u1", compression=grpc.Compression.Gzip) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary(f"{CAMERAS}/GetCamera")(bytes(64 * 1024 * 1024))
+    assert caught.value.code() in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kib < 200 * 1024, "64 MiB of it the client's own message, twice"
+
+
+async def test_grpc_frames_on_the_port_of_people_are_told_where_to_go(edges: Edges) -> None:
+    async with edges.http("operator") as client:
+        for kind in ("application/grpc", "application/grpc+proto", "application/grpc-web+proto"):
+            answer = await client.post(f"{CAMERAS}/GetCamera", content=b"", headers={"content-type": kind})
+            assert (answer.status_code, answer.json()["reason"]) == (415, "CONTENT_TYPE")
+            assert "50051" in answer.json()["detail"]
+
+
+async def test_methods_that_do_not_exist(edges: Edges) -> None:
+    async with edges.http("operator") as client:
+        for path in (
+            "/vidhub.v1.CameraService/Nothing",
+            "/vidhub.v1.Nothing/Get",
+            "/vidhub.v1.CameraService",
+            "/vidhub.v1.",
+        ):
+            answer = await client.post(path, json={})
+            assert refused_json(answer) == (404, "unimplemented", "METHOD_UNKNOWN", [])
+        assert (await client.get("/grpc.health.v1.Health/Check")).status_code == 404
+    async with edges.channel("unit/u1") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/vidhub.v1.CameraService/Nothing")(b"")
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_get_is_not_a_way_to_call(edges: Edges) -> None:
+    async with edges.http("operator") as client:
+        answer = await client.get(f"{CAMERAS}/ListCameras", params={"encoding": "json", "message": "{}"})
+    assert answer.status_code == 405
+
+
+async def test_a_header_beyond_ascii_is_refused(edges: Edges) -> None:
+    async with edges.http("operator") as client:
+        answer = await client.post(f"{CAMERAS}/ListCameras", json={}, headers={"x-name": "月湖".encode()})
+    assert (answer.status_code, answer.json()["reason"]) == (400, "HEADER_INVALID")
+
+
+async def test_api_answers_are_kept_nowhere_and_framed_by_nobody(edges: Edges) -> None:
+    async with edges.http("operator") as client:
+        for answer in (await client.post(f"{CAMERAS}/ListCameras", json={}), await client.get("/nothing")):
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["x-frame-options"] == "DENY"
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+            assert "access-control-allow-origin" not in answer.headers
+        assert (await client.post(f"{CAMERAS}/ListCameras", json={})).headers["cache-control"] == "no-store"
+
+
+async def test_the_front_names_the_client(edges: Edges) -> None:
+    async with edges.http("") as client:
+        for value in ("203.0.113.7", "203.0.113.7:5", "198.51.100.1, [2001:db8::7]:5", "hidden", ""):
+            await client.post(f"{CAMERAS}/ListCameras", json={}, headers={"x-forwarded-for": value})
+        await client.post(f"{CAMERAS}/ListCameras", json={}, headers={"forwarded": "for=203.0.113.9"})
+    assert [entry.source_address for entry in edges.refusals] == [
+        "203.0.113.7",
+        "203.0.113.7",
+        "2001:db8::7",
+        "127.0.0.1",
+        "127.0.0.1",
+        "127.0.0.1",
+    ]
+
+
+async def test_a_caller_that_does_not_wait_is_told_so(edges: Edges) -> None:
+    envelope = b"\0\0\0\0\x02{}"
+    headers = {"content-type": "application/connect+json", "connect-timeout-ms": "50"}
+    async with edges.http("operator", headers=headers) as client:
+        answer = await client.post(f"{CAMERAS}/WatchCameras", content=envelope)
+    assert b"deadline_exceeded" in answer.content
+    async with edges.channel("unit/u1") as channel:
+        stream = camera_service_pb2_grpc.CameraServiceStub(channel).WatchCameras(
+            camera_service_pb2.WatchCamerasRequest(), timeout=0.5
+        )
+        await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_calls_are_counted_by_method_and_code(edges: Edges) -> None:
+    async with edges.channel("unit/u1") as channel, edges.http("operator") as client:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        await refused(stub.GetCamera(camera_service_pb2.GetCameraRequest(id=ID)))
+        await client.post(f"{CAMERAS}/ListCameras", json={})
+        await client.post(f"{CAMERAS}/ListCameras", json={"filtre": {}})
+    read = edges.telemetry.registry.get_sample_value
+    labels = {"method": "vidhub.v1.CameraService/GetCamera", "code": "NOT_FOUND"}
+    assert read("vidhub_grpc_requests_total", labels) == 1
+    for code in ("OK", "INVALID_ARGUMENT"):
+        labels = {"method": "vidhub.v1.CameraService/ListCameras", "code": code}
+        assert read("vidhub_connect_requests_total", labels) == 1
