@@ -300,7 +300,7 @@ def _parse_after(after: str) -> list[Any]:
     chain_id, _, seq = rest.rpartition(".")
     try:
         values = [int(time), chain_id, int(seq)]
-        if not all(-(2**63) <= v < 2**63 for v in (values[0], values[2]) if isinstance(v, int)):
+        if not chain_id or not all(-(2**63) <= v < 2**63 for v in (values[0], values[2]) if isinstance(v, int)):
             raise ValueError(after)
     except ValueError as cause:
         raise InvalidArgument("PAGE_TOKEN_INVALID", "the page token is not one of ours: list from the start") from cause

@@ -15,7 +15,7 @@ from vidhub.model import AuditRecord
 
 # Distinct (reason, address, minute) kept at once; past it addresses are counted together, per reason.
 MAX_KEYS = 4_096
-_MAX_WAITING = 4_096
+_MAX_WAITING = 3 * MAX_KEYS
 _MANY = "many addresses"
 
 log = structlog.get_logger(__name__)

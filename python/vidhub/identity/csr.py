@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from vidhub.errors import InvalidArgument
@@ -23,7 +22,7 @@ def public_key_of(csr_pem: str) -> PublicKey:
         request = x509.load_pem_x509_csr(data)
         key = request.public_key()
         proved = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as cause:
+    except Exception as cause:  # parsers of foreign bytes raise more than they name
         raise _invalid("it is no PKCS #10 request in PEM") from cause
     if not proved:
         raise _invalid("its signature does not fit its key")

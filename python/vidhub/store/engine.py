@@ -38,6 +38,7 @@ def make_engine(path: Path, *, mode: Literal["write", "read"], connections: int,
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,  # values of a failed statement stay out of messages and logs
         # One connection wanders between threads of the pool, never used by two at once.
         connect_args={"check_same_thread": False, "timeout": busy_timeout_s, "cached_statements": 256},
     )
@@ -124,6 +125,13 @@ def translated(error: BaseException) -> BaseException:
         sqlite3.SQLITE_IOERR: "the disk fails: check it",
     }.get(code, "the database does not answer: see the log of the hub")
     return Unavailable("STORE_UNAVAILABLE", f"{remedy}, then try again")
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong, for the log: no statement, no value."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    name = getattr(cause, "sqlite_errorname", "")
+    return f"{type(cause).__name__} {name}".strip()
 
 
 def _primary_code(error: object) -> int:

@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from vidhub.errors import Internal, ResourceExhausted, Unavailable, VidhubError
-from vidhub.store.engine import is_environmental, translated
+from vidhub.store.engine import describe, is_environmental, translated
 
 _MAX_INTERACTIVE = 4_096
 _MAX_BULK = 256
@@ -146,7 +146,7 @@ class Writer:
                 for participant, mark in zip(self._participants, marks, strict=True):
                     participant.restore(mark)
                 told = translated(error)
-                log.error("writes undone", works=len(done), exc_info=error)
+                log.error("writes undone", works=len(done), cause=describe(error))
                 for undone in done:
                     if undone.error is None or is_environmental(undone.error):
                         undone.error = told if isinstance(told, VidhubError) else _internal(told)
@@ -207,7 +207,7 @@ def _finish(jobs: list[_Job]) -> None:
             try:
                 job.apply(job.result)  # also when the caller has gone: it is durable
             except Exception as cause:
-                log.exception("a durable write could not be applied")
+                log.error("a durable write could not be applied", cause=describe(cause))
                 error = cause
         if job.future.done():
             continue
