@@ -1,5 +1,53 @@
-//! What brings media in: one file per protocol.
+//! What brings media in: one file per protocol, and what they share.
 
+mod dials;
+mod failure;
+pub mod file;
+mod intake;
+mod networks;
+mod offer;
+mod probe;
+mod rtsp;
+mod supervisor;
 mod target;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use dials::Dials;
+pub use failure::{Failure, FailureKind};
+pub use networks::{Denial, Networks};
+pub use probe::{ProbeOptions, ProbeResult, ProbeState, Prober, Seen};
+pub use supervisor::supervise;
 pub use target::Target;
+
+/// How cameras are dialled and watched.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// For each of: resolving and connecting with DESCRIBE, each SETUP, PLAY.
+    pub connect_timeout: Duration,
+    /// Without a complete picture for this long, the camera is dialled anew.
+    pub stall_timeout: Duration,
+    /// Without a keyframe for this long, the camera is said to give none; after three times this it is dialled anew.
+    pub keyframe_timeout: Duration,
+    /// First and longest pause between attempts.
+    pub retry: (Duration, Duration),
+    /// The same when the camera refused the login: cameras lock accounts after a few failures.
+    pub retry_refused: (Duration, Duration),
+    pub networks: Arc<Networks>,
+    pub dials: Arc<Dials>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(5),
+            keyframe_timeout: Duration::from_secs(10),
+            retry: (Duration::from_millis(500), Duration::from_secs(10)),
+            retry_refused: (Duration::from_secs(5), Duration::from_secs(60)),
+            networks: Arc::default(),
+            dials: Arc::new(Dials::new(64, 4)),
+        }
+    }
+}

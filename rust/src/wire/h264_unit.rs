@@ -56,6 +56,10 @@ impl ParameterSets {
         self.sps.is_some() && !self.pps.is_empty()
     }
 
+    pub fn has_b_slices(&self) -> bool {
+        self.b_slices_seen
+    }
+
     /// How many pictures may be out of order between decoding and output.
     pub fn reorder_depth(&self) -> u32 {
         match &self.sps {

@@ -1,0 +1,52 @@
+//! Why a camera brings no pictures, in words for people that hold no credentials.
+
+/// What went wrong with a camera.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// A sentence with the remedy.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It answers, but refuses our login.
+    RefusedLogin,
+    /// No connection: no such name, no route, refused, closed.
+    Unreachable,
+    /// Its address lies where this hub does not dial.
+    Denied,
+    /// Connected, but no answer or no media.
+    Silent,
+    /// Media, but nothing that decoding could start from.
+    NoKeyframe,
+    /// It answers, but not with a usable stream.
+    Invalid,
+}
+
+impl Failure {
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl FailureKind {
+    /// The word that media clients see (CONTRACT: four words; an unusable stream counts as unreachable).
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::RefusedLogin => "CAMERA_REFUSED_LOGIN",
+            Self::Unreachable | Self::Denied | Self::Invalid => "CAMERA_UNREACHABLE",
+            Self::Silent => "CAMERA_SILENT",
+            Self::NoKeyframe => "CAMERA_NO_KEYFRAME",
+        }
+    }
+
+    /// The word that the catalogue shows, which tells more.
+    pub const fn probe_reason(self) -> &'static str {
+        match self {
+            Self::Denied => "CAMERA_ADDRESS_DENIED",
+            Self::Invalid => "CAMERA_INVALID",
+            Self::RefusedLogin | Self::Unreachable | Self::Silent | Self::NoKeyframe => self.reason(),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! From a camera's packets to the stream's access units: one depacketiser a track, one timeline for all.
+//!
+//! A picture with a missing part is never delivered, and neither are those that refer to it: after a loss the stream
+//! goes on at the next keyframe. Viewers see a short standstill instead of smear, and who joins meanwhile is not
+//! handed a broken group of pictures.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::offer::Offer;
+use crate::media::timeline::{Clock, Timeline};
+use crate::media::{AccessUnit, Codec, CodecParameters, MediaKind, Track};
+use crate::stream::Stream;
+use crate::telemetry::{DropReason, Telemetry};
+use crate::wire::aac;
+use crate::wire::h264_depay::{Event, H264Depacketiser, Loss, Packet};
+use crate::wire::h264_unit::H264Unit;
+
+/// Samples of one AAC frame (ISO 14496-3; 960 is for broadcast).
+const AAC_FRAME: u32 = 1024;
+/// Comfort noise (RFC 3389) comes on the track's own channel and is no sound of its codec.
+const COMFORT_NOISE: u8 = 13;
+
+/// What one packet brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Brought {
+    /// A complete picture, delivered or not.
+    pub picture: bool,
+    /// A keyframe was delivered.
+    pub keyframe: bool,
+}
+
+/// Takes the packets of one source, over all its connections.
+pub struct Intake {
+    stream: Arc<Stream>,
+    telemetry: Arc<Telemetry>,
+    timeline: Option<Timeline>,
+    tracks: Vec<TrackIntake>,
+    described: Vec<Track>,
+    /// Until the next keyframe, pictures refer to something that is missing.
+    waits_for_keyframe: bool,
+}
+
+enum TrackIntake {
+    H264(Box<H264Depacketiser>),
+    Aac { depacketiser: aac::Depacketiser, follow: Follow, track: Track },
+    G711 { follow: Follow, track: Track },
+}
+
+/// One RTP packet of the track with this place among the offers.
+#[derive(Clone, Copy)]
+pub struct Arrived<'a> {
+    pub payload_type: u8,
+    pub packet: Packet<'a>,
+    /// Counts from any fixed moment of the source's life.
+    pub at: Duration,
+}
+
+impl Intake {
+    pub fn new(stream: Arc<Stream>, telemetry: Arc<Telemetry>) -> Self {
+        Self { stream, telemetry, timeline: None, tracks: Vec::new(), described: Vec::new(), waits_for_keyframe: true }
+    }
+
+    /// The source is connected (again): packets count anew, the stream's time goes on.
+    pub fn restart(&mut self, offers: impl IntoIterator<Item = Offer>) {
+        self.tracks = offers.into_iter().map(TrackIntake::new).collect();
+        let clocks: Vec<Clock> = self.tracks.iter().map(TrackIntake::clock).collect();
+        match &mut self.timeline {
+            Some(timeline) => timeline.restart(&clocks),
+            None => self.timeline = Some(Timeline::new(&clocks)),
+        }
+        self.waits_for_keyframe = true;
+    }
+
+    pub fn sender_report(&mut self, track: usize, stamp: u32, ntp: u64) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.sender_report(track, stamp, ntp);
+        }
+    }
+
+    pub fn take(&mut self, place: usize, arrived: Arrived<'_>) -> Brought {
+        let mut brought = Brought::default();
+        let packet = arrived.packet;
+        match self.tracks.get_mut(place) {
+            None => {}
+            Some(TrackIntake::H264(depacketiser)) => {
+                let events = depacketiser.push(packet);
+                let depth = depacketiser.sets.reorder_depth();
+                let parameters = events
+                    .iter()
+                    .any(|event| matches!(event, Event::Unit(unit) if unit.keyframe))
+                    .then(|| depacketiser.sets.parameters())
+                    .flatten();
+                for event in events {
+                    match event {
+                        Event::Unit(unit) => {
+                            brought.picture = true;
+                            brought.keyframe |= self.picture(place, unit, arrived.at, depth, parameters.as_ref());
+                        }
+                        Event::Lost(loss) => self.lost(loss),
+                    }
+                }
+            }
+            Some(TrackIntake::Aac { depacketiser, follow, .. }) => {
+                if !follow.next(packet.sequence) {
+                    depacketiser.lost();
+                    self.telemetry.dropped(DropReason::SourceGap).fetch_add(1, Relaxed);
+                }
+                match depacketiser.push(packet.timestamp, packet.payload) {
+                    Some(frames) => {
+                        for (number, frame) in frames {
+                            let stamp = packet.timestamp.wrapping_add(number.wrapping_mul(AAC_FRAME));
+                            self.sound(place, stamp, frame, arrived.at);
+                        }
+                    }
+                    None => {
+                        self.telemetry.dropped(DropReason::Malformed).fetch_add(1, Relaxed);
+                    }
+                }
+            }
+            Some(TrackIntake::G711 { follow, .. }) => {
+                if !follow.next(packet.sequence) {
+                    self.telemetry.dropped(DropReason::SourceGap).fetch_add(1, Relaxed);
+                }
+                if arrived.payload_type != COMFORT_NOISE && !packet.payload.is_empty() {
+                    self.sound(place, packet.timestamp, Bytes::copy_from_slice(packet.payload), arrived.at);
+                }
+            }
+        }
+        brought
+    }
+
+    fn lost(&mut self, loss: Loss) {
+        let reason = match loss {
+            Loss::Gap => DropReason::SourceGap,
+            Loss::Malformed | Loss::TooLarge => DropReason::Malformed,
+        };
+        self.telemetry.dropped(reason).fetch_add(1, Relaxed);
+        self.waits_for_keyframe = true;
+    }
+
+    /// True when a keyframe was delivered.
+    fn picture(
+        &mut self,
+        place: usize,
+        unit: H264Unit,
+        at: Duration,
+        depth: u32,
+        parameters: Option<&CodecParameters>,
+    ) -> bool {
+        if self.waits_for_keyframe && !unit.keyframe {
+            // Before the first keyframe nothing is missed.
+            if !self.described.is_empty() {
+                self.telemetry.dropped(DropReason::SourceGap).fetch_add(1, Relaxed);
+            }
+            return false;
+        }
+        if let (true, Some(parameters)) = (unit.keyframe, parameters) {
+            self.describe(place, parameters);
+        }
+        self.waits_for_keyframe = false;
+        let stamps = self.timeline.as_mut().and_then(|timeline| timeline.place(place, unit.timestamp, at, depth));
+        let Some(stamps) = stamps else { return false };
+        let keyframe = unit.keyframe;
+        self.stream.publish(AccessUnit {
+            track: place,
+            pts: stamps.pts,
+            dts: stamps.dts,
+            keyframe,
+            data: unit.data,
+            nals: unit.nals,
+        });
+        keyframe
+    }
+
+    fn sound(&mut self, place: usize, stamp: u32, data: Bytes, at: Duration) {
+        // The stream is described by its first keyframe; sound before that has nothing to belong to.
+        if self.described.len() <= place {
+            return;
+        }
+        let Some(stamps) = self.timeline.as_mut().and_then(|timeline| timeline.place(place, stamp, at, 0)) else {
+            return;
+        };
+        self.stream.publish(AccessUnit {
+            track: place,
+            pts: stamps.pts,
+            dts: stamps.dts,
+            keyframe: true,
+            data,
+            nals: SmallVec::new(),
+        });
+    }
+
+    fn describe(&mut self, place: usize, parameters: &CodecParameters) {
+        let tracks: Vec<Track> = self
+            .tracks
+            .iter()
+            .enumerate()
+            .filter_map(|(at, track)| match track {
+                TrackIntake::H264(_) if at == place => {
+                    Some(Track { codec: Codec::H264, clock_rate_hz: 90_000, parameters: parameters.clone() })
+                }
+                TrackIntake::H264(_) => None,
+                TrackIntake::Aac { track, .. } | TrackIntake::G711 { track, .. } => Some(track.clone()),
+            })
+            .collect();
+        if tracks != self.described {
+            self.stream.describe(tracks.clone());
+            self.described = tracks;
+        }
+    }
+}
+
+impl TrackIntake {
+    fn new(offer: Offer) -> Self {
+        match offer {
+            Offer::H264(sets) => Self::H264(Box::new(H264Depacketiser::new(sets))),
+            Offer::Aac { config, channels, rate_hz } => Self::Aac {
+                depacketiser: aac::Depacketiser::default(),
+                follow: Follow::default(),
+                track: Track {
+                    codec: Codec::Aac,
+                    clock_rate_hz: rate_hz,
+                    parameters: CodecParameters::Aac { config, channels },
+                },
+            },
+            Offer::G711 { codec, channels, rate_hz } => Self::G711 {
+                follow: Follow::default(),
+                track: Track { codec, clock_rate_hz: rate_hz, parameters: CodecParameters::G711 { channels } },
+            },
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        match self {
+            Self::H264(_) => Clock { kind: MediaKind::Video, rate_hz: 90_000 },
+            Self::Aac { track, .. } | Self::G711 { track, .. } => {
+                Clock { kind: MediaKind::Audio, rate_hz: track.clock_rate_hz }
+            }
+        }
+    }
+}
+
+/// Sequence numbers of a track whose packets stand each for itself.
+#[derive(Default)]
+struct Follow(Option<u16>);
+
+impl Follow {
+    /// Whether the packet follows the one before it.
+    fn next(&mut self, sequence: u16) -> bool {
+        let follows = self.0.is_none_or(|expected| expected == sequence);
+        self.0 = Some(sequence.wrapping_add(1));
+        follows
+    }
+}
