@@ -5,7 +5,9 @@ From a bearer token (8080) or a client certificate (50051) to a `Principal`, the
 
 from __future__ import annotations
 
+import hashlib
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Protocol
@@ -60,7 +62,7 @@ class Doorkeeper:
             call.principal = self._authentication.by_certificate(pem, address)
             _check_peer(method, call.principal)
         except VidhubError as error:
-            self.record(call, error)
+            self.record(call, error, shown=_certificate_ref(pem))
             raise
         return call
 
@@ -68,8 +70,8 @@ class Doorkeeper:
         """Raises as a new call would: for streams on 8080, which may outlive their token."""
         _check_person(call.method, await self._authentication.by_bearer(bearer(call.metadata), call.address))
 
-    def record(self, call: Call, error: VidhubError) -> None:
-        """Puts a refusal on record, unless whoever refused has done so."""
+    def record(self, call: Call, error: VidhubError, *, shown: str = "") -> None:
+        """Puts a refusal on record, unless whoever refused has done so. shown: what a caller unknown to us showed."""
         if error.on_record or not (
             isinstance(error, Unauthenticated | PermissionDenied) or error.reason == "PASSWORD_CHANGE_REQUIRED"
         ):
@@ -78,7 +80,7 @@ class Doorkeeper:
         principal = call.principal
         self._refused(
             AuditRecord(
-                principal=principal.ref if principal else "",
+                principal=principal.ref if principal else shown,
                 principal_unit=principal.unit_id if principal else "",
                 action=f"{call.method.noun}.refused",
                 resource=f"method/{call.method.path}",
@@ -115,6 +117,15 @@ def _check_person(method: Method, principal: Principal) -> None:
         raise PermissionDenied("PRINCIPAL_NOT_PERMITTED", "this port serves people; units and hubs use gRPC")
     if allowed != _EVERYBODY and not allowed & principal.roles:
         raise PermissionDenied(method.access.reason, method.access.message)
+
+
+def _certificate_ref(pem: bytes) -> str:
+    """Names a certificate in the register of use when nobody is known to hold it."""
+    try:
+        der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
+    except ValueError:
+        return ""
+    return f"certificate/{hashlib.sha256(der).hexdigest()}"
 
 
 def _check_peer(method: Method, principal: Principal) -> None:

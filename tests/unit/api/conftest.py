@@ -77,10 +77,12 @@ class Authority:
     def pem(self) -> bytes:
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *, uri: str = "", dns: str = "") -> Identity:
+    def issue(self, *, uri: str = "", dns: str = "", days: tuple[int, int] = (-1, 1)) -> Identity:
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)] if uri else [x509.DNSName(dns)]
-        builder = self._builder(x509.Name([]), key).add_extension(x509.SubjectAlternativeName(names), critical=True)
+        builder = self._builder(x509.Name([]), key, days).add_extension(
+            x509.SubjectAlternativeName(names), critical=True
+        )
         certificate = builder.sign(self._key, hashes.SHA256())
         return Identity(
             key.private_bytes(
@@ -91,15 +93,17 @@ class Authority:
             certificate.public_bytes(serialization.Encoding.PEM),
         )
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: tuple[int, int] = (-3, 3)
+    ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(NOW - timedelta(days=1))
-            .not_valid_after(NOW + timedelta(days=1))
+            .not_valid_before(NOW + timedelta(days=days[0]))
+            .not_valid_after(NOW + timedelta(days=days[1]))
         )
 
 
