@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from vidhub.errors import InvalidArgument
 
 MAX_BYTES = 16 * 1024
+# What gRPC's TLS (BoringSSL) accepts of a client. Ed25519 is not among it: such a certificate would burn the claim and
+# then fail in every handshake.
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 
-PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
 def public_key_of(csr_pem: str) -> PublicKey:
@@ -28,11 +30,9 @@ def public_key_of(csr_pem: str) -> PublicKey:
         raise _invalid("its signature does not fit its key")
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
         return key
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        return key
     if isinstance(key, rsa.RSAPublicKey) and 2048 <= key.key_size <= 8192:
         return key
-    raise _invalid("its key must be ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits")
+    raise _invalid("its key must be ECDSA P-256 or P-384, or RSA of 2048 to 8192 bits")
 
 
 def _invalid(why: str) -> InvalidArgument:
