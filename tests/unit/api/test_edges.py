@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
 import resource
 from typing import Any
 
 import grpc
-import httpx
 import pytest
-from google.rpc import error_details_pb2, status_pb2
-from tests.unit.api.conftest import Edges
+from support.edges import Edges, details_of, refused, refused_json
 
 from vidhub.api import MESSAGE_MAX_BYTES
 from vidhub.v1 import (
@@ -29,38 +26,6 @@ CAMERAS = "/vidhub.v1.CameraService"
 
 def camera(**fields: Any) -> camera_pb2.Camera:
     return camera_pb2.Camera(**{"id": ID, "name": "gate", **fields})
-
-
-def details_of(error: grpc.aio.AioRpcError) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest]:
-    """As any gRPC client reads them."""
-    trailers = dict(error.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])  # type: ignore[arg-type]
-    assert (status.code, status.message) == (error.code().value[0], error.details())
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details:
-        detail.Unpack(info) or detail.Unpack(bad)
-    return info, bad
-
-
-async def refused(call: Any) -> tuple[str, str, list[tuple[str, str]]]:
-    """(code, reason, [(field, reason)]) of a gRPC call that fails."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    info, bad = details_of(caught.value)
-    assert info.domain == "vidhub"
-    return caught.value.code().name, info.reason, [(row.field, row.reason) for row in bad.field_violations]
-
-
-def refused_json(answer: httpx.Response) -> tuple[int, str, str, list[tuple[str, str]]]:
-    """(HTTP status, code, reason, [(field, reason)]) of a Connect call, read from the packed details."""
-    body = answer.json()
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in body["details"]:
-        data = base64.b64decode(detail["value"] + "===")
-        (info if detail["type"] == "google.rpc.ErrorInfo" else bad).MergeFromString(data)
-    assert info.domain == "vidhub"
-    assert body["details"][0]["debug"]["reason"] == info.reason
-    return answer.status_code, body["code"], info.reason, [(row.field, row.reason) for row in bad.field_violations]
 
 
 async def test_both_edges_give_the_same_answer(edges: Edges) -> None:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from tests.unit.api.conftest import Authority, Edges
+from support.edges import Authority, Edges
 
 from vidhub.api.auth import Doorkeeper
 from vidhub.api.grpc_server import GrpcServer, ServerIdentity

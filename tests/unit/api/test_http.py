@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
-from tests.unit.api.conftest import Directory, serve
+from support.edges import Directory, serve
 
 from vidhub.api.auth import Doorkeeper
 from vidhub.api.http import CONTENT_SECURITY_POLICY, http_app

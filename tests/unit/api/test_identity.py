@@ -15,8 +15,7 @@ from argon2 import PasswordHasher
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.unit.api.conftest import serve
-from tests.unit.api.test_edges import refused, refused_json
+from support.edges import refused, refused_json, serve
 
 from vidhub.api.audit import AuditServicer
 from vidhub.api.auth import Doorkeeper

@@ -7,11 +7,12 @@ import time
 
 import grpc
 import pytest
-from tests.unit.api.conftest import Edges, fingerprint
-from tests.unit.api.test_edges import CAMERAS, details_of
+from support.edges import Edges, details_of, fingerprint
 
 from vidhub.api import adapter
 from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
+
+CAMERAS = "/vidhub.v1.CameraService"
 
 
 def watch(channel: grpc.aio.Channel) -> grpc.aio.UnaryStreamCall:

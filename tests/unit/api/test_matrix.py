@@ -6,7 +6,7 @@ import re
 
 import grpc
 import pytest
-from tests.unit.api.conftest import Authority, Edges
+from support.edges import Authority, Edges
 
 from vidhub.api import METHODS, SERVICES, Access, Method
 from vidhub.model import PrincipalKind, Role
