@@ -65,7 +65,7 @@ class Hub:
             yield channel
 
     def http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url)
+        return httpx.AsyncClient(base_url=self.url, verify=False)
 
     async def login(self, client: httpx.AsyncClient, name: str = "zhang", password: str = PASSWORD) -> httpx.Response:
         return await client.post(f"{AUTH}/Login", json={"username": name, "password": password}, headers=OURS)

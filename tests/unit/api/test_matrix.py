@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from support.edges import Authority, Edges
+import pytest_asyncio
+from support.edges import Authority, Edges, served
 
 from vidhub.api import METHODS, SERVICES, Access, Method
 from vidhub.model import PrincipalKind, Role
+
+# One hub serves the whole walk.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OURS = [method for method in METHODS.values() if method.service.startswith("vidhub.")]
 EVERY = list(METHODS.values())
@@ -48,6 +53,12 @@ CONTRACT: dict[str, tuple[str, str]] = {
 REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def edges() -> AsyncIterator[Edges]:
+    async with served() as both:
+        yield both
+
+
 def row(access: Access) -> tuple[str, str]:
     on_grpc = {kind.value for kind in access.grpc or ()}
     if access.is_open:
@@ -55,12 +66,12 @@ def row(access: Access) -> tuple[str, str]:
     return " ".join(sorted(on_grpc)), " ".join(sorted(role.value for role in access.http or ()))
 
 
-def test_the_table_is_the_contract() -> None:
+async def test_the_table_is_the_contract() -> None:
     table = {method.path.removeprefix("vidhub.v1."): row(method.access) for method in OURS}
     assert table == {key: tuple(" ".join(sorted(who.split())) for who in rows) for key, rows in CONTRACT.items()}
 
 
-def test_no_method_of_ours_is_without_a_row() -> None:
+async def test_no_method_of_ours_is_without_a_row() -> None:
     assert {method.service for method in OURS} == {name for name in SERVICES if name.startswith("vidhub.")}
 
 
@@ -164,6 +175,7 @@ async def test_a_new_password_comes_before_everything_else(edges: Edges) -> None
 
 async def test_refusals_are_on_record(edges: Edges) -> None:
     methods = METHODS
+    edges.refusals.clear()
     await call_http(edges, methods["vidhub.v1.CameraService/GetCamera"], "")
     await call_http(edges, methods["vidhub.v1.SessionService/OpenSession"], "administrator")
     async with edges.channel("claim/c1") as channel:
