@@ -1,0 +1,31 @@
+// Words of the console: Chinese first, English by switch. A test holds the two key sets equal.
+import { createI18n } from "vue-i18n";
+
+import en from "./words/en";
+import zh from "./words/zh";
+
+export type Language = "zh-CN" | "en";
+const KEPT = "vidhub.language";
+
+function kept(): Language {
+  return localStorage.getItem(KEPT) === "en" ? "en" : "zh-CN";
+}
+
+export const i18n = createI18n({
+  legacy: false,
+  locale: kept(),
+  fallbackLocale: "zh-CN",
+  messages: { "zh-CN": zh, en },
+});
+
+export function setLanguage(language: Language): void {
+  i18n.global.locale.value = language;
+  localStorage.setItem(KEPT, language);
+  document.documentElement.lang = language;
+}
+
+/** The sentence for a stable reason of the hub, or the hub's own words where we have none. */
+export function sentenceOf(reason: string, fallback: string): string {
+  const key = `reason.${reason}`;
+  return i18n.global.te(key) ? i18n.global.t(key) : fallback || reason;
+}

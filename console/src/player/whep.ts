@@ -1,0 +1,107 @@
+// A WHEP player (draft-ietf-wish-whep): one peer connection, one picture. It knows nothing of cameras or grants.
+
+/** Why it did not start: the hub's reason from the problem document. */
+export class WhepError extends Error {
+  constructor(
+    readonly status: number,
+    readonly reason: string,
+    message: string,
+    /** Seconds after which another try makes sense; 0 when it does not. */
+    readonly retryAfter = 0,
+  ) {
+    super(message);
+  }
+}
+
+export interface WhepEvents {
+  /** Media is connected. */
+  onConnected(): void;
+  /** Media has ended or broken off; the player is closed. */
+  onLost(): void;
+}
+
+/** Longest wait for media after the answer, in milliseconds. */
+const MEDIA_PATIENCE = 10_000;
+
+export class WhepPlayer {
+  private peer: RTCPeerConnection | undefined;
+  private resource = "";
+  private ticket = "";
+  private patience: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly events: WhepEvents,
+  ) {}
+
+  /** Offers to receive video and sound, and plays what is answered. Throws WhepError. */
+  async play(url: string, ticket: string, signal: AbortSignal): Promise<void> {
+    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.peer = peer;
+    this.ticket = ticket;
+    peer.addTransceiver("video", { direction: "recvonly" });
+    peer.addTransceiver("audio", { direction: "recvonly" });
+    const media = new MediaStream();
+    peer.ontrack = ({ track }) => {
+      media.addTrack(track);
+      this.video.srcObject = media;
+    };
+    peer.onconnectionstatechange = () => {
+      if (peer !== this.peer) return;
+      if (peer.connectionState === "connected") {
+        clearTimeout(this.patience);
+        this.events.onConnected();
+      } else if (peer.connectionState === "failed" || peer.connectionState === "closed") {
+        this.lost();
+      }
+    };
+    await peer.setLocalDescription(await peer.createOffer());
+    const answer = await fetch(url, {
+      method: "POST",
+      headers: { "Content-Type": "application/sdp", Authorization: `Bearer ${ticket}` },
+      body: peer.localDescription!.sdp,
+      signal,
+      credentials: "omit",
+    }).catch((cause: unknown) => {
+      if (signal.aborted) throw cause;
+      throw new WhepError(0, "HUB_UNREACHABLE", String(cause), 2);
+    });
+    if (answer.status !== 201) throw await problem(answer);
+    this.resource = new URL(answer.headers.get("Location") ?? "", url).href;
+    await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+    this.patience = setTimeout(() => this.lost(), MEDIA_PATIENCE);
+    // Without sound the picture may start without a gesture.
+    this.video.muted = true;
+    void this.video.play().catch(() => undefined);
+  }
+
+  /** Ends it here and at the hub. */
+  close(): void {
+    clearTimeout(this.patience);
+    const peer = this.peer;
+    this.peer = undefined;
+    peer?.close();
+    this.video.srcObject = null;
+    if (this.resource) {
+      void fetch(this.resource, {
+        method: "DELETE",
+        headers: { Authorization: `Bearer ${this.ticket}` },
+        keepalive: true,
+        credentials: "omit",
+      }).catch(() => undefined);
+      this.resource = "";
+    }
+  }
+
+  private lost(): void {
+    if (!this.peer) return;
+    this.close();
+    this.events.onLost();
+  }
+}
+
+async function problem(answer: Response): Promise<WhepError> {
+  const body: { reason?: string; detail?: string } = await answer.json().catch(() => ({}));
+  const retryAfter = Number(answer.headers.get("Retry-After") ?? 0) || 0;
+  return new WhepError(answer.status, body.reason ?? `HTTP_${answer.status}`, body.detail ?? "", retryAfter);
+}

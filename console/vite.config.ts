@@ -1,0 +1,16 @@
+import vue from "@vitejs/plugin-vue";
+import { defineConfig } from "vitest/config";
+
+// The built console travels in the Python package, and the hub serves it: one origin, hashed names, nothing inlined,
+// so that the content security policy needs no exception.
+export default defineConfig({
+  plugins: [vue()],
+  build: {
+    outDir: "../python/vidhub/console",
+    emptyOutDir: true,
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 900,
+  },
+  test: { environment: "happy-dom", include: ["tests/**/*.test.ts"] },
+});
