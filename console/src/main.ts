@@ -1,8 +1,5 @@
 import "element-plus/theme-chalk/base.css";
 import "element-plus/theme-chalk/dark/css-vars.css";
-import "element-plus/theme-chalk/el-button.css";
-import "element-plus/theme-chalk/el-input.css";
-import "element-plus/theme-chalk/el-tree-v2.css";
 import "element-plus/theme-chalk/el-tree.css";
 import "element-plus/theme-chalk/el-virtual-list.css";
 import "./style.css";

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vidhub/v1/system_service.proto.
  */
 export const file_vidhub_v1_system_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch52aWRodWIvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSISChBHZXRTdGF0dXNSZXF1ZXN0IowBChFHZXRTdGF0dXNSZXNwb25zZRIOCgZodWJfaWQYASABKAkSEAoIaHViX25hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIPCgdjYW1lcmFzGAQgASgEEg8KB3N0cmVhbXMYBSABKAQSEAoIc2Vzc2lvbnMYBiABKAQSEAoIdXB0aW1lX3MYByABKAEyVwoNU3lzdGVtU2VydmljZRJGCglHZXRTdGF0dXMSGy52aWRodWIudjEuR2V0U3RhdHVzUmVxdWVzdBocLnZpZGh1Yi52MS5HZXRTdGF0dXNSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Ch52aWRodWIvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSISChBHZXRTdGF0dXNSZXF1ZXN0IrYBChFHZXRTdGF0dXNSZXNwb25zZRIOCgZodWJfaWQYASABKAkSEAoIaHViX25hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIPCgdjYW1lcmFzGAQgASgEEg8KB3N0cmVhbXMYBSABKAQSEAoIc2Vzc2lvbnMYBiABKAQSEAoIdXB0aW1lX3MYByABKAESKAoIcHVycG9zZXMYCCADKAsyFi52aWRodWIudjEuUHVycG9zZUtpbmQiVgoLUHVycG9zZUtpbmQSDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB25hbWVfZW4YAyABKAkSGgoScmVmZXJlbmNlX3JlcXVpcmVkGAQgASgIMlcKDVN5c3RlbVNlcnZpY2USRgoJR2V0U3RhdHVzEhsudmlkaHViLnYxLkdldFN0YXR1c1JlcXVlc3QaHC52aWRodWIudjEuR2V0U3RhdHVzUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message vidhub.v1.GetStatusRequest
@@ -63,6 +63,13 @@ export type GetStatusResponse = Message<"vidhub.v1.GetStatusResponse"> & {
    * @generated from field: double uptime_s = 7;
    */
   uptimeS: number;
+
+  /**
+   * The hub's purpose register: what OpenSession takes.
+   *
+   * @generated from field: repeated vidhub.v1.PurposeKind purposes = 8;
+   */
+  purposes: PurposeKind[];
 };
 
 /**
@@ -71,6 +78,46 @@ export type GetStatusResponse = Message<"vidhub.v1.GetStatusResponse"> & {
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
   messageDesc(file_vidhub_v1_system_service, 1);
+
+/**
+ * PurposeKind is one entry of the purpose register.
+ *
+ * @generated from message vidhub.v1.PurposeKind
+ */
+export type PurposeKind = Message<"vidhub.v1.PurposeKind"> & {
+  /**
+   * As Purpose.kind has it.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * Name in Chinese and in English.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string name_en = 3;
+   */
+  nameEn: string;
+
+  /**
+   * Whether a purpose of this kind needs a reference.
+   *
+   * @generated from field: bool reference_required = 4;
+   */
+  referenceRequired: boolean;
+};
+
+/**
+ * Describes the message vidhub.v1.PurposeKind.
+ * Use `create(PurposeKindSchema)` to create a new message.
+ */
+export const PurposeKindSchema: GenMessage<PurposeKind> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_system_service, 2);
 
 /**
  * SystemService tells how the hub itself is.
