@@ -228,10 +228,15 @@ pub fn note_state(registry: &Registry, events: &Events, camera: &str, state: Sta
     }
 }
 
-/// A running stream counts as a probe of its camera.
-pub fn watch_streams(registry: Arc<Registry>, events: Arc<Events>) -> WatchStream {
+/// A running stream counts as a probe of its camera; `seen_live` hears of it.
+pub fn watch_streams(
+    registry: Arc<Registry>,
+    events: Arc<Events>,
+    seen_live: impl Fn(&str) + Send + Sync + 'static,
+) -> WatchStream {
     Box::new(move |(camera, profile): &Key, state: &SourceState, description: Option<&Description>| match state {
         SourceState::Live => {
+            seen_live(camera);
             note_state(&registry, &events, camera, State::Online, "");
             for track in description.into_iter().flat_map(|description| &description.tracks) {
                 if let CodecParameters::H264 { width, height, .. } = track.parameters {

@@ -1,6 +1,7 @@
 //! The hub: builds the parts, binds the ports, drains and stops. Owns every thread of the core.
 
 mod options;
+mod probing;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,15 +16,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
+use probing::{Probing, target_of};
+
 pub use options::{HubOptions, ListenOptions, Secret, TlsFiles};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::{self, Door, Events, Gate, Streams, StreamsOptions};
+use crate::gate::{self, Door, Events, Gate, StartSource, Streams, StreamsOptions};
 use crate::policy::Policy;
 use crate::registry::{Camera, Change, Registry};
 use crate::server::http::{self, HttpOptions};
+use crate::server::rtsp::{RtspOptions, RtspServer};
 use crate::server::tls;
 use crate::server::webrtc::{Webrtc, WebrtcOptions};
+use crate::source::{self, Networks};
 use crate::stream::{Shards, StreamLimits};
 use crate::telemetry::Telemetry;
 use crate::ticket::Tickets;
@@ -37,7 +42,10 @@ pub struct Hub {
     telemetry: Arc<Telemetry>,
     gate: Arc<Gate>,
     shards: Arc<Shards>,
+    networks: Arc<Networks>,
+    probing: Arc<Probing>,
     webrtc: Mutex<Option<Arc<Webrtc>>>,
+    rtsp: Mutex<Option<RtspServer>>,
     /// Cancelled when the listeners shall close.
     accepting: CancellationToken,
     tasks: TaskTracker,
@@ -65,6 +73,14 @@ impl Hub {
         let first_number = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let registry = Arc::new(Registry::new(u64::try_from(first_number).unwrap_or(0)));
         let events = Arc::new(Events::new().map_err(|cause| no_threads().because(cause))?);
+        let networks = Arc::new(Networks::new(options.source.allow.clone(), options.source.deny.clone()));
+        let dialling = Arc::new(source::Options {
+            connect_timeout: Duration::from_secs_f64(options.source.connect_timeout_s),
+            stall_timeout: Duration::from_secs_f64(options.source.stall_timeout_s),
+            networks: networks.clone(),
+            ..source::Options::default()
+        });
+        let probing = Arc::new(Probing::new(&options.probe, &dialling, &registry, &events, runtime.handle()));
         let streams = Streams::new(
             StreamsOptions {
                 linger: Duration::from_secs_f64(options.stream.linger_s),
@@ -72,8 +88,11 @@ impl Hub {
                 limits: StreamLimits { gop_cache_bytes: options.stream.gop_cache_bytes },
                 max_streams: MAX_STREAMS,
             },
-            Box::new(|_, _, _| {}),
-            gate::watch_streams(registry.clone(), events.clone()),
+            start_source(runtime.handle().clone(), dialling.clone(), telemetry.clone()),
+            gate::watch_streams(registry.clone(), events.clone(), {
+                let probing = probing.clone();
+                move |camera: &str| probing.note_live(camera)
+            }),
             telemetry.clone(),
             runtime.handle().clone(),
         );
@@ -86,7 +105,10 @@ impl Hub {
             telemetry,
             gate,
             shards,
+            networks,
+            probing,
             webrtc: Mutex::new(None),
+            rtsp: Mutex::new(None),
             accepting: CancellationToken::new(),
             tasks: TaskTracker::new(),
             ready: AtomicBool::new(false),
@@ -110,6 +132,13 @@ impl Hub {
         let door: Arc<dyn Door> = Arc::new(self.gate.clone());
         let mut bound: HashMap<&'static str, Option<String>> =
             HashMap::from([("http", None), ("rtsp", None), ("rtsps", None), ("webrtc", None)]);
+        if listen.rtsps.is_some() {
+            return Err(Error::new(
+                ErrorKind::Unimplemented,
+                "RTSPS_NOT_SERVED",
+                "RTSP over TLS is not served yet: leave --rtsps off",
+            ));
+        }
         let webrtc = match &listen.webrtc {
             Some(address) => {
                 let options = WebrtcOptions {
@@ -145,7 +174,20 @@ impl Hub {
             let serving = http::serve(listener, options, door.clone(), webrtc.clone(), self.accepting.clone());
             self.tasks.spawn_on(logged("http", serving), &handle);
         }
+        if let Some(address) = &listen.rtsp {
+            let options = RtspOptions {
+                sink_queue_bytes: self.options.stream.sink_queue_bytes,
+                ..RtspOptions::new(socket_address("rtsp", address)?)
+            };
+            let server = RtspServer::start(&handle, options, door, self.shards.clone(), self.telemetry.clone())
+                .map_err(|error| named("rtsp", address, error))?;
+            bound.insert("rtsp", Some(server.address().to_string()));
+            *self.rtsp.lock() = Some(server);
+        }
         *self.webrtc.lock() = webrtc;
+        let own = bound.values().flatten().chain(&self.options.own_listeners);
+        self.networks.set_own_listeners(own.filter_map(|address| address.parse().ok()).collect());
+        self.probing.begin(&self.gate.registry);
         Ok(bound)
     }
 
@@ -158,10 +200,15 @@ impl Hub {
     }
 
     pub fn apply_cameras(&self, revision: u64, upserts: Vec<Camera>, removed: &[String]) -> Result<()> {
-        self.gate.apply_cameras(revision, upserts, removed)
+        let targets: Vec<_> = upserts.iter().map(|camera| (camera.id.clone(), target_of(camera))).collect();
+        self.gate.apply_cameras(revision, upserts, removed)?;
+        self.probing.changed(targets, removed);
+        Ok(())
     }
 
-    pub fn probe_now(&self, _camera: &str) {}
+    pub fn probe_now(&self, camera: &str) {
+        self.probing.probe_now(camera);
+    }
 
     pub fn counts(&self) -> HashMap<&'static str, usize> {
         HashMap::from([
@@ -176,6 +223,7 @@ impl Hub {
     pub fn drain(&self, timeout: Duration) {
         self.set_ready(false);
         self.accepting.cancel();
+        drop(self.rtsp.lock().take());
         self.tasks.close();
         // Sessions stay open on record: after a restart their viewers renew them.
         self.shards.stop("HUB_DRAINING");
@@ -189,6 +237,8 @@ impl Hub {
     pub fn stop(&self) {
         let Some(runtime) = self.runtime.lock().take() else { return };
         self.accepting.cancel();
+        drop(self.rtsp.lock().take());
+        self.probing.end();
         self.gate.stop_streams();
         if let Some(webrtc) = self.webrtc.lock().take() {
             webrtc.stop();
@@ -202,6 +252,17 @@ impl Drop for Hub {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Pulls cameras by RTSP; URLs of other schemes are refused by the source itself.
+fn start_source(
+    runtime: tokio::runtime::Handle,
+    options: Arc<source::Options>,
+    telemetry: Arc<Telemetry>,
+) -> StartSource {
+    Box::new(move |target, stream, stop| {
+        runtime.spawn(source::supervise(target, stream, options.clone(), telemetry.clone(), stop));
+    })
 }
 
 fn socket_address(option: &'static str, address: &str) -> Result<SocketAddr> {

@@ -18,6 +18,9 @@ pub struct HubOptions {
     pub ticket_key_pem: Secret,
     #[serde(default)]
     pub listen: ListenOptions,
+    /// Listeners of the hub that the core does not bind; no camera may be there.
+    #[serde(default)]
+    pub own_listeners: Vec<String>,
     /// Addresses that WebRTC clients are offered; empty: the listener's own.
     #[serde(default)]
     pub advertise: Vec<IpAddr>,
