@@ -43,7 +43,7 @@ pub struct Chosen {
     pub track: usize,
     pub mid: Mid,
     pub pt: Pt,
-    pub clock_rate_hz: u32,
+    pub codec: RtcCodec,
 }
 
 /// What the hub brings to every answer.
@@ -77,7 +77,7 @@ pub fn check(body: &[u8]) -> Result<()> {
 
 pub fn negotiate(body: &[u8], description: &Description, local: Local<'_>, now: Instant) -> Result<Negotiated> {
     let (video_track, video) = playable(description)?;
-    let sound = track_of(description, MediaKind::Audio).filter(|(_, track)| rtc_codec(track.codec).is_some());
+    let sound = track_of(description, MediaKind::Audio).filter(|(_, track)| audible(track).is_some());
     let Offer { sdp, video: video_mid, audio: audio_mid, ufrag } =
         offer::read(body, sound.map(|(_, track)| track.codec))?;
 
@@ -107,7 +107,7 @@ pub fn negotiate(body: &[u8], description: &Description, local: Local<'_>, now: 
             .iter()
             .find(|params| params.spec().codec == codec && offered.contains(&params.pt()))?
             .pt();
-        Some(Chosen { track, mid, pt, clock_rate_hz: description.clock_rate_hz })
+        Some(Chosen { track, mid, pt, codec })
     };
     let video = chosen(video_track, video, video_mid).ok_or_else(|| {
         Error::new(
@@ -126,8 +126,16 @@ pub(super) fn track_of(description: &Description, kind: MediaKind) -> Option<(us
     description.tracks.iter().enumerate().find(|(_, track)| track.kind() == kind)
 }
 
+/// The codec of sound that a browser plays: with G.711, telephone sound and nothing wider.
+pub(super) fn audible(track: &Track) -> Option<RtcCodec> {
+    match track.parameters {
+        CodecParameters::G711 { channels: 1 } if track.clock_rate_hz == 8000 => rtc_codec(track.codec),
+        CodecParameters::G711 { .. } | CodecParameters::Aac { .. } | CodecParameters::H264 { .. } => None,
+    }
+}
+
 /// The codec in WebRTC's terms; None where WebRTC has no such thing.
-pub(super) fn rtc_codec(codec: Codec) -> Option<RtcCodec> {
+fn rtc_codec(codec: Codec) -> Option<RtcCodec> {
     match codec {
         Codec::H264 => Some(RtcCodec::H264),
         Codec::Pcma => Some(RtcCodec::PCMA),

@@ -12,7 +12,7 @@ use str0m::net::{DatagramRecv, Protocol as RtcProtocol, Receive, Transmit};
 use str0m::rtp::RtpWrite;
 use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
-use super::answer::{Chosen, Negotiated, playable, rtc_codec, track_of};
+use super::answer::{Chosen, Negotiated, audible, playable, track_of};
 use crate::media::MediaKind;
 use crate::stream::{Flow, RtpPacket, Sink, Stream, WireUnit};
 use crate::telemetry::{Direction, DropReason, Protocol, SinkKind, Telemetry};
@@ -208,15 +208,12 @@ impl WhepSink {
             // An even newer one is on its way to us.
             return true;
         };
-        let Ok((place, track)) = playable(&description) else { return false };
-        if rtc_codec(track.codec) != Some(str0m::format::Codec::H264) {
-            return false;
-        }
+        let Ok((place, _)) = playable(&description) else { return false };
         self.generation = generation;
         self.video.chosen.track = place;
         if let Some(audio) = &mut self.audio {
             match track_of(&description, MediaKind::Audio) {
-                Some((place, track)) if track.clock_rate_hz == audio.chosen.clock_rate_hz => audio.chosen.track = place,
+                Some((place, track)) if audible(track) == Some(audio.chosen.codec) => audio.chosen.track = place,
                 _ => self.audio = None,
             }
         }
@@ -235,11 +232,12 @@ impl WhepSink {
         let mut direct = self.rtc.direct_api();
         let Some(stream) = direct.stream_tx_by_mid(outgoing.chosen.mid, None) else { return };
         let (mut packets, mut bytes) = (0, 0);
-        for RtpPacket { marker, payload, .. } in unit.packets() {
-            let packet =
-                RtpWrite::new(outgoing.chosen.pt, outgoing.sequence.into(), timestamp, now, Arc::clone(payload))
-                    .marker(*marker)
-                    .nackable(true);
+        for RtpPacket { marker, timestamp: own, payload, .. } in unit.packets() {
+            // Long sound takes several packets, each a little later than the unit.
+            let time = timestamp.wrapping_add(own.wrapping_sub(unit.timestamp()));
+            let packet = RtpWrite::new(outgoing.chosen.pt, outgoing.sequence.into(), time, now, Arc::clone(payload))
+                .marker(*marker)
+                .nackable(true);
             stream.write_rtp(packet);
             outgoing.sequence += 1;
             packets += 1;
