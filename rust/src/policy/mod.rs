@@ -3,7 +3,9 @@
 mod engine;
 mod grants;
 mod principal;
+mod rules;
 
-pub use engine::{Decision, Policy, Reach, validate_policies};
+pub use engine::{Decision, Policy, Reach};
 pub use grants::{Grant, Scope, Subject};
 pub use principal::{Action, Principal, PrincipalKind, Resource};
+pub use rules::validate_policies;

@@ -40,6 +40,17 @@ pub struct Principal {
     pub roles: Vec<String>,
 }
 
+impl Principal {
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|held| held == role)
+    }
+
+    /// Of a unit itself: its id.
+    pub(super) fn own_unit(&self) -> &str {
+        if self.unit_id.is_empty() { &self.id } else { &self.unit_id }
+    }
+}
+
 /// What is asked for. LIST is to know of the camera; VIEW_LIVE and SNAPSHOT are to see it; PUBLISH is to push it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
