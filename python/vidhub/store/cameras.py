@@ -17,6 +17,11 @@ from vidhub.store.times import from_us, from_us_or_none, to_us, to_us_or_none
 _COLUMNS = ", ".join(c.name for c in tables.cameras.columns)
 _STREAM_COLUMNS = ", ".join(c.name for c in tables.camera_streams.columns)
 _FETCH = 1_000
+# (id, name, unit, region, industry, place category, latitude, longitude, quarantined, revision, streams, home hub), a
+# stream being (profile, url, username, password, transport).
+CoreRow = tuple[str, str, str, str, str, int, float, float, bool, int, list[tuple[int, str, str, str, int]], str]
+_STATES = {int(s): s for s in CameraState}
+_PROFILES = {int(p): p for p in Profile}
 # States that are kept; the others are what the core last saw, and begin anew with it.
 _LASTING = (CameraState.QUARANTINED, CameraState.RETIRED)
 
@@ -109,8 +114,32 @@ def load_all(conn: Connection, secrets: Secrets | None = None, *, include_retire
             yield _camera(row, own, secrets, epoch)
 
 
-def _stream_groups(conn: Connection) -> Iterator[tuple[str, list[Any]]]:
-    rows = conn.exec_driver_sql(f"SELECT {_STREAM_COLUMNS} FROM camera_streams ORDER BY camera_id, profile")
+def load_rows(conn: Connection, secrets: Secrets) -> Iterator[CoreRow]:
+    """What the core holds of every camera that is not retired, in order of id, as its tuples (`_core.CameraRow`).
+
+    For the start of a hub: three times as fast as `load_all`, and a fraction of its memory.
+    """
+    rows = conn.exec_driver_sql(
+        "SELECT id, name, unit_id, region_code, industry, place_category, latitude, longitude, state, revision, "
+        "home_hub_id FROM cameras WHERE state <> ? ORDER BY id",
+        (int(CameraState.RETIRED),),
+    )
+    groups = _stream_groups(conn, "camera_id, profile, url, username, password, transport")
+    group = next(groups, None)
+    quarantined, unseal = int(CameraState.QUARANTINED), secrets.open_sealed
+    for part in rows.partitions(_FETCH):
+        for *basic, state, revision, home_hub_id in part:
+            camera_id = basic[0]
+            while group is not None and group[0] < camera_id:
+                group = next(groups, None)
+            own = group[1] if group is not None and group[0] == camera_id else ()
+            streams = [(p, url, user, unseal(s, stream_context(c, p)), how) for c, p, url, user, s, how in own]
+            yield (*basic, state == quarantined, revision, streams, home_hub_id)
+
+
+def _stream_groups(conn: Connection, columns: str = _STREAM_COLUMNS) -> Iterator[tuple[str, list[Any]]]:
+    """(camera id, its stream rows); `columns` begin with camera_id."""
+    rows = conn.exec_driver_sql(f"SELECT {columns} FROM camera_streams ORDER BY camera_id, profile")
     current, group = "", list[Any]()
     for part in rows.partitions(_FETCH):
         for row in part:
@@ -151,27 +180,29 @@ def count(conn: Connection) -> int:
 
 
 def _camera(r: Any, streams: Iterable[Any], secrets: Secrets | None, epoch: str) -> Camera:
+    # By position: at a start this runs for every camera there is, and names cost a quarter more.
     return Camera(
-        id=r[0],
-        name=r[1],
-        unit_id=r[2],
-        region_code=r[3],
-        industry=r[4],
-        place_category=r[5],
-        location=Location(r[6], r[7], r[8]),
-        streams=tuple([_stream(s, secrets) for s in streams]),
-        legal=LegalRecord(r[9], r[10], r[11], r[12], r[13], r[14]),
-        device=() if r[15] == "{}" else tuple(json.loads(r[15]).items()),
-        state=CameraState(r[16]),
-        state_time=from_us_or_none(r[17]),
-        state_reason=r[18],
-        revision=Revision(epoch, r[19]),
-        create_time=from_us(r[20]),
-        update_time=from_us(r[21]),
-        home_hub_id=r[22],
+        r[0],
+        r[1],
+        r[2],
+        r[3],
+        r[4],
+        r[5],
+        Location(r[6], r[7], r[8]),
+        tuple([_stream(s, secrets) for s in streams]),
+        LegalRecord(r[9], r[10], r[11], r[12], r[13], r[14]),
+        () if r[15] == "{}" else tuple(json.loads(r[15]).items()),
+        _STATES[r[16]],
+        from_us_or_none(r[17]),
+        r[18],
+        Revision(epoch, r[19]),
+        from_us(r[20]),
+        from_us(r[21]),
+        r[22],
     )
 
 
 def _stream(r: Any, secrets: Secrets | None) -> CameraStream:
-    password = secrets.open_sealed(r[4], stream_context(r[0], r[1])) if secrets is not None and r[4] else ""
-    return CameraStream(Profile(r[1]), r[2], r[3], password, r[5], r[6], r[7], r[8], r[9])
+    camera_id, profile, url, username, sealed, transport, codec, width, height, frame_rate = r
+    password = secrets.open_sealed(sealed, stream_context(camera_id, profile)) if sealed and secrets else ""
+    return CameraStream(_PROFILES[profile], url, username, password, transport, codec, width, height, frame_rate)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from vidhub.errors import ResourceExhausted, Unavailable
-from vidhub.store import changes, meta, purposes, regions
+from vidhub.store import changes, origin, purposes, regions
 from vidhub.store.engine import create_file, database_path, make_engine, migrate, translated
 from vidhub.store.writer import Participant, Writer
 
@@ -48,7 +48,8 @@ class Store:
         try:
             migrate(writer)
             with writer.begin() as conn:
-                _prepare(conn)
+                word = _prepare(conn, path)
+            origin.settled(path, word)
         except BaseException as error:
             writer.dispose()
             reader.dispose()
@@ -115,9 +116,9 @@ class Store:
         self._writer.join_transactions(participant)
 
 
-def _prepare(conn: Connection) -> None:
-    if not meta.epoch(conn):
-        meta.new_epoch(conn)
+def _prepare(conn: Connection, path: Path) -> str:
+    word = origin.settle(conn, path)
     regions.seed(conn)
     purposes.seed(conn)
     changes.trim(conn)
+    return word

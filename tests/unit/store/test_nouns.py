@@ -46,6 +46,31 @@ async def test_cameras_come_back_whole(store: Store, secrets: Secrets, make_came
     assert await store.read(lambda conn: cameras.get(conn, "unknown")) is None
 
 
+async def test_the_core_gets_its_rows(store: Store, secrets: Secrets, make_camera: MakeCamera, now: datetime) -> None:
+    given = [make_camera(1), make_camera(2, streams=()), make_camera(3, state=CameraState.QUARANTINED)]
+    given += [make_camera(4, state=CameraState.RETIRED), make_camera(5)]
+    await store.write(lambda conn: cameras.upsert_many(conn, given, secrets, revision=7, now=now))
+    rows = await store.read(lambda conn: list(cameras.load_rows(conn, secrets)))
+    assert rows == [
+        (
+            c.id,
+            c.name,
+            "u1",
+            "360602",
+            "11",
+            5,
+            28.26,
+            117.07,
+            c.state is CameraState.QUARANTINED,
+            7,
+            [(int(s.profile), s.url, s.username, s.password, s.transport) for s in c.streams],
+            "",
+        )
+        for c in given
+        if c.state is not CameraState.RETIRED
+    ]
+
+
 async def test_an_upsert_replaces_all_but_the_time_of_creation(
     store: Store, secrets: Secrets, make_camera: MakeCamera, now: datetime
 ) -> None:

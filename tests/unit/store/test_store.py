@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import stat
 import threading
@@ -72,6 +73,31 @@ async def test_it_opens_again_with_what_it_held(tmp_path: Path) -> None:
     revision = await store.read(meta.revision)
     assert (revision.epoch, revision.number) == (epoch, 3)
     await store.close()
+
+
+async def test_a_database_put_back_from_a_copy_starts_a_new_epoch(tmp_path: Path) -> None:
+    path = tmp_path / "vidhub.db"
+
+    async def run() -> str:
+        store = await Store.open(f"sqlite:///{path}")
+        await store.write(lambda conn: changes.append(conn, [(meta.next_revision(conn), "upserted", "c")]))
+        epoch = await store.read(meta.epoch)
+        await store.close()
+        return epoch
+
+    first = await run()
+    copy = path.read_bytes()
+    assert await run() == first
+    path.write_bytes(copy)
+    second = await run()
+    assert second != first
+    assert await run() == second
+    # As after a kill between the file and the database: the file names both openings.
+    mark = tmp_path / "vidhub.db.opened"
+    mark.write_text(json.dumps(["never committed", *json.loads(mark.read_text())]))
+    assert await run() == second
+    mark.unlink()
+    assert await run() != second, "moved without its file: nobody knows what was told before"
 
 
 @pytest.mark.parametrize("url", ["postgresql://localhost/vidhub", "sqlite://", "sqlite:///:memory:", "nonsense"])
