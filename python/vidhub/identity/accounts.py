@@ -1,12 +1,12 @@
-"""What an account may be: its name, its roles, its unit."""
+"""What an account may be: its name, its roles, its unit; and who administers."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
 
-from vidhub.errors import InvalidArgument
-from vidhub.model import Role
+from vidhub.errors import InvalidArgument, PermissionDenied
+from vidhub.model import Principal, PrincipalKind, Role
 
 MAX_NAME = 64
 _SIGNS = frozenset("._-")
@@ -43,6 +43,12 @@ def check_roles(roles: Iterable[Role], unit_id: str) -> frozenset[Role]:
     if Role.UNIT in given and not unit_id:
         raise InvalidArgument("UNIT_MISSING", "the role unit wants the id of a unit: see `vidhub unit list`")
     return given
+
+
+def require_administrator(principal: Principal) -> None:
+    """Raises PermissionDenied ROLE_MISSING. The hub itself (`system`: its command line) may too."""
+    if principal.kind is not PrincipalKind.SYSTEM and Role.ADMINISTRATOR not in principal.roles:
+        raise PermissionDenied("ROLE_MISSING", "this is for administrators")
 
 
 def _allowed(c: str) -> bool:

@@ -26,7 +26,7 @@ from vidhub.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from vidhub.identity.accounts import MAX_NAME, check_name, check_roles
+from vidhub.identity.accounts import MAX_NAME, check_name, check_roles, require_administrator
 from vidhub.identity.backoff import Backoff
 from vidhub.identity.keys import HubKeys
 from vidhub.identity.passwords import Hasher, check_password
@@ -152,7 +152,7 @@ class People:
     ) -> User:
         """Raises AlreadyExists USER_EXISTS, InvalidArgument NAME_INVALID, ROLE_…, UNIT_MISSING, PASSWORD_TOO_WEAK,
         NotFound UNIT_UNKNOWN."""
-        _administers(principal)
+        require_administrator(principal)
         name = check_name(name)
         user = User(
             id=uuid.uuid4().hex,
@@ -188,7 +188,7 @@ class People:
         self, principal: Principal, name: str, password: str, *, must_change_password: bool = False
     ) -> User:
         """Another's password, by an administrator; ends that user's logins."""
-        _administers(principal)
+        require_administrator(principal)
         user = self._named(name)
         check_password(user.name, password)
         hashed = await self._hasher.hash(password)
@@ -220,14 +220,14 @@ class People:
 
     async def suspend(self, principal: Principal, name: str) -> User:
         """End every login and keep the user out; sessions end by the listeners."""
-        _administers(principal)
+        require_administrator(principal)
         user = self._named(name)
         if principal.kind is PrincipalKind.USER and principal.id == user.name:
             raise FailedPrecondition("SELF_SUSPENSION", "nobody suspends themselves: ask another administrator")
         return await self._set_suspended(principal, user, True)
 
     async def resume(self, principal: Principal, name: str) -> User:
-        _administers(principal)
+        require_administrator(principal)
         return await self._set_suspended(principal, self._named(name), False)
 
     # Logins.
@@ -485,11 +485,6 @@ _SAID = {
     "LOGIN_REVOKED": "this login has ended: log in again",
     "USER_SUSPENDED": "this account is suspended: ask an administrator",
 }
-
-
-def _administers(principal: Principal) -> None:
-    if principal.kind is not PrincipalKind.SYSTEM and Role.ADMINISTRATOR not in principal.roles:
-        raise PermissionDenied("ROLE_MISSING", "this is for administrators")
 
 
 def _record(principal: Principal, action: str, user: User, **detail: object) -> AuditRecord:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from vidhub.audit import AuditLog
 from vidhub.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from vidhub.identity.accounts import require_administrator
 from vidhub.identity.ca import CLIENT_LIFE, CertificateAuthority, Issued, fingerprint_of, identity_of
 from vidhub.model import AuditRecord, Principal, PrincipalKind, Role, Unit
 from vidhub.store import Store, certificates, industries, regions, units
@@ -98,7 +99,7 @@ class Units:
         self, principal: Principal, name: str, region: str, industry: str, hub_address: str
     ) -> EnrolmentToken:
         """Invite a unit, or an existing one of that name anew: the claim is good once, for 24 hours; older ones end."""
-        _administers(principal)
+        require_administrator(principal)
         name = name.strip()
         if not 0 < len(name) <= 128 or not name.isprintable():
             raise InvalidArgument("NAME_INVALID", "the name of a unit is 1 to 128 printable characters")
@@ -185,7 +186,7 @@ class Units:
 
     async def revoke(self, principal: Principal, unit_id: str, reason: str) -> int:
         """Revoke every certificate and claim of a unit; live calls end at once. Returns how many there were."""
-        _administers(principal)
+        require_administrator(principal)
         if not reason.strip():
             raise InvalidArgument("REASON_MISSING", "say why the unit is cut off: it goes on record")
         time = self._clock()
@@ -270,11 +271,6 @@ class Units:
         if gone:
             for listener in self._listeners:
                 listener(gone, reason)
-
-
-def _administers(principal: Principal) -> None:
-    if principal.kind is not PrincipalKind.SYSTEM and Role.ADMINISTRATOR not in principal.roles:
-        raise PermissionDenied("ROLE_MISSING", "this is for administrators")
 
 
 def _record(principal: Principal, action: str, unit_id: str, **detail: str | int) -> AuditRecord:
