@@ -84,13 +84,13 @@ impl Parser {
         self.buffer.extend_from_slice(data);
     }
 
-    /// Octets that may be pushed before `next` must be called; never 0 after `next` has returned `None`.
+    /// Octets that may be pushed before `take` must be called; never 0 after `take` has returned `None`.
     pub fn room(&self) -> usize {
         (MAX_FRAME_BYTES + MAX_MESSAGE_BYTES).saturating_sub(self.buffer.len())
     }
 
     /// The next complete message, `None` when more bytes are needed.
-    pub fn next(&mut self) -> Result<Option<Incoming>, Fault> {
+    pub fn take(&mut self) -> Result<Option<Incoming>, Fault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -476,7 +476,7 @@ mod tests {
 
     fn all(parser: &mut Parser) -> Result<Vec<Incoming>, Fault> {
         let mut found = Vec::new();
-        while let Some(message) = parser.next()? {
+        while let Some(message) = parser.take()? {
             found.push(message);
         }
         Ok(found)
@@ -485,7 +485,7 @@ mod tests {
     fn one(bytes: &[u8]) -> Result<Option<Incoming>, Fault> {
         let mut parser = Parser::default();
         parser.push(bytes);
-        parser.next()
+        parser.take()
     }
 
     fn request_of(bytes: &[u8]) -> Request {
@@ -623,7 +623,7 @@ mod tests {
                 for piece in pieces {
                     parser.push(piece);
                     loop {
-                        match parser.next() {
+                        match parser.take() {
                             Ok(Some(message)) => found.push(message),
                             Ok(None) => break,
                             Err(fault) => return (found, Some(fault)),

@@ -11,9 +11,9 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
+use super::Context;
 use super::authorise::{Refused, authorise};
 use super::places::Place;
-use super::{Context, REQUEST_TIMEOUT};
 use crate::gate::Admission;
 use crate::sink::rtsp::{METHODS, Play, RtspSink, Transport};
 use crate::stream::Description;
@@ -89,7 +89,7 @@ impl<S: Socket> Connection<S> {
 
     pub async fn run(mut self) {
         for _ in 0..MAX_REQUESTS {
-            let request = match timeout(REQUEST_TIMEOUT, self.next_request()).await {
+            let request = match timeout(self.context.request_timeout, self.next_request()).await {
                 Ok(Ok(Some(request))) => request,
                 Ok(Ok(None)) => return,
                 Ok(Err(fault)) => {
@@ -126,7 +126,7 @@ impl<S: Socket> Connection<S> {
     /// The next request; None when the client has closed.
     async fn next_request(&mut self) -> Result<Option<Request>, Fault> {
         loop {
-            while let Some(message) = self.parser.next()? {
+            while let Some(message) = self.parser.take()? {
                 // Nothing else is of use before PLAY.
                 if let Incoming::Request(request) = message {
                     return Ok(Some(request));
@@ -155,7 +155,7 @@ impl<S: Socket> Connection<S> {
     /// False when the client does not take it.
     async fn write(&mut self, answer: Response) -> bool {
         let bytes = answer.into_bytes();
-        let written = timeout(REQUEST_TIMEOUT, async {
+        let written = timeout(self.context.request_timeout, async {
             self.socket.write_all(&bytes).await?;
             self.socket.flush().await
         });
@@ -365,7 +365,7 @@ pub(super) async fn refuse(mut socket: TcpStream, reason: &'static str) {
         let mut parser = Parser::default();
         let mut chunk = [0; 4096];
         let cseq = loop {
-            match parser.next() {
+            match parser.take() {
                 Ok(Some(Incoming::Request(request))) => break request.cseq(),
                 Ok(Some(_)) => {}
                 Ok(None) => match socket.read(&mut chunk).await {

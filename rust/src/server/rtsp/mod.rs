@@ -25,8 +25,6 @@ use crate::wire::digest::Nonces;
 use connection::Connection;
 use places::Places;
 
-/// A connection that sends no complete request for so long before PLAY is closed.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nonces older than this are refused as stale; clients then take the new one by themselves.
 const NONCE_LIFETIME: Duration = Duration::from_secs(60);
 /// After a failed accept (out of descriptors), before the next.
@@ -43,6 +41,8 @@ pub struct RtspOptions {
     pub max_connections: usize,
     /// Connections of one address that have not shown who they are.
     pub max_strangers_per_address: usize,
+    /// A connection that sends no complete request for so long before PLAY is closed.
+    pub request_timeout: Duration,
 }
 
 impl RtspOptions {
@@ -54,6 +54,7 @@ impl RtspOptions {
             sink_queue_bytes: 1024 * 1024,
             max_connections: 4096,
             max_strangers_per_address: 64,
+            request_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -67,6 +68,7 @@ struct Context {
     started: Instant,
     protocol: Protocol,
     sink_queue_bytes: usize,
+    request_timeout: Duration,
     places: Arc<Places>,
 }
 
@@ -106,6 +108,7 @@ impl RtspServer {
             started: Instant::now(),
             protocol: if options.tls.is_some() { Protocol::Rtsps } else { Protocol::RtspTcp },
             sink_queue_bytes: options.sink_queue_bytes,
+            request_timeout: options.request_timeout,
             places: Places::new(options.max_connections, options.max_strangers_per_address),
         });
         let server = Self { address, stop: CancellationToken::new(), tasks: TaskTracker::new() };
@@ -184,7 +187,7 @@ async fn serve(socket: TcpStream, peer: SocketAddr, context: Arc<Context>, accep
     };
     match acceptor {
         None => Connection::new(socket, peer, context, place).run().await,
-        Some(acceptor) => match tokio::time::timeout(REQUEST_TIMEOUT, acceptor.accept(socket)).await {
+        Some(acceptor) => match tokio::time::timeout(context.request_timeout, acceptor.accept(socket)).await {
             Ok(Ok(socket)) => Connection::new(socket, peer, context, place).run().await,
             Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
             Err(_) => debug!(%peer, "a TLS handshake took too long"),

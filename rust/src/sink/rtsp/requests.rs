@@ -17,7 +17,7 @@ impl RtspSink {
         let mut chunk = [0; 4096];
         loop {
             while self.play.is_none() && self.closing.is_none() {
-                match self.parser.next() {
+                match self.parser.take() {
                     Ok(Some(Incoming::Request(request))) => self.answer(&request, now),
                     // Receiver reports change nothing on TCP, and answers to our notice come too late.
                     Ok(Some(Incoming::Frame { .. } | Incoming::Response { .. })) => {}

@@ -1,0 +1,1 @@
+//! Players of others against the RTSP server.
