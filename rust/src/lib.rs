@@ -22,5 +22,7 @@ pub mod server;
 
 pub mod hub;
 
+pub mod camera_sim;
+
 #[cfg(feature = "python")]
 mod py;
