@@ -75,6 +75,7 @@ class AuditLog:
         self._state = self._durable = state
         self._others = others
         self._anchor = anchor
+        self._anchor_is_evidence = False
         self._clock = clock
         self._refusals = Refusals(self._write_records, clock)
         store.join_transactions(self)
@@ -91,10 +92,12 @@ class AuditLog:
         """Take up the chain where it ended, and sign a checkpoint.
 
         anchor: a file that always holds the newest checkpoint, to be copied elsewhere: with it, a register that was
-        cut short together with its checkpoints is found too.
+        cut short together with its checkpoints is found too. One that does not fit the store, as after a cut or after
+        a copy was put back, is evidence: it is left as it is, on record, until somebody moves it away.
         """
+        kept = await asyncio.to_thread(_read_anchor, anchor)
 
-        def recover(conn: Connection) -> tuple[str, _State, tuple[Head, ...]]:
+        def recover(conn: Connection) -> tuple[str, _State, tuple[Head, ...], bool]:
             chain_id = meta.get(conn, "audit_chain")
             if not chain_id:
                 chain_id = uuid.uuid4().hex
@@ -102,10 +105,16 @@ class AuditLog:
             heads = _heads(conn)
             own = heads.pop(chain_id, Head(chain_id, 0, chain.ZERO))
             number = conn.exec_driver_sql("SELECT coalesce(max(number), 0) FROM audit_checkpoints").scalar_one()
-            return chain_id, _State(own.seq, own.hash, 0, int(number), "", 0), tuple(sorted(heads.values()))
+            state = _State(own.seq, own.hash, 0, int(number), "", 0)
+            return chain_id, state, tuple(sorted(heads.values())), kept is None or _fits(conn, kept)
 
-        chain_id, state, others = await store.write(recover)
+        chain_id, state, others, fits = await store.write(recover)
         self = cls(store, key, chain_id, state, others, anchor, clock)
+        if not fits:
+            log.error("the register of use lacks what was signed: run `vidhub audit verify`", anchor=str(anchor))
+            self._anchor_is_evidence = True
+            record = AuditRecord("system", "audit.open", "audit", result="CHECKPOINT_MISSING")
+            await store.write(lambda conn: self.append(conn, [record]))
         await self.checkpoint()
         return self
 
@@ -234,7 +243,7 @@ class AuditLog:
     def committed(self) -> None:
         signed = self._state.checkpoint != self._durable.checkpoint
         self._durable = self._state
-        if signed and self._anchor is not None:
+        if signed and self._anchor is not None and not self._anchor_is_evidence:
             try:
                 write_private(self._anchor, self._state.checkpoint_text.encode())
             except VidhubError as error:  # the checkpoint itself is in the store
@@ -305,6 +314,19 @@ def _parse_after(after: str) -> list[Any]:
     except ValueError as cause:
         raise InvalidArgument("PAGE_TOKEN_INVALID", "the page token is not one of ours: list from the start") from cause
     return values
+
+
+def _fits(conn: Connection, anchor: bytes) -> bool:
+    """Whether the store holds the very checkpoint that the anchor holds."""
+    try:
+        text = json.loads(anchor)
+        number, signature = int(text["number"]), bytes.fromhex(text["signature"])
+        if not 0 < number < 2**63:
+            return False
+    except (ValueError, KeyError, TypeError):
+        return False
+    row = conn.exec_driver_sql("SELECT signature FROM audit_checkpoints WHERE number = ?", (number,)).first()
+    return row is not None and row[0] == signature
 
 
 def _read_anchor(path: Path | None) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -275,6 +276,34 @@ async def test_a_running_hub_knows_what_it_wrote(tmp_path: Path) -> None:
     db.close()
     assert (await audit.verify()).first_bad == (audit.chain_id, 3)
     await store.close()
+
+
+async def test_a_cut_is_still_found_after_a_restart(tmp_path: Path) -> None:
+    """The anchor that tells of it is not written over."""
+    anchor = tmp_path / "anchor.json"
+
+    async def run(entries: int) -> Verdict:
+        store = await Store.open(f"sqlite:///{tmp_path}/vidhub.db")
+        audit = await AuditLog.open(store, KEY, anchor=anchor)
+        for _ in range(entries):
+            await store.write(lambda conn: audit.append(conn, [AuditRecord("user/x", "session.open", "camera/1")]))
+            await audit.checkpoint()
+        await audit.close()
+        verdict = await audit.verify()
+        await store.close()
+        return verdict
+
+    assert (await run(2)).intact
+    copy = (tmp_path / "vidhub.db").read_bytes()
+    assert (await run(5)).intact
+    (tmp_path / "vidhub.db").write_bytes(copy)
+    for entries in (0, 1, 20):
+        verdict = await run(entries)
+        assert not verdict.intact
+        assert "kept outside the store" in verdict.reason
+    anchor.unlink()
+    assert (await run(1)).intact, "whoever put the copy back on purpose moves the evidence away"
+    assert json.loads(anchor.read_text())["number"] > 0
 
 
 async def test_the_tables_refuse_to_be_changed(tmp_path: Path) -> None:
