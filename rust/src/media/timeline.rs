@@ -149,7 +149,7 @@ impl Timeline {
             return None;
         }
         let out_ns = lead.ns(last.out) + apart_ns;
-        Some(time.from_ns(out_ns))
+        Some(time.ticks_of_ns(out_ns))
     }
 }
 
@@ -168,10 +168,10 @@ impl TrackTime {
     }
 
     fn ticks(&self, time: Duration) -> i64 {
-        self.from_ns(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+        self.ticks_of_ns(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
     }
 
-    fn from_ns(&self, ns: i64) -> i64 {
+    fn ticks_of_ns(&self, ns: i64) -> i64 {
         (i128::from(ns) * i128::from(self.clock.rate_hz) / 1_000_000_000) as i64
     }
 

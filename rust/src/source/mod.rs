@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use dials::Dials;
 pub use failure::{Failure, FailureKind};
 pub use networks::{Denial, Networks};
-pub use probe::{ProbeOptions, ProbeResult, ProbeState, Prober, Seen};
+pub use probe::{ProbeOptions, ProbeResult, ProbeSink, ProbeState, Prober, Seen};
 pub use supervisor::supervise;
 pub use target::Target;
 

@@ -201,7 +201,7 @@ impl H264Depacketiser {
             return;
         }
         if unit.has_picture() {
-            self.usual_bytes = unit.len();
+            self.usual_bytes = unit.byte_len();
         }
         if let Some(unit) = unit.finish(&mut self.sets) {
             events.push(Event::Unit(unit));

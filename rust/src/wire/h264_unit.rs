@@ -145,7 +145,7 @@ impl UnitBuilder {
         self.first_macroblock
     }
 
-    pub fn len(&self) -> usize {
+    pub fn byte_len(&self) -> usize {
         self.data.len()
     }
 

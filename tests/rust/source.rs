@@ -1,0 +1,605 @@
+//! Sources against real cameras: gst-rtsp-server for what works, a scripted TCP peer for what no server does on purpose.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use _core::media::{Codec, CodecParameters};
+use _core::source::{Networks, Options, ProbeOptions, ProbeResult, ProbeSink, ProbeState, Prober, Target, supervise};
+use _core::stream::{SourceState, Stream, StreamLimits};
+use _core::telemetry::{Direction, DropReason, Protocol, SourceKind, Telemetry};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+// --- The camera that is real.
+
+/// `tests/integration/gst_camera.py` as a process; it dies with this value.
+struct Gst {
+    process: Child,
+    url: String,
+    port: u16,
+    /// What it said of its connections: all so far, open now.
+    connections: Arc<Mutex<(usize, usize)>>,
+}
+
+impl Gst {
+    fn start(arguments: &[&str]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/gst_camera.py");
+        let mut process = Command::new("/usr/bin/python3")
+            .arg(script)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the system's Python runs");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let first = lines.next().expect("gst-rtsp-server is installed (apt: gir1.2-gst-rtsp-server-1.0)").unwrap();
+        let first: serde_json::Value = serde_json::from_str(&first).unwrap();
+        let connections = Arc::new(Mutex::new((0, 0)));
+        let heard = connections.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+                let count = |name: &str| line[name].as_u64().unwrap() as usize;
+                *heard.lock().unwrap() = (count("connections"), count("open"));
+            }
+        });
+        Self {
+            process,
+            url: first["url"].as_str().unwrap().to_owned(),
+            port: first["port"].as_u64().unwrap() as u16,
+            connections,
+        }
+    }
+
+    fn connections(&self) -> (usize, usize) {
+        *self.connections.lock().unwrap()
+    }
+}
+
+impl Drop for Gst {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+// --- The hub's side.
+
+struct Pull {
+    stream: Arc<Stream>,
+    telemetry: Arc<Telemetry>,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+fn options() -> Options {
+    Options {
+        connect_timeout: Duration::from_secs(2),
+        stall_timeout: Duration::from_secs(2),
+        keyframe_timeout: Duration::from_secs(2),
+        retry: (Duration::from_millis(100), Duration::from_millis(500)),
+        retry_refused: (Duration::from_millis(100), Duration::from_millis(500)),
+        networks: Arc::new(Networks::new(vec!["127.0.0.0/8".parse().unwrap()], Vec::new())),
+        ..Options::default()
+    }
+}
+
+fn target(url: &str, username: &str, password: &str) -> Target {
+    Target {
+        camera: "camera".into(),
+        url: url.to_owned(),
+        username: username.to_owned(),
+        password: password.to_owned(),
+        transport: 0,
+    }
+}
+
+impl Pull {
+    fn start(target: Target, options: Options) -> Self {
+        let telemetry = Arc::new(Telemetry::default());
+        let stream = Stream::new("camera/main".into(), StreamLimits { gop_cache_bytes: 16 << 20 }, telemetry.clone());
+        let cancel = CancellationToken::new();
+        let task =
+            tokio::spawn(supervise(target, stream.clone(), Arc::new(options), telemetry.clone(), cancel.clone()));
+        Self { stream, telemetry, cancel, task }
+    }
+
+    async fn state(&self, wanted: impl Fn(&SourceState) -> bool) -> SourceState {
+        let mut state = self.stream.state();
+        let found = tokio::time::timeout(PATIENCE, state.wait_for(|state| wanted(state))).await;
+        found.expect("the state comes in time").unwrap().clone()
+    }
+
+    async fn live(&self) {
+        self.state(|state| *state == SourceState::Live).await;
+    }
+
+    /// The next failure: reason and message.
+    async fn failed(&self) -> (&'static str, String) {
+        match self.state(|state| matches!(state, SourceState::Failed { .. })).await {
+            SourceState::Failed { reason, message } => (reason, message),
+            _ => unreachable!(),
+        }
+    }
+
+    fn last_index(&self) -> u64 {
+        self.stream.cached().last().map_or(0, |unit| unit.index)
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("the task hears the stop").unwrap();
+        assert_eq!(*self.stream.state().borrow(), SourceState::Idle);
+        assert_eq!(self.telemetry.streams(SourceKind::RtspPull).load(SeqCst), 0);
+    }
+}
+
+/// Looks again and again until it holds.
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+// --- The camera that follows a script.
+
+type Answer = Arc<dyn Fn(&str, usize) -> Vec<u8> + Send + Sync>;
+
+/// Answers each request by the script, which is given the request and its number on this connection.
+struct Scripted {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    requests: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Scripted {
+    async fn start(answer: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (count, log, answer) = (connections.clone(), requests.clone(), Arc::new(answer) as Answer);
+        let task = tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                count.fetch_add(1, SeqCst);
+                tokio::spawn(serve(socket, answer.clone(), log.clone()));
+            }
+        });
+        Self { address, connections, requests, task }
+    }
+
+    fn url(&self) -> String {
+        format!("rtsp://{}/live", self.address)
+    }
+
+    fn requests(&self, method: &str) -> usize {
+        self.requests.lock().unwrap().iter().filter(|request| request.starts_with(method)).count()
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(mut socket: TcpStream, answer: Answer, log: Arc<Mutex<Vec<String>>>) {
+    let (mut pending, mut number) = (Vec::new(), 0);
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = socket.read(&mut buffer).await {
+        pending.extend_from_slice(&buffer[..count]);
+        while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
+            let request = String::from_utf8_lossy(&pending[..end]).into_owned();
+            pending.drain(..end + 4);
+            let reply = answer(&request, number);
+            log.lock().unwrap().push(request);
+            number += 1;
+            if socket.write_all(&reply).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn reply(request: &str, status: &str, headers: &str, body: &str) -> Vec<u8> {
+    let cseq = request.lines().find_map(|line| line.strip_prefix("CSeq: ")).unwrap_or("0");
+    let length = body.len();
+    format!("RTSP/1.0 {status}\r\nCSeq: {cseq}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+const SDP: &str = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+    a=control:track1\r\n";
+
+fn described(request: &str, headers: &str, sdp: &str) -> Vec<u8> {
+    reply(request, "200 OK", &format!("Content-Type: application/sdp\r\n{headers}"), sdp)
+}
+
+/// A session as it should go, up to PLAY; after which `media` flows.
+fn well_behaved(request: &str, media: &[u8]) -> Vec<u8> {
+    match request.split(' ').next().unwrap_or_default() {
+        "DESCRIBE" => described(request, "", SDP),
+        "SETUP" => reply(request, "200 OK", "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n", ""),
+        "PLAY" => [reply(request, "200 OK", "Session: 1\r\n", ""), media.to_vec()].concat(),
+        _ => reply(request, "200 OK", "Session: 1\r\n", ""),
+    }
+}
+
+/// One interleaved RTP packet of the video track.
+fn interleaved(sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![b'$', 0];
+    packet.extend((12 + payload.len() as u16).to_be_bytes());
+    packet.extend([0x80, 0x80 | 96]);
+    packet.extend(sequence.to_be_bytes());
+    packet.extend(timestamp.to_be_bytes());
+    packet.extend([1, 2, 3, 4]);
+    packet.extend(payload);
+    packet
+}
+
+// --- Real cameras.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn picture_and_sound_of_a_real_camera_come_through_one_connection() {
+    let camera = Gst::start(&["--audio", "pcma", "--key-interval", "50"]);
+    let pull = Pull::start(target(&camera.url, "", ""), options());
+    pull.live().await;
+    let description = pull.stream.description().unwrap();
+    assert_eq!(description.tracks.iter().map(|track| track.codec).collect::<Vec<_>>(), [Codec::H264, Codec::Pcma]);
+    assert!(matches!(
+        description.tracks[0].parameters,
+        CodecParameters::H264 { width: 640, height: 360, has_b_frames: false, .. }
+    ));
+    eventually("forty units", || pull.last_index() >= 40).await;
+    let cached = pull.stream.cached();
+    assert!(cached[0].unit.keyframe && cached[0].unit.track == 0);
+    let kinds: Vec<u8> = cached[0].unit.nal_units().map(|nal| nal[0] & 0x1f).collect();
+    assert!(kinds.starts_with(&[7, 8]) && kinds.contains(&5), "{kinds:?}");
+    for track in 0..2 {
+        let dts: Vec<i64> = cached.iter().filter(|unit| unit.unit.track == track).map(|unit| unit.unit.dts).collect();
+        assert!(dts.windows(2).all(|pair| pair[1] > pair[0]), "{dts:?}");
+    }
+    let last = |track| cached.iter().rev().find(|unit| unit.unit.track == track).unwrap().unit.pts;
+    let apart_ms = last(0) / 90 - last(1) / 8;
+    assert!(apart_ms.abs() < 500, "picture and sound are {apart_ms} ms apart");
+    assert_eq!(pull.telemetry.streams(SourceKind::RtspPull).load(SeqCst), 1);
+    assert!(pull.telemetry.flow(Direction::In, Protocol::RtspTcp).packets.load(SeqCst) > 40);
+    assert_eq!(pull.telemetry.dropped(DropReason::SourceGap).load(SeqCst), 0);
+    assert_eq!(camera.connections(), (1, 1));
+    pull.stop().await;
+    eventually("the camera is let go", || camera.connections() == (1, 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aac_is_carried_with_its_configuration() {
+    let camera = Gst::start(&["--audio", "aac"]);
+    let pull = Pull::start(target(&camera.url, "", ""), options());
+    pull.live().await;
+    let tracks = pull.stream.description().unwrap().tracks.clone();
+    assert!(matches!(&tracks[1].parameters, CodecParameters::Aac { config, channels: 2 } if config.len() >= 2));
+    assert_eq!(tracks[1].clock_rate_hz, 48_000);
+    let frames = || -> Vec<i64> {
+        pull.stream.cached().iter().filter(|unit| unit.unit.track == 1).map(|unit| unit.unit.pts).collect()
+    };
+    eventually("ten frames", || frames().len() >= 10).await;
+    assert!(frames().windows(2).all(|pair| pair[1] - pair[0] == 1024), "{:?}", frames());
+    pull.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b_frames_are_noticed_and_keep_their_order() {
+    let camera = Gst::start(&["--b-frames", "2", "--key-interval", "50"]);
+    let pull = Pull::start(target(&camera.url, "", ""), options());
+    pull.live().await;
+    eventually("thirty units", || pull.last_index() >= 30).await;
+    let tracks = pull.stream.description().unwrap().tracks.clone();
+    assert!(matches!(tracks[0].parameters, CodecParameters::H264 { has_b_frames: true, .. }));
+    let stamps: Vec<(i64, i64)> = pull.stream.cached().iter().map(|unit| (unit.unit.dts, unit.unit.pts)).collect();
+    assert!(stamps.windows(2).all(|pair| pair[1].0 > pair[0].0), "{stamps:?}");
+    assert!(stamps.iter().all(|(dts, pts)| pts >= dts));
+    assert!(stamps.windows(2).any(|pair| pair[1].1 < pair[0].1), "they are out of order in presentation");
+    pull.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_login_is_answered_and_a_wrong_one_is_told_without_it() {
+    let camera = Gst::start(&["--user", "admin", "--password", "p:w#€ 1"]);
+    let right = Pull::start(target(&camera.url, "admin", "p:w#€ 1"), options());
+    right.live().await;
+    right.stop().await;
+    for (username, password) in [("admin", "wr0ng-secret"), ("", "")] {
+        let pull = Pull::start(target(&camera.url, username, password), options());
+        let (reason, message) = pull.failed().await;
+        assert_eq!(reason, "CAMERA_REFUSED_LOGIN");
+        assert!(!message.contains("wr0ng-secret") && !message.contains("admin"), "{message}");
+        pull.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_is_not_there_is_told() {
+    let camera = Gst::start(&[]);
+    let pull = Pull::start(target(&camera.url.replace("/live", "/other"), "", ""), options());
+    let (reason, message) = pull.failed().await;
+    assert_eq!(reason, "CAMERA_UNREACHABLE");
+    assert!(message.contains("path"), "{message}");
+    pull.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_dies_and_comes_back_is_live_again_by_itself() {
+    let camera = Gst::start(&[]);
+    let (url, port) = (camera.url.clone(), camera.port.to_string());
+    let pull = Pull::start(target(&url, "", ""), options());
+    let mut last_dts = i64::MIN;
+    let mut camera = Some(camera);
+    for round in 0..3 {
+        pull.live().await;
+        eventually("ten units", || pull.stream.cached().len() >= 10).await;
+        let cached = pull.stream.cached();
+        assert!(cached[0].unit.dts > last_dts, "the timeline goes on");
+        assert_eq!(cached[0].generation, 0, "the same camera is the same stream");
+        last_dts = cached[cached.len() - 1].unit.dts;
+        drop(camera.take());
+        let (reason, _) = pull.failed().await;
+        assert!(reason == "CAMERA_UNREACHABLE" || reason == "CAMERA_SILENT", "{reason}");
+        assert_eq!(pull.telemetry.streams(SourceKind::RtspPull).load(SeqCst), 0);
+        if round < 2 {
+            camera = Some(Gst::start(&["--port", &port]));
+        }
+    }
+    assert!(pull.telemetry.source_reconnects.load(SeqCst) >= 2);
+    pull.stop().await;
+}
+
+// --- Cameras as no server means to be.
+
+#[tokio::test]
+async fn loopback_is_not_dialled_unless_allowed() {
+    let camera = Scripted::start(|_, _| Vec::new()).await;
+    let pull = Pull::start(target(&camera.url(), "", ""), Options { networks: Arc::default(), ..options() });
+    let (reason, message) = pull.failed().await;
+    assert_eq!(reason, "CAMERA_UNREACHABLE");
+    assert!(message.contains("source.allow"), "{message}");
+    let name = Pull::start(
+        target(&camera.url().replace("127.0.0.1", "localhost"), "", ""),
+        Options { networks: Arc::default(), ..options() },
+    );
+    assert!(name.failed().await.1.contains("source.allow"));
+    let own = Arc::new(Networks::new(vec!["127.0.0.0/8".parse().unwrap()], Vec::new()));
+    own.set_own_listeners(vec![camera.address]);
+    let itself = Pull::start(target(&camera.url(), "", ""), Options { networks: own, ..options() });
+    assert!(itself.failed().await.1.contains("own port"));
+    assert_eq!(camera.connections.load(SeqCst), 0);
+    pull.stop().await;
+    name.stop().await;
+    itself.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_at_the_port_and_no_such_name_are_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("rtsp://{}/live", listener.local_addr().unwrap());
+    drop(listener);
+    for url in [url.as_str(), "rtsp://no-such-camera.invalid/live"] {
+        let pull = Pull::start(target(url, "", ""), options());
+        assert_eq!(pull.failed().await.0, "CAMERA_UNREACHABLE");
+        pull.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_camera_that_says_nothing_is_silent_at_every_step() {
+    let options = || Options {
+        connect_timeout: Duration::from_millis(300),
+        stall_timeout: Duration::from_millis(300),
+        ..options()
+    };
+    for silent in ["DESCRIBE", "SETUP", "PLAY", "media"] {
+        let camera = Scripted::start(
+            move |request, _| {
+                if request.starts_with(silent) { Vec::new() } else { well_behaved(request, &[]) }
+            },
+        )
+        .await;
+        let began = Instant::now();
+        let pull = Pull::start(target(&camera.url(), "", ""), options());
+        let (reason, message) = pull.failed().await;
+        assert_eq!(reason, "CAMERA_SILENT", "{silent}: {message}");
+        assert!(began.elapsed() < Duration::from_secs(5));
+        // And it is tried again.
+        eventually("another connection", || camera.requests("DESCRIBE") >= 2).await;
+        pull.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_no_camera() {
+    let garbage: [&[u8]; 4] = [
+        b"HTTP/1.1 200 OK\r\n\r\n<html>",
+        b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Type: application/sdp\r\nContent-Length: 9\r\n\r\nno sdp :)",
+        b"\x00\xff\xfe$$$$\r\n\r\n\r\n\r\n",
+        b"RTSP/1.0 200 OK\r\nCSeq: 77\r\n\r\n",
+    ];
+    for bytes in garbage {
+        let camera = Scripted::start(move |_, _| bytes.to_vec()).await;
+        let pull = Pull::start(
+            target(&camera.url(), "", ""),
+            Options { connect_timeout: Duration::from_millis(500), ..options() },
+        );
+        let (reason, message) = pull.failed().await;
+        assert!(reason == "CAMERA_UNREACHABLE" || reason == "CAMERA_SILENT", "{reason}");
+        assert!(message.lines().count() == 1, "{message}");
+        pull.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn no_picture_that_we_carry_is_told_with_what_there_is() {
+    let sdp = SDP.replace("H264", "H265");
+    let camera = Scripted::start(move |request, _| described(request, "", &sdp)).await;
+    let pull = Pull::start(target(&camera.url(), "", ""), options());
+    let (reason, message) = pull.failed().await;
+    assert_eq!(reason, "CAMERA_UNREACHABLE");
+    assert!(message.contains("h265") && message.contains("H.264"), "{message}");
+    pull.stop().await;
+}
+
+#[tokio::test]
+async fn a_camera_that_asks_for_the_login_for_ever_is_answered_once_a_connection() {
+    let camera = Scripted::start(|request, _| {
+        reply(request, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"x\", nonce=\"1\"\r\n", "")
+    })
+    .await;
+    let options = Options { retry_refused: (Duration::from_secs(60), Duration::from_secs(60)), ..options() };
+    let pull = Pull::start(target(&camera.url(), "admin", "hunter22"), options);
+    let (reason, message) = pull.failed().await;
+    assert_eq!(reason, "CAMERA_REFUSED_LOGIN");
+    assert!(!message.contains("hunter22"));
+    assert_eq!((camera.connections.load(SeqCst), camera.requests("DESCRIBE")), (1, 2));
+    assert!(!camera.requests.lock().unwrap().iter().any(|request| request.contains("hunter22")));
+    pull.stop().await;
+}
+
+#[tokio::test]
+async fn neither_a_redirect_nor_a_foreign_description_leads_us_elsewhere() {
+    let elsewhere = Scripted::start(|_, _| Vec::new()).await;
+    let there = elsewhere.address.to_string().replace("127.0.0.1", "127.0.0.2");
+    let other = TcpListener::bind(("127.0.0.2", elsewhere.address.port())).await.unwrap();
+    let location = format!("Location: rtsp://{there}/live\r\n");
+    let base = format!("Content-Base: rtsp://{there}/live/\r\n");
+    let absolute = SDP.replace("track1", &format!("rtsp://{there}/live/track1"));
+    // What an old live555 server would make the library dial at the end of the session.
+    let hidden = SDP.replace("s=-\r\n", "s=-\r\na=tool:LIVE555 Streaming Media v2013.04.08\r\n");
+    let hidden_camera = {
+        let base = base.clone();
+        Scripted::start(move |request, _| {
+            let host = request.split(' ').nth(1).unwrap_or_default().to_owned();
+            let sdp = hidden.replace("track1", &format!("{host}/track1"));
+            match request.starts_with("DESCRIBE") {
+                true => described(request, &base, &sdp),
+                false => well_behaved(request, &[]),
+            }
+        })
+        .await
+    };
+    let cameras = [
+        Scripted::start(move |request, _| reply(request, "302 Moved", &location, "")).await,
+        Scripted::start(move |request, _| described(request, &base, SDP)).await,
+        Scripted::start(move |request, _| described(request, "", &absolute)).await,
+        hidden_camera,
+    ];
+    for camera in &cameras {
+        let pull = Pull::start(target(&camera.url(), "admin", "pw"), options());
+        let (reason, message) = pull.failed().await;
+        assert_eq!(reason, "CAMERA_UNREACHABLE");
+        assert!(message.contains("elsewhere") || message.contains("another host"), "{message}");
+        assert_eq!(camera.requests("SETUP"), 0);
+        pull.stop().await;
+    }
+    assert_eq!(elsewhere.connections.load(SeqCst), 0);
+    let dialled = tokio::time::timeout(Duration::from_millis(100), other.accept()).await;
+    assert!(dialled.is_err(), "the other host was dialled");
+}
+
+#[tokio::test]
+async fn pictures_without_a_keyframe_are_told_and_not_shown() {
+    let media: Vec<u8> = (0..100u16)
+        .flat_map(|number| interleaved(number, u32::from(number) * 3600, &[0x41, 0x9a, number as u8 | 1]))
+        .collect();
+    let camera = Scripted::start(move |request, _| well_behaved(request, &media)).await;
+    let options =
+        Options { keyframe_timeout: Duration::from_millis(200), stall_timeout: Duration::from_secs(20), ..options() };
+    let pull = Pull::start(target(&camera.url(), "", ""), options);
+    assert_eq!(pull.failed().await.0, "CAMERA_NO_KEYFRAME");
+    assert!(pull.stream.description().is_none() && pull.stream.cached().is_empty());
+    assert_eq!(camera.connections.load(SeqCst), 1, "told, but not cut off at once");
+    eventually("dialled anew", || camera.connections.load(SeqCst) >= 2).await;
+    pull.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_that_holds_no_picture_counts_as_silence() {
+    let media: Vec<u8> = (0..2000u16).flat_map(|number| interleaved(number, 7, &[0x7c, 0x05, 1, 2, 3])).collect();
+    let camera = Scripted::start(move |request, _| well_behaved(request, &media)).await;
+    let pull =
+        Pull::start(target(&camera.url(), "", ""), Options { stall_timeout: Duration::from_millis(300), ..options() });
+    assert_eq!(pull.failed().await.0, "CAMERA_SILENT");
+    pull.stop().await;
+}
+
+// --- The prober.
+
+fn prober(options: ProbeOptions) -> (Prober, tokio::sync::mpsc::UnboundedReceiver<ProbeResult>) {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let sink: ProbeSink = Arc::new(move |result| drop(sender.send(result)));
+    (Prober::new(options, sink, &tokio::runtime::Handle::current()), receiver)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_prober_tells_online_refused_invalid_and_offline_apart() {
+    let open = Gst::start(&["--audio", "pcmu"]);
+    let closed = Gst::start(&["--user", "admin", "--password", "pw"]);
+    let silent = Scripted::start(|_, _| Vec::new()).await;
+    let cases = [
+        ("online", open.url.clone(), ProbeState::Online, ""),
+        ("refused", closed.url.clone(), ProbeState::Refused, "CAMERA_REFUSED_LOGIN"),
+        ("invalid", open.url.replace("/live", "/none"), ProbeState::Invalid, "CAMERA_INVALID"),
+        ("silent", silent.url(), ProbeState::Offline, "CAMERA_SILENT"),
+        ("gone", "rtsp://127.0.0.1:9/live".to_owned(), ProbeState::Offline, "CAMERA_UNREACHABLE"),
+    ];
+    let (prober, mut results) = prober(ProbeOptions { dial: options(), ..ProbeOptions::default() });
+    for (camera, url, ..) in &cases {
+        prober.upsert(Arc::new(Target { camera: (*camera).into(), ..target(url, "", "") }));
+    }
+    for _ in 0..cases.len() {
+        let result = tokio::time::timeout(PATIENCE, results.recv()).await.unwrap().unwrap();
+        let (_, _, state, reason) = cases.iter().find(|(camera, ..)| *camera == &*result.camera).unwrap();
+        assert_eq!((result.state, result.reason), (*state, *reason), "{result:?}");
+        if result.state == ProbeState::Online {
+            let seen = result.seen.unwrap();
+            assert_eq!((seen.codec, seen.width, seen.height, seen.sound), (Codec::H264, 640, 360, Some(Codec::Pcmu)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recorder_is_asked_one_channel_at_a_time() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (running, peak) = (now.clone(), most.clone());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (running, peak) = (running.clone(), peak.clone());
+            tokio::spawn(async move {
+                peak.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                let mut buffer = [0; 2048];
+                let count = socket.read(&mut buffer).await.unwrap_or(0);
+                let request = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                running.fetch_sub(1, SeqCst);
+                socket.write_all(&described(&request, "", SDP)).await.ok();
+            });
+        }
+    });
+    let (prober, mut results) = prober(ProbeOptions { dial: options(), per_second: 1000, ..ProbeOptions::default() });
+    for channel in 0..16 {
+        let url = format!("rtsp://{address}/{channel}");
+        prober.upsert(Arc::new(Target { camera: format!("{channel}").into(), ..target(&url, "", "") }));
+        prober.probe_now(&channel.to_string());
+    }
+    for _ in 0..16 {
+        assert_eq!(results.recv().await.unwrap().state, ProbeState::Online);
+    }
+    assert_eq!(most.load(SeqCst), 1);
+}
