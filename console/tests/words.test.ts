@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+
+import en from "../src/words/en";
+import zh from "../src/words/zh";
+
+function keys(tree: object, prefix = ""): string[] {
+  return Object.entries(tree).flatMap(([key, value]) =>
+    typeof value === "string" ? [`${prefix}${key}`] : keys(value as object, `${prefix}${key}.`),
+  );
+}
+
+function holes(text: string): string[] {
+  return [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!).sort();
+}
+
+function at(tree: object, key: string): string {
+  return key.split(".").reduce<unknown>((node, part) => (node as Record<string, unknown>)[part], tree) as string;
+}
+
+test("both languages have the same words", () => {
+  expect(keys(en).sort()).toEqual(keys(zh).sort());
+});
+
+test("every word fills the same holes in both languages", () => {
+  for (const key of keys(zh)) expect(holes(at(en, key)), key).toEqual(holes(at(zh, key)));
+});

@@ -1,0 +1,98 @@
+"""Cameras in CSV: each bad cell is told by line, field and remedy; a bad header refuses the file."""
+
+from pathlib import Path
+
+import pytest
+
+from vidhub.cli import camera_csv
+from vidhub.errors import InvalidArgument
+from vidhub.v1 import camera_pb2
+
+HEADER = "id,name,region_code,place_category,location.latitude,main.url,main.transport,sub.url,legal.retention_days"
+
+
+def rows(tmp_path: Path, *lines: str) -> list[camera_csv.Row]:
+    path = tmp_path / "cameras.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return list(camera_csv.read(path))
+
+
+def test_a_line_becomes_a_camera(tmp_path: Path) -> None:
+    (row,) = rows(
+        tmp_path, HEADER, "36060200001320000001,东门,360602,School,28.24,rtsp://10.0.0.1/main,TCP,rtsp://10.0.0.1/sub,30"
+    )
+    assert row.line == 2
+    assert not row.violations
+    assert row.camera == camera_pb2.Camera(
+        id="36060200001320000001",
+        name="东门",
+        region_code="360602",
+        place_category=camera_pb2.PLACE_CATEGORY_SCHOOL,
+        location=camera_pb2.Location(latitude=28.24),
+        streams=[
+            camera_pb2.CameraStream(
+                profile=camera_pb2.STREAM_PROFILE_MAIN,
+                url="rtsp://10.0.0.1/main",
+                transport=camera_pb2.TRANSPORT_TCP,
+            ),
+            camera_pb2.CameraStream(profile=camera_pb2.STREAM_PROFILE_SUB, url="rtsp://10.0.0.1/sub"),
+        ],
+        legal=camera_pb2.LegalRecord(retention_days=30),
+    )
+
+
+def test_each_bad_cell_is_told_and_the_other_lines_stand(tmp_path: Path) -> None:
+    good, bad = rows(tmp_path, HEADER, ",A,360602,school,28,,,,30", ",B,360602,castle,north,,,,-1")
+    assert not good.violations
+    assert bad.line == 3
+    assert [violation.field for violation in bad.violations] == [
+        "place_category",
+        "location.latitude",
+        "legal.retention_days",
+    ]
+    assert "school" in bad.violations[0].description
+
+
+def test_line_numbers_are_those_of_an_editor(tmp_path: Path) -> None:
+    lines = rows(tmp_path, "name,legal.scope", '"A","over\ntwo lines"', "", "B,x")
+    assert [(row.line, row.camera.name) for row in lines] == [(3, "A"), (5, "B")]
+
+
+def test_a_line_with_too_few_cells_is_told(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path, "name,region_code", "A")
+    assert row.violations[0].reason == "CSV_CELLS"
+
+
+@pytest.mark.parametrize(
+    "column", ["nmae", "location", "location.altitude", "main", "main.profile", "state", "streams.url", "revision.number"]
+)
+def test_an_unknown_column_is_named(tmp_path: Path, column: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"column '{column}'") as caught:
+        rows(tmp_path, f"name,{column}", "A,B")
+    assert caught.value.reason == "CSV_COLUMN_UNKNOWN"
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        rows(tmp_path, "name,name", "A,B")
+    assert caught.value.reason == "CSV_COLUMN_DUPLICATE"
+
+
+@pytest.mark.parametrize("content", [b"", b"name\n\xff\xfe\n", b'name\n"open', b"name\n" + b"x" * 10_000])
+def test_what_is_no_csv_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cameras.csv"
+    path.write_bytes(content)
+    with pytest.raises(InvalidArgument) as caught:
+        list(camera_csv.read(path))
+    assert caught.value.reason == "CSV_INVALID"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.csv"
+    path.write_text("name\nA\n", encoding="utf-8-sig")
+    assert [row.camera.name for row in camera_csv.read(path)] == ["A"]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="nowhere.csv"):
+        list(camera_csv.read(tmp_path / "nowhere.csv"))

@@ -1,0 +1,71 @@
+"""The command line itself: options anywhere, exit codes, errors as people and programs read them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vidhub.cli import hoist
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["user", "list", "--json"], ["--json", "user", "list"]),
+        (["user", "list", "--data-dir", "d"], ["--data-dir", "d", "user", "list"]),
+        (["user", "list", "--data-dir=d"], ["--data-dir=d", "user", "list"]),
+        (["--config", "c", "serve"], ["--config", "c", "serve"]),
+        (["view", "--", "--json"], ["view", "--", "--json"]),
+        (["serve", "--data-dir"], ["--data-dir", "serve"]),
+    ],
+)
+def test_common_options_may_stand_anywhere(words: list[str], expected: list[str]) -> None:
+    assert hoist(words) == expected
+
+
+def vidhub(*words: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vidhub.cli", *words], cwd=cwd, input=stdin, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_wrong_usage_ends_with_2(tmp_path: Path) -> None:
+    assert vidhub("user", "ad", cwd=tmp_path).returncode == 2
+    answer = vidhub("--json", "grant", "revoke", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert json.loads(answer.stderr)["error"]["reason"] == "USAGE"
+    assert answer.stdout == ""
+
+
+def test_a_failure_ends_with_1_and_says_reason_and_remedy(tmp_path: Path) -> None:
+    answer = vidhub("unit", "enrol", "nothing.json", "--out", "unit", "--json", cwd=tmp_path)
+    assert answer.returncode == 1
+    error = json.loads(answer.stderr)["error"]
+    assert error["reason"] == "FILE_NOT_READ"
+    assert "nothing.json" in error["message"]
+
+
+def test_a_wrong_configuration_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vidhub.toml").write_text("[stream]\nlingr_s = 3\n")
+    answer = vidhub("config", "check", "--json", cwd=tmp_path)
+    assert answer.returncode == 1
+    error = json.loads(answer.stderr)["error"]
+    assert "stream.lingr_s" in json.dumps(error)
+    assert "linger_s" in json.dumps(error)
+
+
+def test_people_are_kept_in_the_data_directory_before_the_first_start(tmp_path: Path) -> None:
+    add = ("user", "add", "zhang", "--role", "operator", "--department", "指挥中心", "--password-stdin", "--json")
+    added = vidhub(*add, cwd=tmp_path, stdin="correct horse battery\n")
+    assert added.returncode == 0, added.stderr
+    user = json.loads(added.stdout)
+    assert user["name"] == "zhang"
+    assert user["role"] == "operator"
+    again = vidhub(*add, cwd=tmp_path, stdin="correct horse battery\n")
+    assert again.returncode == 1
+    assert json.loads(again.stderr)["error"]["reason"]
+    listed = json.loads(vidhub("--json", "user", "list", cwd=tmp_path).stdout)
+    assert {one["name"] for one in listed["users"]} == {"admin", "zhang"}
+    assert "correct horse" not in added.stdout + added.stderr + json.dumps(listed)
