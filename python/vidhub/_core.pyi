@@ -6,12 +6,23 @@ Errors are the classes of `vidhub.errors`. Times are seconds since 1970-01-01 UT
 from collections.abc import Sequence
 from typing import final
 
+__all__ = [
+    "CameraBasic",
+    "CameraPage",
+    "CameraSim",
+    "Core",
+    "Decision",
+    "Event",
+    "Principal",
+    "validate_policies",
+]
+
 # (profile 1 main | 2 sub, url, username, password, transport 0 | 1 tcp | 2 udp)
-StreamRow = tuple[int, str, str, str, int]
+_StreamRow = tuple[int, str, str, str, int]
 # (id, name, unit_id, region_code, industry, place_category, latitude, longitude, quarantined, revision, streams, home_hub_id)
-CameraRow = tuple[str, str, str, str, str, int, float, float, bool, int, Sequence[StreamRow], str]
+_CameraRow = tuple[str, str, str, str, str, int, float, float, bool, int, Sequence[_StreamRow], str]
 # (id, subject_kind "user" | "department", subject, camera_ids, unit_ids, region_prefixes, industries, actions, purposes, not_before, not_after)
-GrantRow = tuple[
+_GrantRow = tuple[
     str,
     str,
     str,
@@ -30,7 +41,7 @@ class Principal:
     """Whoever asks, as policy sees them. kind: "user", "unit", "hub" or "system"."""
 
     def __new__(
-        cls, kind: str, id: str, *, hub_id: str = "", unit_id: str = "", department: str = "", roles: Sequence[str] = ()
+        cls, kind: str, id: str, *, hub_id: str = ..., unit_id: str = ..., department: str = ..., roles: Sequence[str] = ...
     ) -> Principal: ...
 
 @final
@@ -115,10 +126,10 @@ class Core:
 
     # The registry.
     def load(
-        self, epoch: str, revision: int, cameras: Sequence[CameraRow], changes: Sequence[tuple[int, str, str]], /
+        self, epoch: str, revision: int, cameras: Sequence[_CameraRow], changes: Sequence[tuple[int, str, str]], /
     ) -> None:
         """Replaces the whole registry; `changes` (revision, "upserted" | "removed", camera id) refill the change log."""
-    def apply_cameras(self, revision: int, upserts: Sequence[CameraRow], removed: Sequence[str], /) -> None:
+    def apply_cameras(self, revision: int, upserts: Sequence[_CameraRow], removed: Sequence[str], /) -> None:
         """Applies one committed change; revisions never go back. A removed camera's sessions end with CAMERA_RETIRED, a
         quarantined one's with CAMERA_QUARANTINED; those no longer permitted with POLICY_CHANGED."""
     def list_cameras(
@@ -126,12 +137,12 @@ class Core:
         principal: Principal,
         /,
         *,
-        region_prefix: str = "",
-        unit_ids: Sequence[str] = (),
-        industries: Sequence[str] = (),
-        place_categories: Sequence[int] = (),
-        states: Sequence[int] = (),
-        text: str = "",
+        region_prefix: str = ...,
+        unit_ids: Sequence[str] = ...,
+        industries: Sequence[str] = ...,
+        place_categories: Sequence[int] = ...,
+        states: Sequence[int] = ...,
+        text: str = ...,
         within: tuple[float, float, float] | None = None,
         limit: int = 100,
         after: str = "",
@@ -149,12 +160,15 @@ class Core:
         """(state, region code, industry, cameras), for the metric `vidhub_cameras`."""
 
     # Policy.
-    def load_grants(self, grants: Sequence[GrantRow], /) -> None: ...
-    def apply_grant(self, grant: GrantRow, /) -> None: ...
+    def load_grants(self, grants: Sequence[_GrantRow], /) -> None: ...
+    def apply_grant(self, grant: _GrantRow, /) -> None: ...
     def remove_grant(self, grant_id: str, reason: str, /) -> None:
         """Its sessions end with GRANT_REVOKED, unless another grant carries them."""
     def authorise(self, principal: Principal, action: str, camera_id: str, purpose: str, /) -> Decision:
         """Raises NotFound CAMERA_NOT_FOUND when the camera is unknown; a hidden one is decided as NO_GRANT."""
+    def may_grant(self, principal: Principal, subject_user: str, subject_department: str, /) -> Decision:
+        """May the principal give a grant to this person or department (the other is "")? reason also GRANT_TO_ONESELF,
+        ROLE_MAY_NOT_GRANT."""
 
     # Sessions and tickets.
     def open_session(
@@ -178,6 +192,7 @@ class Core:
     def end_session(self, session_id: str, reason: str, /) -> bool: ...
     def end_sessions_of(self, principal_kind: str, principal_id: str, reason: str, /) -> int: ...
 
+@final
 class CameraSim:
     """An RTSP server that plays Annex B H.264 files in a loop: a camera for demos."""
 

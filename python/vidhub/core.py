@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from vidhub import _core
+from vidhub._core import CameraSim
 from vidhub.errors import Internal
 from vidhub.model import (
     Action,
@@ -266,7 +267,7 @@ def _principal(principal: Principal) -> _core.Principal:
     )
 
 
-def _camera_row(camera: Camera) -> _core.CameraRow:
+def _camera_row(camera: Camera) -> _core._CameraRow:
     return (
         camera.id,
         camera.name,
@@ -302,7 +303,7 @@ def _camera(basic: _core.CameraBasic, epoch: str) -> Camera:
     )
 
 
-def _grant_row(grant: Grant) -> _core.GrantRow:
+def _grant_row(grant: Grant) -> _core._GrantRow:
     return (
         grant.id,
         "user" if grant.username else "department",

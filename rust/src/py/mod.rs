@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
+    module.add_class::<core::CameraSim>()?;
     module.add_class::<values::Principal>()?;
     module.add_class::<values::CameraBasic>()?;
     module.add_class::<values::CameraPage>()?;
