@@ -75,6 +75,7 @@ lint: setup-run ## rustfmt, clippy, cargo metadata rules, ruff, mypy, stubtest, 
 	mypy
 	stubtest vidhub._core
 	buf lint
+	buf breaking --against protos/contract.binpb
 	npm --prefix console run lint
 	tools/proto.sh --check
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -119,10 +119,13 @@ class Directory:
 
     people: dict[str, Principal] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
+    expired: set[str] = field(default_factory=set)
 
     async def by_bearer(self, token: str, address: str) -> Principal:
         if token not in self.people:
             raise Unauthenticated("TOKEN_INVALID", "log in again")
+        if token in self.expired:
+            raise Unauthenticated("TOKEN_EXPIRED", "refresh it")
         return replace(self.people[token], address=address)
 
     def by_certificate(self, pem: bytes, address: str) -> Principal:
@@ -260,7 +263,10 @@ async def serve(app: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Edges]:
+async def served(
+    others: Mapping[str, object] | None = None, refused: Callable[[AuditRecord], None] | None = None
+) -> AsyncIterator[Edges]:
+    """others: servicers in place of those in memory. refused: takes the refusals instead of the list."""
     authority, directory, live, telemetry = Authority(), Directory(people()), LiveCalls(), Telemetry()
     refusals: list[AuditRecord] = []
     catalogue = MemoryCatalogue()
@@ -274,8 +280,9 @@ async def served() -> AsyncIterator[Edges]:
             uptime_s=lambda: 1.5,
         ),
         **{name: Nothing() for name in OTHER_SERVICES},
+        **(others or {}),
     }
-    doorkeeper = Doorkeeper(directory, refusals.append)
+    doorkeeper = Doorkeeper(directory, refused or refusals.append)
     own = authority.issue(dns="localhost")
     server = GrpcServer(
         servicers,

@@ -32,13 +32,16 @@ from vidhub.errors import (
     InvalidArgument,
     ResourceExhausted,
     Unauthenticated,
+    Unavailable,
     Unimplemented,
     VidhubError,
 )
 from vidhub.telemetry import RequestMetrics
 
-# A stream on 8080 may outlive the token it was opened with: this often the token is looked at again.
+# A stream on 8080 may outlive the token it was opened with, but not the login: this often it is looked at again,
+# and after this long the stream must be opened anew, with a token of that time.
 RECHECK_S = 20.0
+STREAM_LIFE_S = 1800.0
 
 _current: ContextVar[Call] = ContextVar("call")
 
@@ -252,11 +255,14 @@ class ConnectAdapter:
         return _status(error, call.method, call, self._doorkeeper).as_connect()
 
     async def _watch(self, call: Call, task: asyncio.Task[object] | None) -> None:
-        """Ends the stream when its token no longer admits: expired, logged out, suspended, another role."""
+        """Ends the stream when its caller would not be admitted any more: logged out, suspended, of another role."""
+        end = time.monotonic() + STREAM_LIFE_S
         while task is not None and not call.method.access.is_open:
             await asyncio.sleep(RECHECK_S)
             try:
                 await self._doorkeeper.still_good(call)
+                if time.monotonic() > end:
+                    raise Unavailable("STREAM_EXPIRED", "open the stream again, from where it ended")
             except VidhubError as error:
                 self._live.cut_task(task, error)
                 return

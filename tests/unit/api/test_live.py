@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc
 import pytest
@@ -87,8 +89,9 @@ async def test_a_caller_that_leaves_ends_its_own_call(edges: Edges) -> None:
             await asyncio.wait(edges.live.tasks())
 
 
-async def test_a_stream_on_8080_ends_when_its_token_does(edges: Edges, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "RECHECK_S", 0.05)
+@asynccontextmanager
+async def watched_by_http(edges: Edges) -> AsyncIterator[AsyncIterator[bytes]]:
+    """A stream on 8080 that has begun."""
     headers = {"content-type": "application/connect+json"}
     async with (
         edges.http("operator", headers=headers) as client,
@@ -96,20 +99,34 @@ async def test_a_stream_on_8080_ends_when_its_token_does(edges: Edges, monkeypat
     ):
         chunks = answer.aiter_bytes()
         assert b"synced" in await anext(chunks)
+        yield chunks
+
+
+async def test_a_stream_on_8080_ends_when_its_caller_is_no_longer_admitted(
+    edges: Edges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "RECHECK_S", 0.05)
+    async with watched_by_http(edges) as chunks:
         del edges.directory.people["operator"]
         end = b"".join([chunk async for chunk in chunks])
     assert b'"unauthenticated"' in end
     assert b"TOKEN_INVALID" in end
 
 
+async def test_a_stream_outlives_its_token_but_not_for_ever(edges: Edges, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "RECHECK_S", 0.02)
+    monkeypatch.setattr(adapter, "STREAM_LIFE_S", 0.2)
+    async with watched_by_http(edges) as chunks:
+        edges.directory.expired.add("operator")
+        started = time.perf_counter()
+        end = b"".join([chunk async for chunk in chunks])
+    assert time.perf_counter() - started > 0.1
+    assert b'"unavailable"' in end
+    assert b"STREAM_EXPIRED" in end
+
+
 async def test_a_suspended_person_loses_their_streams(edges: Edges) -> None:
-    headers = {"content-type": "application/connect+json"}
-    async with (
-        edges.http("operator", headers=headers) as client,
-        client.stream("POST", f"{CAMERAS}/WatchCameras", content=b"\0\0\0\0\x02{}") as answer,
-    ):
-        chunks = answer.aiter_bytes()
-        assert b"synced" in await anext(chunks)
+    async with watched_by_http(edges) as chunks:
         edges.live.logins_ended(frozenset({"login-operator"}), "USER_SUSPENDED")
         end = b"".join([chunk async for chunk in chunks])
     assert b"USER_SUSPENDED" in end
