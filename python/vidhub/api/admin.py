@@ -1,0 +1,398 @@
+"""What the command line does to a hub: dict in, dict out, acting and recorded as `system`.
+
+Served on DATA/admin.sock (0600) while a hub runs; called directly, under the lock, when none does. Whoever may connect
+to the socket owns the data directory, so there is nothing else to ask them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import structlog
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from vidhub import errors
+from vidhub.access.grants import Grants
+from vidhub.access.sessions import Sessions
+from vidhub.api import MESSAGE_MAX_BYTES, convert
+from vidhub.audit import AuditLog
+from vidhub.catalogue.cameras import Catalogue
+from vidhub.errors import (
+    Internal,
+    InvalidArgument,
+    PermissionDenied,
+    VidhubError,
+    Violation,
+)
+from vidhub.identity import People, Units
+from vidhub.model import Action, CameraFilter, Grant, Principal, Role, Scope, User
+
+log = structlog.get_logger(__name__)
+
+_CLASSES: dict[str, type[VidhubError]] = {
+    one.code: one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, VidhubError)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation and what it takes: name of the argument -> its type; those with a default may be left out."""
+
+    run: Callable[..., Awaitable[dict[str, Any]]]
+    takes: Mapping[str, type]
+    defaults: Mapping[str, object]
+
+
+class AdminOperations:
+    """Every operation of the command line on a data directory."""
+
+    def __init__(
+        self,
+        *,
+        principal: Principal,
+        people: People,
+        units: Units,
+        catalogue: Catalogue,
+        grants: Grants,
+        sessions: Sessions,
+        audit: AuditLog,
+        grpc_address: Callable[[], str],
+        status: Callable[[], dict[str, Any]],
+        bench: bool,
+    ) -> None:
+        """grpc_address: HOST:PORT for enrolment files; raises when units can't reach this hub."""
+        self._principal = principal
+        self._people = people
+        self._units = units
+        self._catalogue = catalogue
+        self._grants = grants
+        self._sessions = sessions
+        self._audit = audit
+        self._grpc_address = grpc_address
+        self._status = status
+        self._bench = bench
+        self._operations: dict[str, Operation] = {}
+        word, words = str, list
+        self._add(self.user_add, name=word, roles=words, password=word, unit_id="", department="", display_name="")
+        self._add(self.user_list)
+        self._add(self.user_passwd, name=word, password=word)
+        self._add(self.user_suspend, name=word)
+        self._add(self.user_resume, name=word)
+        self._add(self.unit_token, name=word, region_code=word, industry=word)
+        self._add(self.unit_list)
+        self._add(self.unit_revoke, unit_id=word, reason=word)
+        self._add(self.camera_list, region_prefix="", text="")
+        self._add(self.camera_show, id=word)
+        self._add(self.camera_retire, id=word, reason=word)
+        self._add(
+            self.grant_create,
+            **dict.fromkeys(("username", "department", "not_before", "reason"), ""),
+            **dict.fromkeys(("camera_ids", "unit_ids", "region_prefixes", "industries", "purposes"), ()),
+            actions=words,
+            not_after=word,
+        )
+        self._add(self.grant_list, username="", camera_id="", include_ended=False)
+        self._add(self.grant_revoke, id=word, reason=word)
+        self._add(self.grant_explain, username=word, camera_id=word, action="view_live", purpose="")
+        self._add(self.audit_list, camera_id="", principal="", action="", limit=100)
+        self._add(self.audit_verify)
+        self._add(self.status)
+        self._add(self.bench_ticket, camera_id=word, viewers=int)
+
+    async def perform(self, operation: str, arguments: Mapping[str, object]) -> dict[str, Any]:
+        """Raises InvalidArgument OPERATION_UNKNOWN, ARGUMENT_INVALID, and what the operation raises."""
+        known = self._operations.get(operation)
+        if known is None:
+            raise InvalidArgument("OPERATION_UNKNOWN", f"there is no operation {operation[:64]!r}")
+        for name, value in arguments.items():
+            if name not in known.takes or not _fits(value, known.takes[name]):
+                raise InvalidArgument("ARGUMENT_INVALID", f"{operation} does not take {name[:64]!r} like this")
+        missing = [name for name in known.takes if name not in arguments and name not in known.defaults]
+        if missing:
+            raise InvalidArgument("ARGUMENT_INVALID", f"{operation} wants {', '.join(missing)}")
+        return await known.run(**{**known.defaults, **arguments})
+
+    # People.
+
+    async def user_add(
+        self, name: str, roles: list[str], password: str, unit_id: str, department: str, display_name: str
+    ) -> dict[str, Any]:
+        user = await self._people.add(
+            self._principal,
+            name,
+            [_word(Role, role, "ROLE_UNKNOWN") for role in roles],
+            password=password,
+            unit_id=unit_id,
+            department=department,
+            display_name=display_name,
+        )
+        return _user(user)
+
+    async def user_list(self) -> dict[str, Any]:
+        return {"users": [_user(user) for user in await self._people.list_users(self._principal)]}
+
+    async def user_passwd(self, name: str, password: str) -> dict[str, Any]:
+        return _user(await self._people.set_password(self._principal, name, password))
+
+    async def user_suspend(self, name: str) -> dict[str, Any]:
+        return _user(await self._people.suspend(self._principal, name))
+
+    async def user_resume(self, name: str) -> dict[str, Any]:
+        return _user(await self._people.resume(self._principal, name))
+
+    # Units.
+
+    async def unit_token(self, name: str, region_code: str, industry: str) -> dict[str, Any]:
+        token = await self._units.create_token(self._principal, name, region_code, industry, self._grpc_address())
+        return {"unit_id": token.unit_id, "enrolment": token.enrolment, "expire_time": _time(token.expire_time)}
+
+    async def unit_list(self) -> dict[str, Any]:
+        found = await self._units.list_units(self._principal)
+        return {
+            "units": [
+                {
+                    "id": unit.id,
+                    "name": unit.name,
+                    "region_code": unit.region_code,
+                    "industry": unit.industry,
+                    "state": unit.state,
+                }
+                for unit in found
+            ]
+        }
+
+    async def unit_revoke(self, unit_id: str, reason: str) -> dict[str, Any]:
+        return {"unit_id": unit_id, "revoked": await self._units.revoke(self._principal, unit_id, reason)}
+
+    # Cameras.
+
+    async def camera_list(self, region_prefix: str, text: str) -> dict[str, Any]:
+        wanted = CameraFilter(region_prefix=region_prefix, text=text)
+        answer: dict[str, Any] = {"cameras": []}
+        token = ""
+        while True:
+            page = await self._catalogue.list(self._principal, wanted, page_size=1_000, page_token=token)
+            answer["cameras"] += [_json(convert.to_camera(camera)) for camera in page.cameras]
+            token = page.next_page_token
+            if not token:
+                revision = convert.to_revision(page.revision)
+                return {**answer, "totalSize": str(page.total_size), "revision": _json(revision) if revision else {}}
+
+    async def camera_show(self, id: str) -> dict[str, Any]:
+        return _json(convert.to_camera(await self._catalogue.get(self._principal, id)))
+
+    async def camera_retire(self, id: str, reason: str) -> dict[str, Any]:
+        await self._catalogue.retire(self._principal, id, reason)
+        return {"id": id}
+
+    # Grants.
+
+    async def grant_create(
+        self,
+        username: str,
+        department: str,
+        camera_ids: list[str],
+        unit_ids: list[str],
+        region_prefixes: list[str],
+        industries: list[str],
+        actions: list[str],
+        purposes: list[str],
+        not_before: str,
+        not_after: str,
+        reason: str,
+    ) -> dict[str, Any]:
+        grant = Grant(
+            id="",
+            username=username,
+            department=department,
+            scope=Scope(tuple(camera_ids), tuple(unit_ids), tuple(region_prefixes), tuple(industries)),
+            actions=tuple(_word(Action, action, "ACTION_UNKNOWN") for action in actions),
+            purposes=tuple(purposes),
+            not_before=_moment("not_before", not_before) if not_before else datetime.now(UTC),
+            not_after=_moment("not_after", not_after),
+            reason=reason,
+        )
+        return _json(convert.to_grant(await self._grants.create(self._principal, grant)))
+
+    async def grant_list(self, username: str, camera_id: str, include_ended: bool) -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            page = await self._grants.list(
+                self._principal,
+                username=username,
+                camera_id=camera_id,
+                include_ended=include_ended,
+                page_size=1_000,
+                page_token=token,
+            )
+            found += [_json(convert.to_grant(grant)) for grant in page.grants]
+            token = page.next_page_token
+            if not token:
+                return {"grants": found}
+
+    async def grant_revoke(self, id: str, reason: str) -> dict[str, Any]:
+        return _json(convert.to_grant(await self._grants.revoke(self._principal, id, reason)))
+
+    async def grant_explain(self, username: str, camera_id: str, action: str, purpose: str) -> dict[str, Any]:
+        decision = await self._grants.explain(
+            self._principal, username, camera_id, _word(Action, action, "ACTION_UNKNOWN"), purpose
+        )
+        return {
+            "allowed": decision.allowed,
+            "reason": decision.reason,
+            "rules": list(decision.rules),
+            "grant_id": decision.grant_id,
+            "valid_until": _time(decision.valid_until),
+        }
+
+    # The register of use, and the hub itself.
+
+    async def audit_list(self, camera_id: str, principal: str, action: str, limit: int) -> dict[str, Any]:
+        page = await self._audit.list(
+            camera_id=camera_id, principal=principal, action=action, limit=max(1, min(limit, 1_000))
+        )
+        return {"entries": [_json(convert.to_entry(entry)) for entry in page.entries]}
+
+    async def audit_verify(self) -> dict[str, Any]:
+        verdict = await self._audit.verify()
+        bad = verdict.first_bad
+        return {
+            "intact": verdict.intact,
+            "entries": verdict.entries,
+            "chains": verdict.chains,
+            "first_bad": None if bad is None else {"chain_id": bad[0], "seq": bad[1]},
+            "reason": verdict.reason,
+        }
+
+    async def status(self) -> dict[str, Any]:
+        return self._status()
+
+    async def bench_ticket(self, camera_id: str, viewers: int) -> dict[str, Any]:
+        if not self._bench:
+            raise PermissionDenied("BENCH_OFF", "tickets for load programs are given only where VIDHUB_BENCH=1 is set")
+        opened = await self._sessions.open_for_bench(camera_id, viewers)
+        return {
+            "session_id": opened.session.id,
+            "ticket": opened.ticket.text,
+            "expire_time": _time(opened.ticket.expire_time),
+            "whep_url": opened.whep_url,
+            "rtsp_url": opened.rtsp_url,
+        }
+
+    def _add(self, run: Callable[..., Awaitable[dict[str, Any]]], **takes: object) -> None:
+        """takes: a type for what must be given, else its default."""
+        self._operations[run.__name__] = Operation(
+            run,
+            {name: what if isinstance(what, type) else _kind(what) for name, what in takes.items()},
+            {
+                name: list(what) if isinstance(what, tuple) else what
+                for name, what in takes.items()
+                if not isinstance(what, type)
+            },
+        )
+
+
+def admin_app(operations: AdminOperations) -> Starlette:
+    """POST /OPERATION with the arguments as a JSON object; 200 with the answer, or 400 with the error."""
+
+    async def perform(request: Request) -> JSONResponse:
+        try:
+            body = await request.body()
+            if len(body) > MESSAGE_MAX_BYTES:
+                raise InvalidArgument("TOO_LARGE", "the arguments are too long")
+            try:
+                arguments = json.loads(body or b"{}")
+            except ValueError as cause:
+                raise InvalidArgument("ARGUMENT_INVALID", "the arguments are no JSON") from cause
+            if not isinstance(arguments, dict):
+                raise InvalidArgument("ARGUMENT_INVALID", "the arguments are no JSON object")
+            return JSONResponse(await operations.perform(request.path_params["operation"], arguments))
+        except VidhubError as error:
+            return JSONResponse(error_to_json(error), status_code=400)
+        except Exception:
+            log.exception("an operation failed", operation=request.path_params["operation"])
+            return JSONResponse(
+                error_to_json(Internal("INTERNAL", "our fault: see the log of the hub")), status_code=500
+            )
+
+    return Starlette(routes=[Route("/{operation}", perform, methods=["POST"])])
+
+
+def error_to_json(error: VidhubError) -> dict[str, Any]:
+    found: dict[str, Any] = {"code": error.code, "reason": error.reason, "message": error.message}
+    if error.violations:
+        found["violations"] = [
+            {"field": one.field, "reason": one.reason, "description": one.description} for one in error.violations
+        ]
+    return {"error": found}
+
+
+def error_from_json(document: Mapping[str, Any]) -> VidhubError:
+    """What `error_to_json` made, raised again at the other end of the socket."""
+    found = document["error"]
+    kind = _CLASSES.get(found["code"], Internal)
+    return kind(found["reason"], found["message"], violations=[Violation(**one) for one in found.get("violations", ())])
+
+
+def _kind(default: object) -> type:
+    return list if isinstance(default, tuple) else type(default)
+
+
+def _fits(value: object, kind: type) -> bool:
+    if kind is list:
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return type(value) is kind
+
+
+def _user(user: User) -> dict[str, Any]:
+    roles = sorted(role.value for role in user.roles)
+    return {
+        "id": user.id,
+        "name": user.name,
+        "role": roles[0] if roles else "",
+        "roles": roles,
+        "display_name": user.display_name,
+        "department": user.department,
+        "unit_id": user.unit_id,
+        "suspended": user.suspended,
+    }
+
+
+_Word = TypeVar("_Word", Role, Action)
+
+
+def _word(kind: type[_Word], word: str, reason: str) -> _Word:
+    try:
+        return kind(word.strip().lower())
+    except ValueError:
+        known = ", ".join(one.value for one in kind)
+        raise InvalidArgument(reason, f"{word[:40]!r} is none of {known}") from None
+
+
+def _moment(field: str, text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise InvalidArgument(
+            "TIME_INVALID", f"{field}: {text[:40]!r} is no time, as in 2030-01-31T18:00:00+08:00"
+        ) from None
+    # A time without a zone is one of the machine it is typed on.
+    return found.astimezone(UTC)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+def _json(message: Message) -> dict[str, Any]:
+    return dict(MessageToDict(message))
