@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection
 
@@ -27,15 +27,20 @@ def prefix(region_code: str, industry: str) -> str:
     return f"{region_code}00{industry}{NETWORK_CAMERA}{UNIT_NETWORK}"
 
 
-def assign(conn: Connection, start: str) -> str:
-    """A new id under `start`, never given before. Units choose ids of their own too, so a taken one is stepped over."""
+def assign(conn: Connection, start: str, reserved: Collection[str]) -> str:
+    """A new id under `start`, never given before. Units choose ids of their own too, so a taken one is stepped over.
+
+    reserved: ids that the same transaction is about to take.
+    """
     serial = meta.next_number(conn, f"serial/{start}")
     if serial < SERIALS:
         wanted = f"{start}{serial:06d}"
-        if conn.exec_driver_sql("SELECT 1 FROM cameras WHERE id = ?", (wanted,)).first() is None:
+        is_taken = conn.exec_driver_sql("SELECT 1 FROM cameras WHERE id = ?", (wanted,)).first() is not None
+        if not is_taken and wanted not in reserved:
             return wanted
     rows = conn.exec_driver_sql("SELECT id FROM cameras WHERE id BETWEEN ? AND ?", (start + "000000", start + "999999"))
-    return f"{start}{free_serial(start, (row[0] for row in rows)):06d}"
+    taken = {str(row[0]) for row in rows}.union(one for one in reserved if one.startswith(start))
+    return f"{start}{free_serial(start, taken):06d}"
 
 
 def free_serial(start: str, taken: Iterable[str]) -> int:

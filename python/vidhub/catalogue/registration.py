@@ -58,6 +58,8 @@ def sift(
             rejected.append(RejectedCamera(index, camera.id, tuple(found)))
         else:
             candidates.append(Candidate(index, replace(camera, unit_id=unit_id)))
+    # Ids that the batch names go first, so that none of them is given to another record of the same batch.
+    candidates.sort(key=lambda one: not one.camera.id)
     return candidates, rejected
 
 
@@ -100,10 +102,12 @@ def write(
     number = meta.next_revision(conn)
     revision = Revision(meta.epoch(conn), number)
     stored = []
+    reserved = {one.camera.id for one in todo}
     for one in todo:
         camera = one.camera
         if not camera.id:
-            camera = replace(camera, id=ids.assign(conn, ids.prefix(camera.region_code, camera.industry)))
+            camera = replace(camera, id=ids.assign(conn, ids.prefix(camera.region_code, camera.industry), reserved))
+            reserved.add(camera.id)
             settled[one.index] = camera.id
         stored.append(replace(camera, revision=revision))
     cameras.upsert_many(conn, stored, secrets, revision=number, now=now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from vidhub.core import BasicPage, Change, Core
 from vidhub.errors import NotFound, OutOfRange, ResourceExhausted
@@ -48,6 +48,9 @@ class Watches:
         self._watchers: set[_Watcher] = set()
         self._state_number = 0
 
+    def count(self) -> int:
+        return len(self._watchers)
+
     def wake(self) -> None:
         """The catalogue has moved."""
         for watcher in self._watchers:
@@ -77,8 +80,7 @@ class Watches:
         """
         if len(self._watchers) >= MOST_WATCHERS:
             raise ResourceExhausted("LIMIT_WATCHES", f"{MOST_WATCHERS} callers watch already: try again later")
-        watcher = _Watcher(self._core, self._store, principal, wanted)
-        watcher.state_number = self._state_number
+        watcher = _Watcher(self._core, self._store, principal, wanted, lambda: self._state_number)
         self._watchers.add(watcher)
         try:
             async for event in watcher.begin(from_revision, state_from):
@@ -93,11 +95,15 @@ class Watches:
 
 
 class _Watcher:
-    def __init__(self, core: Core, store: Store, principal: Principal, wanted: CameraFilter) -> None:
+    def __init__(
+        self, core: Core, store: Store, principal: Principal, wanted: CameraFilter, newest_state: Callable[[], int]
+    ) -> None:
+        """newest_state: the number of the last state change there was, 0 when there was none."""
         self.awake = asyncio.Event()
         self.compares = False
         self.principal = principal
-        self.state_number = 0
+        self._state_number = 0
+        self._newest_state = newest_state
         self._core = core
         self._store = store
         self._wanted = wanted
@@ -109,12 +115,13 @@ class _Watcher:
         if from_revision is None or from_revision == Revision("", 0):
             async for page in self._pages():
                 for camera in page.cameras:
+                    self._known.add(camera.id)
                     yield CameraUpserted(camera)
         else:
             self._at = from_revision
             missed = self._missed()
-            async for _ in self._pages(moves=False):
-                pass
+            async for page in self._pages(moves=False):
+                self._known.update(camera.id for camera in page.cameras)
             for event in await self._since(missed):
                 yield event
         yield Synced(self._at)
@@ -133,11 +140,11 @@ class _Watcher:
                     yield seen
             self._at = Revision(self._at.epoch, changes[-1].number)
             yield Synced(self._at)
-        async for event in self._states(self.state_number):
+        async for event in self._states(self._state_number):
             yield event
 
     async def _pages(self, *, moves: bool = True) -> AsyncGenerator[BasicPage]:
-        """All that matches and may be known of, and notes it as told. moves: go on from the first page's revision."""
+        """All that matches and may be known of. moves: changes go on from the first page's revision."""
         after = ""
         first = True
         while True:
@@ -147,7 +154,6 @@ class _Watcher:
             if first and moves:
                 self._at = page.revision
             first = False
-            self._known.update(camera.id for camera in page.cameras)
             yield page
             if page.next_after is None:
                 return
@@ -185,38 +191,39 @@ class _Watcher:
 
     async def _compare(self) -> AsyncGenerator[WatchEvent]:
         """After a grant began or ended: what came into sight, and what left it."""
-        before = self._known
-        self._known = set()
+        before = frozenset(self._known)
+        in_sight: set[str] = set()
         async for page in self._pages(moves=False):
             for camera in page.cameras:
+                in_sight.add(camera.id)
                 if camera.id not in before:
+                    self._known.add(camera.id)
                     yield CameraUpserted(camera)
-        for camera_id in sorted(before - self._known):
+        for camera_id in sorted(before - in_sight):
+            self._known.discard(camera_id)
             yield CameraRemoved(camera_id)
 
     async def _states(self, number: int) -> AsyncGenerator[WatchEvent]:
-        """States after `number` of the log, else every state once; then goes on from there."""
+        """States after `number` of the log, every state once from 0 or past its end; then goes on from there."""
         changes, complete = self._core.states_since(number, _STEP)
-        # A watcher that began before the first change of this run has missed nothing: number 0 means just that.
-        if not complete and not (number == 0 and self._has_all_states):
-            async for event in self._all_states():
-                yield event
+        if not complete or (not self._has_all_states and number == 0):
+            self._state_number = self._newest_state()
+            self._has_all_states = True
+            async for page in self._pages(moves=False):
+                for camera in page.cameras:
+                    if camera.id in self._known:  # another will be told of as it comes into sight
+                        yield CameraStateChange(
+                            id=camera.id, state=camera.state, reason=camera.state_reason, number=self._state_number
+                        )
             return
+        self._has_all_states = True
         while changes:
             for change in changes:
                 seen = self._state(change)
                 if seen is not None:
                     yield seen
-            self.state_number = changes[-1].number
-            changes, _ = self._core.states_since(self.state_number, _STEP)
-        self._has_all_states = True
-
-    async def _all_states(self) -> AsyncGenerator[WatchEvent]:
-        number = self.state_number
-        async for page in self._pages(moves=False):
-            for camera in page.cameras:
-                yield CameraStateChange(id=camera.id, state=camera.state, reason=camera.state_reason, number=number)
-        self._has_all_states = True
+            self._state_number = changes[-1].number
+            changes, _ = self._core.states_since(self._state_number, _STEP)
 
     def _state(self, change: CameraStateChange) -> WatchEvent | None:
         if self._wanted.states:  # a state may bring a camera into the filter, or take it out

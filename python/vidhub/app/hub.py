@@ -1,0 +1,285 @@
+"""A hub with its edges: every listener, and the supervision of everything that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import structlog
+
+from vidhub import __version__
+from vidhub.access.addresses import MediaAddresses
+from vidhub.api.admin import AdminOperations, admin_app
+from vidhub.api.asgi import AsgiServer, PrivateDirectory, tcp_listener
+from vidhub.api.audit import AuditServicer
+from vidhub.api.auth import Doorkeeper
+from vidhub.api.auth_service import AuthServicer
+from vidhub.api.cameras import CameraServicer
+from vidhub.api.enrolment import EnrolmentServicer
+from vidhub.api.grants import GrantServicer
+from vidhub.api.grpc_server import GrpcServer, ServerIdentity
+from vidhub.api.http import http_app
+from vidhub.api.live import LiveCalls
+from vidhub.api.metrics_http import metrics_app
+from vidhub.api.sessions import SessionServicer
+from vidhub.api.system import SystemServicer
+from vidhub.app.parts import Parts, build
+from vidhub.config import OFF, Config, split_address
+from vidhub.errors import FailedPrecondition, Internal, VidhubError
+from vidhub.identity import Authentication
+from vidhub.lockfile import DataLock
+
+ADMIN_SOCKET = "admin.sock"
+# How long running calls and viewers get to end when the hub is told to stop.
+DRAIN_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class App:
+    """One hub on one data directory."""
+
+    def __init__(
+        self, config: Config, parts: Parts, run_dir: PrivateDirectory, stack: contextlib.AsyncExitStack
+    ) -> None:
+        self._config = config
+        self._parts = parts
+        self._run_dir = run_dir
+        self._stack = stack
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._began = time.monotonic()
+        self._trouble: str | None = "the hub is starting"
+        self.addresses: dict[str, object] = {}
+        self.operations = AdminOperations(
+            principal=parts.system,
+            people=parts.people,
+            units=parts.units,
+            catalogue=parts.catalogue,
+            grants=parts.grants,
+            sessions=parts.sessions,
+            audit=parts.audit,
+            grpc_address=self._grpc_address,
+            status=self._status,
+            bench=config.bench,
+        )
+
+    # Life.
+
+    @classmethod
+    async def open(cls, config: Config, *, online: bool) -> Self:
+        """Takes the data directory and builds every part. online: to serve; else for one operation on the store.
+
+        Raises FailedPrecondition HUB_RUNNING, and what store, keys and core raise.
+        """
+        if config.listen.sip != OFF:
+            raise FailedPrecondition("LISTENER_NOT_SERVED", "listen.sip: this version does not serve GB/T 28181: off")
+        async with contextlib.AsyncExitStack() as stack:
+            lock = DataLock(config.data_dir)
+            stack.callback(lock.release)
+            await asyncio.to_thread(config.data_dir.chmod, 0o700)
+            run_dir = PrivateDirectory(config.data_dir / "run")
+            stack.callback(run_dir.close)
+            failures: list[Callable[[Exception], None]] = []
+            parts = await build(
+                config, stack, run_dir.address("app.sock"), lambda error: failures[0](error), online=online
+            )
+            self = cls(config, parts, run_dir, stack.pop_all())
+            failures.append(self._failed)
+            return self
+        raise AssertionError("unreachable")
+
+    async def start(self) -> None:
+        """Opens every listener. Raises Unavailable LISTENER_IN_USE naming the option."""
+        config, parts = self._config, self._parts
+        parts.core.start_listening()
+        for name, work in (
+            ("ends", parts.ends.run()),
+            ("grants", parts.grants.run()),
+            ("audit", parts.audit.run()),
+            ("media", parts.media.run()),
+        ):
+            self._supervise(name, work)
+        bound = await parts.core.start()
+        self._stack.push_async_callback(parts.core.drain, 0.0)
+        public_url = config.public_url or self._origin(bound["http"])
+        parts.sessions.serve_at(MediaAddresses(http=public_url, rtsp=self._told(bound["rtsp"])))
+        live = LiveCalls()
+        parts.people.on_logins_ended(live.logins_ended)
+        parts.units.on_revoked(live.certificates_revoked)
+        servicers = self._servicers(public_url)
+        doorkeeper = Doorkeeper(Authentication(parts.people, parts.units), parts.audit.refusal)
+        web = http_app(
+            servicers,
+            doorkeeper=doorkeeper,
+            live=live,
+            telemetry=parts.telemetry,
+            is_https=public_url.startswith("https:"),
+        )
+        await self._serve("app", web, self._run_dir.listen("app.sock"))
+        grpc = None
+        if config.listen.grpc != OFF:
+            server = GrpcServer(
+                servicers, doorkeeper=doorkeeper, live=live, telemetry=parts.telemetry, identity=self._server_identity
+            )
+            grpc = await server.start(config.listen.grpc)
+            self._stack.push_async_callback(server.stop, DRAIN_S)
+        metrics = None
+        if config.listen.metrics != OFF:
+            listener, metrics = tcp_listener(config.listen.metrics, "--metrics")
+            probes = metrics_app(parts.telemetry.registry, alive=lambda: None, ready=lambda: self._trouble)
+            await self._serve("metrics", probes, listener)
+        admin_dir = PrivateDirectory(config.data_dir)
+        self._stack.callback(admin_dir.close)
+        self._stack.callback(admin_dir.remove, ADMIN_SOCKET)
+        self.addresses = {**dict.fromkeys(("http", "grpc", "rtsp", "rtsps", "webrtc", "metrics", "sip")), **bound}
+        self.addresses.update(grpc=grpc, metrics=metrics)
+        await self._serve("admin", admin_app(self.operations), admin_dir.listen(ADMIN_SOCKET))
+        parts.core.set_ready(True)
+        self._trouble = None
+        log.info("the hub is ready", hub=parts.hub.id, **{k: v for k, v in self.addresses.items() if v is not None})
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Returns when `stop` is set; raises when a part of the hub has died."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            both: set[asyncio.Future[Any]] = {stopping, self._failure}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                await self._failure
+        finally:
+            stopping.cancel()
+
+    async def close(self, hurry: asyncio.Event | None = None) -> None:
+        """Ends everything in order and marks the stop as clean. hurry: once set, viewers are not waited for."""
+        parts = self._parts
+        self._trouble = "the hub is stopping"
+        parts.core.set_ready(False)
+        if self.addresses:
+            drain = asyncio.create_task(parts.core.drain(DRAIN_S))
+            hurried = asyncio.create_task((hurry or asyncio.Event()).wait())
+            await asyncio.wait({drain, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+        is_sound = not self._failure.done()
+        await self._stack.aclose()
+        if self._failure.done() and is_sound:
+            await self._failure
+
+    # Inside.
+
+    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of the hub's: one that dies takes the hub with it, for half a hub is worse than none."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+
+        def done(ended: asyncio.Task[None]) -> None:
+            self._tasks.discard(ended)
+            if not ended.cancelled() and (error := ended.exception()) is not None:
+                self._failed(error)
+
+        async def cancel() -> None:
+            task.cancel()
+            await asyncio.wait({task})
+
+        task.add_done_callback(done)
+        self._stack.push_async_callback(cancel)
+        return task
+
+    async def _serve(self, name: str, app: Any, listener: Any) -> None:
+        server = AsgiServer(app, listener)
+        task = await server.start()
+        stopping = False
+
+        def done(ended: asyncio.Task[None]) -> None:
+            if not stopping and not ended.cancelled():
+                self._failed(ended.exception() or Internal("LISTENER_DIED", f"the {name} listener ended by itself"))
+
+        async def stop() -> None:
+            nonlocal stopping
+            stopping = True
+            await server.stop()
+
+        task.add_done_callback(done)
+        self._stack.push_async_callback(stop)
+
+    def _failed(self, error: BaseException) -> None:
+        log.error("a part of the hub died", exc_info=error)
+        if not self._failure.done():
+            told = (
+                error if isinstance(error, VidhubError) else Internal("PART_DIED", f"a part of the hub died: {error!r}")
+            )
+            self._failure.set_exception(told)
+            self._failure.exception()  # seen: nobody may be waiting any more
+
+    def _servicers(self, public_url: str) -> Mapping[str, object]:
+        parts = self._parts
+        return {
+            "vidhub.v1.AuthService": AuthServicer(parts.people, public_url=public_url, hub_id=parts.hub.id),
+            "vidhub.v1.CameraService": CameraServicer(parts.catalogue, parts.telemetry),
+            "vidhub.v1.SessionService": SessionServicer(parts.sessions),
+            "vidhub.v1.GrantService": GrantServicer(parts.grants),
+            "vidhub.v1.AuditService": AuditServicer(parts.audit),
+            "vidhub.v1.EnrolmentService": EnrolmentServicer(parts.units),
+            "vidhub.v1.SystemService": SystemServicer(
+                hub_id=parts.hub.id,
+                hub_name=parts.hub.name,
+                version=__version__,
+                counts=parts.core.counts,
+                uptime_s=lambda: time.monotonic() - self._began,
+            ),
+        }
+
+    def _server_identity(self) -> ServerIdentity:
+        """Asked at each handshake, so that a new certificate is shown as soon as there is one."""
+        config = self._config
+        names = {split_address(config.listen.grpc)[0], *config.advertise}
+        if config.public_url:
+            names.add(urlsplit(config.public_url).hostname or "")
+        shown = self._parts.ca.server_certificate(name for name in names if name)
+        return ServerIdentity(
+            certificate_chain=shown.certificate_pem,
+            private_key=shown.key_pem,
+            client_ca=self._parts.ca.ca_pem.encode(),
+        )
+
+    def _grpc_address(self) -> str:
+        """What units are told. A hub that does not run is told by its configuration."""
+        bound = self.addresses.get("grpc") or self._config.listen.grpc
+        if bound == OFF:
+            raise FailedPrecondition("GRPC_OFF", "units reach the hub by gRPC, which is off: set listen.grpc")
+        if str(bound).endswith(":0"):
+            raise FailedPrecondition(
+                "GRPC_PORT_UNKNOWN", "the gRPC port is chosen when the hub starts: start it first, or set listen.grpc"
+            )
+        return self._told(str(bound))
+
+    def _told(self, bound: str | None) -> str:
+        """HOST:PORT as clients outside are told."""
+        if bound is None:
+            return ""
+        host, port = split_address(bound)
+        told = self._config.advertise[0].strip("[]") if self._config.advertise else host
+        return f"[{told}]:{port}" if ":" in told else f"{told}:{port}"
+
+    def _origin(self, bound: str | None) -> str:
+        if bound is None:
+            return ""
+        scheme = "https" if self._config.tls_cert is not None else "http"
+        return f"{scheme}://{self._told(bound)}"
+
+    def _status(self) -> dict[str, Any]:
+        hub = self._parts.hub
+        return {
+            "hub_id": hub.id,
+            "hub_name": hub.name,
+            "level": hub.level,
+            "region": hub.region,
+            "version": __version__,
+            **self._parts.core.counts(),
+            "uptime_s": time.monotonic() - self._began if self.addresses else 0.0,
+            "addresses": self.addresses,
+        }

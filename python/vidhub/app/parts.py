@@ -1,0 +1,229 @@
+"""The hub below its edges: store, identity, core and the domain, built and loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import structlog
+from sqlalchemy import Connection
+
+from vidhub import __version__
+from vidhub.access.ends import Ends
+from vidhub.access.grants import Grants
+from vidhub.access.purposes import Purposes
+from vidhub.access.sessions import Sessions
+from vidhub.audit import AuditLog
+from vidhub.catalogue.cameras import Catalogue
+from vidhub.catalogue.media import MediaNotes
+from vidhub.catalogue.watch import Watches
+from vidhub.config import OFF, Config, HubOptions
+from vidhub.core import Change, Core
+from vidhub.errors import FailedPrecondition
+from vidhub.events import Fanout
+from vidhub.identity import CertificateAuthority, HubKeys, People, Units
+from vidhub.model import Camera, Principal, PrincipalKind, Revision
+from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions
+from vidhub.telemetry import CoreSnapshot, Telemetry
+
+DATABASE = "vidhub.db"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A hub below its edges."""
+
+    hub: HubOptions
+    store: Store
+    keys: HubKeys
+    ca: CertificateAuthority
+    audit: AuditLog
+    people: People
+    units: Units
+    core: Core
+    telemetry: Telemetry
+    watches: Watches
+    media: MediaNotes
+    catalogue: Catalogue
+    grants: Grants
+    ends: Ends
+    sessions: Sessions
+
+    @property
+    def system(self) -> Principal:
+        return Principal(PrincipalKind.SYSTEM, hub_id=self.hub.id)
+
+
+async def build(
+    config: Config,
+    stack: contextlib.AsyncExitStack,
+    backend_socket: str,
+    failed: Callable[[Exception], None],
+    *,
+    online: bool,
+) -> Parts:
+    data = config.data_dir
+    store = await Store.open(config.store_url or f"sqlite:///{data / DATABASE}")
+    stack.push_async_callback(store.close)
+    hub = await store.write(lambda conn: _settle_hub(conn, config.hub))
+    keys = await asyncio.to_thread(HubKeys.open, data)
+    secrets = await asyncio.to_thread(Secrets.open, data / "keys" / "secrets.json")
+    ca = await asyncio.to_thread(CertificateAuthority.open, data, hub.id)
+    audit = await AuditLog.open(store, keys.hub, anchor=data / "audit-checkpoint.json")
+    units = await Units.open(store, audit, ca)
+    people = await People.open(store, audit, keys, hub_id=hub.id, data_dir=data)
+    stack.callback(people.close)
+    core = Core(_core_options(config, hub, keys, backend_socket))
+    stack.push_async_callback(core.stop)
+    telemetry = Telemetry()
+    telemetry.watch(
+        snapshot=lambda: cast("CoreSnapshot", core.snapshot()),
+        camera_counts=core.camera_counts,
+        audit_entries=lambda: audit.entries_total,
+        version=__version__,
+    )
+    watches = Watches(core, store)
+    media = MediaNotes(store)
+    table, register = await store.read(lambda conn: (regions.load(conn), purposes.load(conn)))
+    catalogue = Catalogue(
+        store=store,
+        secrets=secrets,
+        audit=audit,
+        core=core,
+        regions=regions.RegionTable(table),
+        watches=watches,
+        telemetry=telemetry,
+    )
+    kinds = Purposes(register)
+    grants = Grants(store=store, audit=audit, core=core, purposes=kinds, watches=watches)
+    ends = Ends(store, audit)
+    sessions = Sessions(
+        store=store,
+        secrets=secrets,
+        audit=audit,
+        core=core,
+        purposes=kinds,
+        ends=ends,
+        hub_id=hub.id,
+        ticket_ttl_s=config.access.ticket_ttl_s,
+        session_ttl_s=config.access.session_ttl_s,
+    )
+    people.on_suspended(lambda user: _note(sessions.end_all_of(PrincipalKind.USER, user.name, "USER_SUSPENDED")))
+    fanout = Fanout(core, failed)
+    fanout.on("camera_state", watches.states_changed)
+    fanout.on("stream_media", media.take)
+    fanout.on("session_ended", sessions.ended)
+    fanout.on("session_ended", ends.take)
+    parts = Parts(
+        hub, store, keys, ca, audit, people, units, core, telemetry, watches, media, catalogue, grants, ends, sessions
+    )
+    await _load(parts, secrets)
+    if online:
+        was_clean = await store.write(_begin)
+        await people.ensure_first_administrator()
+        await sessions.reload(was_clean=was_clean)
+    stack.push_async_callback(_finish, parts, online=online)
+    return parts
+
+
+async def _load(parts: Parts, secrets: Secrets) -> None:
+    """Fills the core: the store is the truth, the core a copy."""
+
+    def read(conn: Connection) -> tuple[Revision, list[Camera], list[Change]]:
+        log_ = [Change(number, camera_id, kind == "removed") for number, kind, camera_id in changes.load(conn)]
+        return meta.revision(conn), list(cameras.load_all(conn, secrets)), log_
+
+    revision, found, log_ = await parts.store.read(read)
+    await asyncio.to_thread(parts.core.load, revision, found, log_)
+    await parts.grants.load()
+
+
+async def _finish(parts: Parts, *, online: bool) -> None:
+    """The last of a run: what has ended is on record, the register is signed, the stop is marked as clean."""
+    while parts.core.take_events():
+        pass
+    await parts.ends.flush()
+    await parts.audit.close()
+    if online:
+        await parts.store.write(lambda conn: meta.set_clean_shutdown(conn, True))
+
+
+def _begin(conn: Connection) -> bool:
+    was_clean = meta.was_clean_shutdown(conn)
+    meta.set_clean_shutdown(conn, False)
+    return was_clean
+
+
+def _settle_hub(conn: Connection, wanted: HubOptions) -> HubOptions:
+    """Who this hub is, settled at its first start: certificates and tickets carry its id."""
+    stored = meta.get(conn, "hub")
+    if not stored:
+        hub = HubOptions(wanted.id or f"hub-{uuid.uuid4().hex[:12]}", wanted.name, wanted.level, wanted.region)
+        text = json.dumps(
+            {"id": hub.id, "name": hub.name, "level": hub.level, "region": hub.region}, ensure_ascii=False
+        )
+        meta.put(conn, "hub", text)
+        return hub
+    hub = HubOptions(**json.loads(stored))
+    if wanted.id not in ("", hub.id):
+        raise FailedPrecondition(
+            "HUB_ID_SETTLED", f"hub.id is {wanted.id}, but this data directory is of hub {hub.id}: use another one"
+        )
+    return hub
+
+
+def _core_options(config: Config, hub: HubOptions, keys: HubKeys, backend_socket: str) -> dict[str, object]:
+    def on(listener: str) -> str | None:
+        return None if listener == OFF else listener
+
+    listen, stream, source = config.listen, config.stream, config.source
+    return {
+        "hub_id": hub.id,
+        "ticket_key_pem": keys.hub_pem.decode(),
+        "listen": {
+            "http": on(listen.http),
+            "rtsp": on(listen.rtsp),
+            "rtsps": on(listen.rtsps),
+            "webrtc": on(listen.webrtc),
+        },
+        # Host names are for RTSP addresses alone: an ICE candidate is an address.
+        "advertise": [host.strip("[]") for host in config.advertise if _is_address(host.strip("[]"))],
+        "tls": None
+        if config.tls_cert is None or config.tls_key is None
+        else {"cert": str(config.tls_cert), "key": str(config.tls_key)},
+        "backend_socket": backend_socket,
+        "trusted_proxies": [str(ipaddress.ip_network(one, strict=False)) for one in config.trusted_proxies],
+        "stream": {
+            "linger_s": stream.linger_s,
+            "gop_cache_bytes": stream.gop_cache_bytes,
+            "sink_queue_bytes": stream.sink_queue_bytes,
+        },
+        "source": {
+            "connect_timeout_s": source.connect_timeout_s,
+            "stall_timeout_s": source.stall_timeout_s,
+            "allow": [str(ipaddress.ip_network(one, strict=False)) for one in source.allow],
+            "deny": [str(ipaddress.ip_network(one, strict=False)) for one in source.deny],
+        },
+        "probe": {"interval_s": config.probe.interval_s},
+    }
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _note(ended: int) -> None:
+    if ended:
+        log.info("sessions ended", sessions=ended, reason="USER_SUSPENDED")

@@ -1,0 +1,97 @@
+"""What the command line calls: a hub that runs, or one operation on a hub."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvloop
+
+from vidhub import logs
+from vidhub.api.admin import error_from_json
+from vidhub.api.asgi import PrivateDirectory
+from vidhub.app.hub import ADMIN_SOCKET, App
+from vidhub.app.parts import DATABASE
+from vidhub.config import Config
+from vidhub.errors import FailedPrecondition, Unavailable
+
+# How long a command waits for a hub that holds the data directory and is about to answer, or to be gone.
+PATIENCE_S = 15.0
+# Operations that may make a data directory.
+_FIRST = ("user_add", "unit_token")
+
+
+def serve(config: Config, *, on_ready: Callable[[dict[str, object]], None]) -> int:
+    """Runs a hub until SIGTERM or SIGINT; a second one does not wait for viewers. Raises what starting raises."""
+    logs.configure()
+    uvloop.run(_serve(config, on_ready))
+    return 0
+
+
+async def _serve(config: Config, on_ready: Callable[[dict[str, object]], None]) -> None:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
+    app = await App.open(config, online=True)
+    try:
+        await app.start()
+        on_ready(app.addresses)
+        await app.run(stop)
+    finally:
+        await app.close(hurry)
+
+
+def administer(config: Config, operation: str, arguments: Mapping[str, object]) -> dict[str, Any]:
+    """One operation of `AdminOperations`: by the running hub, or on the store when none runs."""
+    logs.configure()
+    return asyncio.run(_administer(config, operation, dict(arguments)))
+
+
+async def _administer(config: Config, operation: str, arguments: dict[str, object]) -> dict[str, Any]:
+    # What only reads must not leave a new hub behind where somebody misspelt a directory.
+    if operation not in _FIRST and not config.store_url and not (config.data_dir / DATABASE).exists():
+        raise FailedPrecondition("DATA_DIR_EMPTY", f"there is no hub in {config.data_dir}: check --data-dir")
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            app = await App.open(config, online=False)
+        except FailedPrecondition as held:
+            if held.reason != "HUB_RUNNING":
+                raise
+            answer = await _ask(config.data_dir, operation, arguments)
+            if answer is not None:
+                return answer
+            if time.monotonic() > deadline:
+                raise
+            # It holds the directory and does not answer yet, or no longer: nothing but time will tell.
+            await asyncio.sleep(0.1)
+        else:
+            try:
+                return await app.operations.perform(operation, arguments)
+            finally:
+                await app.close()
+
+
+async def _ask(data_dir: Path, operation: str, arguments: dict[str, object]) -> dict[str, Any] | None:
+    """None when nobody answers on the socket."""
+    directory = PrivateDirectory(data_dir)
+    try:
+        transport = httpx.AsyncHTTPTransport(uds=directory.address(ADMIN_SOCKET))
+        async with httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(120, connect=5)) as client:
+            answer = await client.post(f"http://hub/{operation}", json=arguments)
+    except httpx.ConnectError:
+        return None
+    except httpx.HTTPError as cause:
+        raise Unavailable("HUB_SILENT", "the running hub did not answer: see its log, and try again") from cause
+    finally:
+        directory.close()
+    document = answer.json()
+    if answer.status_code != 200:
+        raise error_from_json(document)
+    return dict(document)
