@@ -7,14 +7,15 @@ listeners in turn; no thread waits, and the core bounds what it keeps for us.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from vidhub import _core
 from vidhub._core import CameraSim
-from vidhub.errors import Internal
+from vidhub.errors import Internal, NotFound, Unauthenticated
 from vidhub.model import (
     Action,
     Camera,
@@ -232,10 +233,13 @@ class Core:
 
     def renew_session(self, session_id: str, expire_time: datetime) -> None:
         """Raises NotFound SESSION_UNKNOWN."""
-        self._inner.renew_session(session_id, expire_time.timestamp())
+        with _no_session():
+            self._inner.renew_session(session_id, expire_time.timestamp())
 
     def issue_ticket(self, session_id: str, ttl_s: float) -> Ticket:
-        text, expire_time = self._inner.issue_ticket(session_id, ttl_s)
+        """Raises NotFound SESSION_UNKNOWN."""
+        with _no_session():
+            text, expire_time = self._inner.issue_ticket(session_id, ttl_s)
         return Ticket(text=text, expire_time=datetime.fromtimestamp(expire_time, UTC))
 
     def end_session(self, session_id: str, reason: str) -> bool:
@@ -249,6 +253,15 @@ class Core:
 def validate_policies() -> list[str]:
     """Strict validation of the built-in policies against their schema; the problems found."""
     return _core.validate_policies()
+
+
+@contextlib.contextmanager
+def _no_session() -> Iterator[None]:
+    """The core answers media clients, to whom an unknown session means 401; here it is a thing that is not there."""
+    try:
+        yield
+    except Unauthenticated as error:
+        raise NotFound(error.reason, error.message) from error
 
 
 # Between the rows of the core and the values of the model.

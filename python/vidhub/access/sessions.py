@@ -174,7 +174,10 @@ class Sessions:
                 raise _ended("") from None
 
         await self._store.write(work, apply=apply)
-        return RenewedSession(renewed, self._core.issue_ticket(session_id, self._ticket_ttl_s))
+        try:
+            return RenewedSession(renewed, self._core.issue_ticket(session_id, self._ticket_ttl_s))
+        except NotFound:
+            raise _ended("") from None
 
     async def close(self, principal: Principal, session_id: str) -> None:
         """Ends one's own. Closing what has ended is no error."""
