@@ -35,6 +35,8 @@ from vidhub.model import (
     Ticket,
 )
 
+__all__ = ["BasicPage", "CameraSim", "Change", "Core", "validate_policies"]
+
 # Events taken in one turn of the loop, so that a burst does not hold up the calls that wait beside it.
 EVENTS_A_TURN = 512
 
