@@ -173,6 +173,7 @@ class MemoryCatalogue:
         raise ZeroDivisionError("password=hunter2")
 
     async def retire(self, principal: Principal, camera_id: str, reason: str) -> None:
+        await self.get(principal, camera_id)
         del self.cameras[camera_id]
 
     async def get(self, principal: Principal, camera_id: str) -> Camera:

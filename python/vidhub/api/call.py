@@ -25,10 +25,10 @@ class Call:
     method: Method
     principal: Principal | None
     address: str
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = field(repr=False)
     trace_id: str
     time_left_s: float | None = None
-    answer_headers: list[tuple[str, str]] = field(default_factory=list)
+    answer_headers: list[tuple[str, str]] = field(default_factory=list, repr=False)
 
     @property
     def caller(self) -> Principal:
