@@ -154,7 +154,7 @@ impl ShardInbox {
         }
     }
 
-    /// Moves what has come into `batch`. False when there was nothing: the next message will wake the shard.
+    /// Moves what has come into `batch`, which the caller has emptied. False when there was nothing: the next message will wake the shard.
     pub(super) fn take(&self, batch: &mut Batch) -> bool {
         let mut queues = self.queues.lock();
         let queues = &mut *queues;
@@ -229,5 +229,93 @@ impl SinkHandle {
     /// The sink has been dropped.
     pub fn is_gone(&self) -> bool {
         self.shared.is_gone.load(Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::wire_unit::Shape;
+    use super::super::worker::Worker;
+    use super::*;
+    use crate::media::{AccessUnit, Codec, CodecParameters, Track};
+
+    fn unit(size: usize) -> Arc<WireUnit> {
+        let parameters = CodecParameters::G711 { channels: 1 };
+        let shape = Shape::new(&Track { codec: Codec::Pcma, clock_rate_hz: 8_000, parameters }, 8, 0);
+        let data = Bytes::from(vec![0; size]);
+        let unit = AccessUnit { track: 0, pts: 0, dts: 0, keyframe: true, data, nals: Default::default() };
+        Arc::new(WireUnit::new(0, 0, unit, true, shape, 0..0))
+    }
+
+    fn drain(inbox: &ShardInbox) -> usize {
+        let (mut batch, mut taken) = (Batch::default(), 0);
+        while inbox.take(&mut batch) {
+            assert!(batch.units.len() <= BATCH);
+            taken += batch.units.drain(..).len();
+        }
+        taken
+    }
+
+    #[test]
+    fn units_are_bounded_in_number_and_in_octets() {
+        let (_worker, inbox) = Worker::new().unwrap();
+        let small = unit(1);
+        (0..MAX_UNITS + 10).for_each(|_| inbox.unit(0, &small));
+        assert_eq!(inbox.queues.lock().units.len(), MAX_UNITS);
+        let large = unit(MAX_UNIT_BYTES / 2);
+        inbox.queues.lock().units.clear();
+        inbox.queues.lock().unit_bytes = 0;
+        (0..3).for_each(|_| inbox.unit(0, &large));
+        assert_eq!(inbox.queues.lock().units.len(), 2);
+        inbox.queues.lock().units.clear();
+        inbox.queues.lock().unit_bytes = 0;
+        inbox.unit(0, &unit(MAX_UNIT_BYTES + 1));
+        assert_eq!(inbox.queues.lock().units.len(), 1, "one always fits");
+    }
+
+    #[test]
+    fn control_passes_a_full_inbox_and_a_closed_one_gives_it_back() {
+        let (_worker, inbox) = Worker::new().unwrap();
+        let small = unit(1);
+        (0..MAX_UNITS).for_each(|_| inbox.unit(0, &small));
+        assert!(inbox.control(Control::Stop { reason: "X" }).is_ok());
+        let rest = inbox.close();
+        assert_eq!((rest.control.len(), rest.units.len()), (1, MAX_UNITS));
+        assert!(inbox.control(Control::Stop { reason: "X" }).is_err());
+        inbox.unit(0, &small);
+        assert!(inbox.queues.lock().units.is_empty());
+    }
+
+    #[test]
+    fn a_sink_is_ended_once_and_one_peer_cannot_fill_the_inbox() {
+        let (_worker, inbox) = Worker::new().unwrap();
+        let (loud, quiet) = (SinkHandle::new(inbox.admit(0)), SinkHandle::new(inbox.admit(1)));
+        (0..5).for_each(|_| loud.end("X"));
+        assert_eq!(inbox.queues.lock().control.len(), 1);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+        let taken = (0..1000).filter(|_| loud.datagram(peer, peer, vec![1])).count();
+        assert_eq!(taken, MAX_DATAGRAMS_PER_SINK);
+        assert!(quiet.datagram(peer, peer, vec![1]));
+        let mut batch = Batch::default();
+        assert!(inbox.take(&mut batch));
+        batch.datagrams.drain(..).for_each(|datagram| datagram.sink.datagram_taken());
+        assert!(loud.datagram(peer, peer, vec![1]), "there is room again");
+        quiet.shared.gone();
+        quiet.shared.gone();
+        assert!(!quiet.datagram(peer, peer, vec![1]) && inbox.sinks() == 1);
+    }
+
+    #[test]
+    fn the_shard_is_woken_once_for_however_many_messages() {
+        let (_worker, inbox) = Worker::new().unwrap();
+        assert!(!inbox.queues.lock().is_awake);
+        let small = unit(1);
+        (0..3 * BATCH).for_each(|_| inbox.unit(0, &small));
+        assert!(inbox.queues.lock().is_awake);
+        assert_eq!(drain(&inbox), 3 * BATCH);
+        assert_eq!(inbox.queues.lock().unit_bytes, 0);
+        assert!(!inbox.queues.lock().is_awake, "it sleeps when it has found nothing");
     }
 }

@@ -205,20 +205,16 @@ impl Stream {
     pub fn report(&self, state: SourceState) {
         let mut inner = self.inner.lock();
         let mut stale = Vec::new();
-        let shown = match state {
-            SourceState::Live if !inner.is_synchronised => SourceState::Connecting,
-            SourceState::Live => SourceState::Live,
-            SourceState::Idle | SourceState::Connecting | SourceState::Failed { .. } => {
-                inner.is_synchronised = false;
-                stale = inner.cache.clear();
-                state
-            }
-        };
+        if state != SourceState::Live {
+            inner.is_synchronised = false;
+            stale = inner.cache.clear();
+        }
+        let is_awaited = state == SourceState::Live && !inner.is_synchronised;
         self.state.send_if_modified(|known| {
+            // While new parameters wait for their keyframe the source is as live as before.
+            let shown = if is_awaited && *known != SourceState::Live { SourceState::Connecting } else { state };
             let is_news = *known != shown;
-            if is_news {
-                *known = shown;
-            }
+            *known = shown;
             is_news
         });
         drop(inner);
@@ -271,5 +267,173 @@ impl Inner {
         let track = description.tracks.get(unit.track)?;
         let ssrc = *description.ssrcs.get(unit.track)?;
         Some((description, track.kind(), Shape::new(track, description.payload_type(unit.track), ssrc)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::worker::Worker;
+    use super::*;
+    use crate::media::CodecParameters;
+
+    const BUDGET: usize = 20_000;
+
+    fn video(pps: &'static [u8]) -> Track {
+        let (sps, pps) = (Bytes::from_static(&[0x67]), Bytes::from_static(pps));
+        let parameters = CodecParameters::H264 { sps, pps, width: 640, height: 480, has_b_frames: false };
+        Track { codec: Codec::H264, clock_rate_hz: 90_000, parameters }
+    }
+
+    fn audio(codec: Codec, clock_rate_hz: u32) -> Track {
+        Track { codec, clock_rate_hz, parameters: CodecParameters::G711 { channels: 1 } }
+    }
+
+    fn unit(track: usize, keyframe: bool, size: usize) -> AccessUnit {
+        let mut data = vec![0x41; size];
+        data[..4].copy_from_slice(&[0, 0, 0, 1]);
+        AccessUnit { track, pts: 0, dts: 0, keyframe, data: data.into(), nals: [4..size as u32].into_iter().collect() }
+    }
+
+    fn stream(tracks: Vec<Track>) -> (Arc<Stream>, Arc<Telemetry>) {
+        let telemetry = Arc::new(Telemetry::default());
+        let stream = Stream::new("camera/main".into(), StreamLimits { gop_cache_bytes: BUDGET }, telemetry.clone());
+        stream.describe(tracks);
+        (stream, telemetry)
+    }
+
+    fn indices(stream: &Stream) -> Vec<u64> {
+        stream.cached().iter().map(|unit| unit.index).collect()
+    }
+
+    #[test]
+    fn the_cache_begins_at_a_video_keyframe_and_holds_the_sound_since() {
+        let (stream, _) = stream(vec![video(&[0x68]), audio(Codec::Pcma, 8_000)]);
+        stream.publish(unit(1, true, 160));
+        stream.publish(unit(0, false, 500));
+        assert!(stream.cached().is_empty(), "nothing before a keyframe");
+        for (track, keyframe) in [(0, true), (1, true), (0, false), (1, true)] {
+            stream.publish(unit(track, keyframe, 500));
+        }
+        assert_eq!(indices(&stream), [0, 1, 2, 3]);
+        stream.publish(unit(0, true, 500));
+        assert_eq!(indices(&stream), [4]);
+    }
+
+    #[test]
+    fn without_video_the_last_sound_is_enough() {
+        let (stream, _) = stream(vec![audio(Codec::Pcmu, 8_000)]);
+        stream.publish(unit(0, true, 160));
+        stream.publish(unit(0, true, 160));
+        assert_eq!(indices(&stream), [1]);
+        assert_eq!(*stream.state().borrow(), SourceState::Live);
+    }
+
+    #[test]
+    fn over_its_budget_the_cache_is_empty_until_the_next_keyframe() {
+        let (stream, telemetry) = stream(vec![video(&[0x68])]);
+        let held = || stream.cached().iter().map(|unit| unit.unit.data.len()).sum::<usize>();
+        for keyframe in [true, false, false, false, false, false] {
+            stream.publish(unit(0, keyframe, 8_000));
+            assert!(held() <= BUDGET);
+        }
+        assert!(stream.cached().is_empty());
+        assert_eq!(telemetry.dropped(DropReason::OverBudget).load(Relaxed), 1);
+        assert_eq!(*stream.state().borrow(), SourceState::Live, "what is live goes on");
+        stream.publish(unit(0, true, 8_000));
+        assert_eq!(indices(&stream), [6]);
+        stream.publish(unit(0, true, BUDGET));
+        assert!(stream.cached().is_empty(), "a keyframe beyond the budget takes the old group with it");
+        for _ in 0..1000 {
+            stream.publish(unit(0, false, 5));
+        }
+        assert!(stream.cached().len() < BUDGET / 512);
+    }
+
+    #[test]
+    fn live_shows_when_a_keyframe_has_come() {
+        let (stream, _) = stream(vec![video(&[0x68])]);
+        let state = stream.state();
+        stream.report(SourceState::Live);
+        assert_eq!(*state.borrow(), SourceState::Connecting);
+        stream.publish(unit(0, false, 100));
+        assert_eq!(*state.borrow(), SourceState::Connecting);
+        stream.publish(unit(0, true, 100));
+        assert_eq!(*state.borrow(), SourceState::Live);
+        let failed = SourceState::Failed { reason: "CAMERA_SILENT", message: String::new() };
+        stream.report(failed.clone());
+        assert_eq!(*state.borrow(), failed);
+        assert!(stream.cached().is_empty(), "an old picture is not a live one");
+        stream.publish(unit(0, false, 100));
+        assert!(stream.cached().is_empty());
+        stream.publish(unit(0, true, 100));
+        assert_eq!((indices(&stream), state.borrow().clone()), (vec![1], SourceState::Live));
+    }
+
+    #[test]
+    fn new_parameters_make_a_new_generation_that_begins_at_a_keyframe() {
+        let (stream, _) = stream(vec![video(&[0x68])]);
+        stream.publish(unit(0, true, 3_000));
+        let first = stream.description().unwrap();
+        stream.describe(vec![video(&[0x68])]);
+        assert!(Arc::ptr_eq(&first, &stream.description().unwrap()), "the same again is no news");
+        stream.describe(vec![video(&[0x68, 1]), audio(Codec::Pcma, 16_000)]);
+        stream.report(SourceState::Live);
+        assert_eq!(*stream.state().borrow(), SourceState::Live);
+        stream.publish(unit(0, false, 100));
+        assert!(stream.cached().is_empty());
+        stream.publish(unit(0, true, 100));
+        let second = stream.description().unwrap();
+        assert_eq!((first.generation, second.generation), (0, 1));
+        assert_eq!(first.ssrcs[0], second.ssrcs[0]);
+        let cached = stream.cached();
+        assert_eq!((cached[0].generation, cached[0].index, cached[0].first_sequence()), (1, 1, 3));
+    }
+
+    #[test]
+    fn sequence_numbers_go_on_whether_or_not_anybody_derives_packets() {
+        let (stream, _) = stream(vec![video(&[0x68]), audio(Codec::Pcma, 8_000)]);
+        let mut next = [0, 0];
+        for (place, size) in [5_000, 100, 1204, 1205, 9_000].into_iter().enumerate() {
+            let track = place % 2;
+            stream.publish(unit(0, true, 10));
+            next[0] += 1;
+            stream.publish(unit(track, false, size));
+            let unit = stream.cached().pop().unwrap();
+            assert_eq!(unit.first_sequence(), next[track]);
+            next[track] += unit.packet_count() as u64;
+            if place != 2 {
+                assert_eq!(unit.packets().len(), unit.packet_count());
+                assert_eq!(unit.packets().last().map(|packet| packet.sequence + 1), Some(next[track]));
+            }
+        }
+    }
+
+    #[test]
+    fn telephone_sound_has_its_static_payload_type() {
+        let tracks =
+            vec![video(&[0x68]), audio(Codec::Pcma, 8_000), audio(Codec::Pcmu, 8_000), audio(Codec::Pcma, 16_000)];
+        let (stream, telemetry) = stream(tracks);
+        let description = stream.description().unwrap();
+        assert_eq!([0, 1, 2, 3].map(|track| description.payload_type(track)), [96, 8, 0, 99]);
+        stream.publish(unit(4, true, 10));
+        assert_eq!(telemetry.dropped(DropReason::Malformed).load(Relaxed), 1, "no such track");
+    }
+
+    #[test]
+    fn a_shard_is_kept_for_as_long_as_one_of_its_sinks_is_subscribed() {
+        let (stream, _) = stream(vec![video(&[0x68])]);
+        let (_worker, shard) = Worker::new().unwrap();
+        let before = Arc::strong_count(&shard);
+        assert_eq!(stream.subscribe(&shard).next_index, 0);
+        stream.publish(unit(0, true, 10));
+        let Subscription { cached, next_index } = stream.subscribe(&shard);
+        assert_eq!((cached.len(), next_index), (1, 1));
+        stream.unsubscribe(&shard);
+        assert_eq!(Arc::strong_count(&shard), before + 1);
+        stream.unsubscribe(&shard);
+        stream.unsubscribe(&shard);
+        assert_eq!(Arc::strong_count(&shard), before);
     }
 }

@@ -178,3 +178,118 @@ impl WireUnit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::wire::h264::samples::{PPS, SPS};
+    use crate::wire::h264_depay::{Event, H264Depacketiser, Packet};
+
+    fn shape(payload: Payload) -> Shape {
+        Shape { payload, payload_type: 96, ssrc: 0xfeed }
+    }
+
+    fn wire(shape: Shape, unit: AccessUnit, first: u64) -> WireUnit {
+        let count = shape.count(&unit) as u64;
+        WireUnit::new(0, 0, unit, true, shape, first..first + count)
+    }
+
+    fn picture(nals: &[Vec<u8>], pts: i64) -> AccessUnit {
+        let (mut data, mut ranges) = (Vec::new(), SmallVec::new());
+        for nal in nals {
+            data.extend_from_slice(&[0, 0, 0, 1]);
+            ranges.push(data.len() as u32..(data.len() + nal.len()) as u32);
+            data.extend_from_slice(nal);
+        }
+        AccessUnit { track: 1, pts, dts: pts, keyframe: true, data: data.into(), nals: ranges }
+    }
+
+    fn sound(track: usize, size: usize) -> AccessUnit {
+        let data = (0..size).map(|place| place as u8).collect::<Vec<_>>().into();
+        AccessUnit { track, pts: -1, dts: -1, keyframe: true, data, nals: SmallVec::new() }
+    }
+
+    /// Takes the interleaved buffer apart: channel and packet.
+    fn frames(mut buffer: &[u8]) -> Vec<(u8, rtp::Packet<'_>)> {
+        let mut frames = Vec::new();
+        while let Some((&[dollar, channel, length0, length1], rest)) = buffer.split_first_chunk::<4>() {
+            assert_eq!(dollar, b'$');
+            let (packet, after) = rest.split_at(usize::from(u16::from_be_bytes([length0, length1])));
+            frames.push((channel, rtp::Packet::parse(packet).unwrap()));
+            buffer = after;
+        }
+        assert!(buffer.is_empty());
+        frames
+    }
+
+    fn slice(header: u8, size: usize) -> Vec<u8> {
+        let mut nal = vec![header, 0x88];
+        nal.extend((0..size).map(|place| place as u8 | 1));
+        nal
+    }
+
+    proptest! {
+        #[test]
+        fn both_wire_forms_are_the_same_packets_and_give_the_picture_back(
+            first in prop_oneof![Just(0u64), Just(65_530), 0u64..1 << 40],
+            sizes in proptest::collection::vec(prop_oneof![1usize..60, 1190usize..1210, 1usize..30_000], 1..5),
+        ) {
+            let mut depacketiser = H264Depacketiser::default();
+            let mut next = first;
+            for (place, size) in sizes.into_iter().enumerate() {
+                let unit = picture(&[SPS.to_vec(), PPS.to_vec(), slice(0x65, size)], place as i64 * 3600);
+                let wire = wire(shape(Payload::H264), unit, next);
+                next += wire.packet_count() as u64;
+                let frames = frames(wire.interleaved());
+                prop_assert_eq!(frames.len(), wire.packets().len());
+                let mut came = None;
+                for ((channel, frame), packet) in frames.iter().zip(wire.packets()) {
+                    let header = rtp::Header {
+                        marker: packet.sequence + 1 == next,
+                        payload_type: 96,
+                        sequence: packet.sequence as u16,
+                        timestamp: packet.timestamp,
+                        ssrc: 0xfeed,
+                    };
+                    prop_assert_eq!((*channel, frame.header, frame.payload), (2, header, &packet.payload[..]));
+                    let rtp::Header { marker, sequence, timestamp, .. } = frame.header;
+                    for event in depacketiser.push(Packet { sequence, timestamp, marker, payload: frame.payload }) {
+                        let Event::Unit(unit) = event else { panic!("lost") };
+                        prop_assert!(came.replace(unit).is_none());
+                    }
+                }
+                prop_assert_eq!(&came.unwrap().data[..], &wire.unit.data[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn forms_are_derived_once() {
+        let wire = wire(shape(Payload::H264), picture(&[slice(0x41, 3_000)], 0), 0);
+        assert!(Arc::ptr_eq(&wire.packets()[2].payload, &wire.packets()[2].payload));
+        assert_eq!(wire.interleaved().as_ptr(), wire.interleaved().as_ptr());
+        assert_eq!(wire.packets().iter().map(|packet| packet.marker).collect::<Vec<_>>(), [false, false, true]);
+    }
+
+    #[test]
+    fn a_frame_of_sound_keeps_its_time_and_a_long_piece_counts_on() {
+        let aac = wire(shape(Payload::Aac), sound(2, 1500), 7);
+        assert_eq!(frames(aac.interleaved()).iter().map(|(channel, _)| *channel).collect::<Vec<_>>(), [4, 4]);
+        assert!(aac.packets().iter().all(|packet| packet.timestamp == u32::MAX));
+        assert_eq!(aac.packets().iter().map(|packet| packet.marker).collect::<Vec<_>>(), [false, true]);
+
+        let g711 = wire(shape(Payload::G711 { channels: 1 }), sound(0, 1500), 7);
+        let stamps: Vec<_> = g711.packets().iter().map(|packet| (packet.sequence, packet.timestamp)).collect();
+        assert_eq!(stamps, [(7, u32::MAX), (8, 1199)]);
+        assert!(g711.packets().iter().all(|packet| !packet.marker));
+    }
+
+    #[test]
+    fn a_unit_with_nothing_in_it_has_no_packets() {
+        let wire = wire(shape(Payload::H264), picture(&[], 0), 3);
+        assert_eq!((wire.packet_count(), wire.packets().len(), wire.interleaved().len()), (0, 0, 0));
+    }
+}
