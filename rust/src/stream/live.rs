@@ -293,7 +293,14 @@ mod tests {
     fn unit(track: usize, keyframe: bool, size: usize) -> AccessUnit {
         let mut data = vec![0x41; size];
         data[..4].copy_from_slice(&[0, 0, 0, 1]);
-        AccessUnit { track, pts: 0, dts: 0, keyframe, data: data.into(), nals: [4..size as u32].into_iter().collect() }
+        AccessUnit {
+            track,
+            pts: 0,
+            dts: 0,
+            keyframe,
+            data: data.into(),
+            nals: std::iter::once(4..size as u32).collect(),
+        }
     }
 
     fn stream(tracks: Vec<Track>) -> (Arc<Stream>, Arc<Telemetry>) {
