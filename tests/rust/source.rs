@@ -528,6 +528,36 @@ async fn pictures_without_a_keyframe_are_told_and_not_shown() {
 }
 
 #[tokio::test]
+async fn after_a_loss_nothing_is_shown_until_the_next_keyframe_and_the_camera_is_made_to_send_one() {
+    const SPS: &[u8] = &[
+        0x67, 0x64, 0x00, 0x1e, 0xac, 0xb2, 0x01, 0x40, 0x5f, 0xf2, 0xe0, 0x22, 0x00, 0x00, 0x03, 0x00, 0x02, 0x00,
+        0x00, 0x03, 0x00, 0x65, 0x1e, 0x2c, 0x5c, 0x90,
+    ];
+    let mut aggregate = vec![24];
+    for nal in [SPS, &[0x68, 0xeb, 0xc3, 0xcb, 0x22, 0xc0], &[0x65, 0x88, 0x84, 1]] {
+        aggregate.extend((nal.len() as u16).to_be_bytes());
+        aggregate.extend(nal);
+    }
+    let mut media = interleaved(10, 0, &aggregate);
+    // 11 follows; 12 is missing; 13 and what follows refer to it.
+    for sequence in [11u16, 13, 14, 15] {
+        media.extend(interleaved(sequence, u32::from(sequence) * 3600, &[0x41, 0x9a, sequence as u8 | 1]));
+    }
+    let camera = Scripted::start(move |request, _| well_behaved(request, &media)).await;
+    let options =
+        Options { keyframe_timeout: Duration::from_millis(500), stall_timeout: Duration::from_secs(20), ..options() };
+    let pull = Pull::start(target(&camera.url(), "", ""), options);
+    pull.live().await;
+    eventually("the loss is seen", || pull.telemetry.dropped(DropReason::SourceGap).load(SeqCst) == 4).await;
+    let shown: Vec<bool> = pull.stream.cached().iter().map(|unit| unit.unit.keyframe).collect();
+    assert_eq!(shown, [true, false]);
+    assert_eq!(pull.failed().await.0, "CAMERA_NO_KEYFRAME");
+    eventually("dialled anew", || camera.connections.load(SeqCst) >= 2).await;
+    pull.live().await;
+    pull.stop().await;
+}
+
+#[tokio::test]
 async fn a_flood_that_holds_no_picture_counts_as_silence() {
     let media: Vec<u8> = (0..2000u16).flat_map(|number| interleaved(number, 7, &[0x7c, 0x05, 1, 2, 3])).collect();
     let camera = Scripted::start(move |request, _| well_behaved(request, &media)).await;

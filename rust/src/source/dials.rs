@@ -1,4 +1,5 @@
-//! How many cameras are being dialled at once: a wall of sixteen must not knock over one recorder with sixteen channels.
+//! How many cameras are being dialled at once, and which play: a wall of sixteen must not knock over one recorder with
+//! sixteen channels, and a camera that plays need not be asked whether it is there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,10 +7,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bounds what is being dialled, in all and per host.
+/// Bounds what is being dialled, in all and per host, and knows the cameras that play.
 #[derive(Debug)]
 pub struct Dials {
     all: Arc<Semaphore>,
+    /// Streams that play, by camera: main and sub may both.
+    playing: Mutex<HashMap<Arc<str>, usize>>,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
     per_host: usize,
 }
@@ -22,9 +25,38 @@ pub struct Dial<'a> {
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
+/// Says that a camera plays.
+#[derive(Debug)]
+pub struct Playing {
+    dials: Arc<Dials>,
+    camera: Arc<str>,
+}
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        let mut playing = self.dials.playing.lock();
+        if let Some(streams) = playing.get_mut(&self.camera) {
+            *streams -= 1;
+            if *streams == 0 {
+                playing.remove(&self.camera);
+            }
+        }
+    }
+}
+
 impl Dials {
     pub fn new(all: usize, per_host: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all)), hosts: Mutex::default(), per_host }
+        Self { all: Arc::new(Semaphore::new(all)), playing: Mutex::default(), hosts: Mutex::default(), per_host }
+    }
+
+    /// The camera plays for as long as the answer lives.
+    pub fn plays(self: &Arc<Self>, camera: Arc<str>) -> Playing {
+        *self.playing.lock().entry(camera.clone()).or_insert(0) += 1;
+        Playing { dials: self.clone(), camera }
+    }
+
+    pub fn is_playing(&self, camera: &str) -> bool {
+        self.playing.lock().contains_key(camera)
     }
 
     /// Waits for a place; first come, first served.
@@ -74,5 +106,16 @@ mod tests {
         let third = third.await;
         drop((second, third, other));
         assert!(dials.hosts.lock().is_empty());
+    }
+
+    #[test]
+    fn a_camera_plays_until_its_last_stream_ends() {
+        let dials = Arc::new(Dials::new(1, 1));
+        let main = dials.plays("a".into());
+        let sub = dials.plays("a".into());
+        drop(main);
+        assert!(dials.is_playing("a") && !dials.is_playing("b"));
+        drop(sub);
+        assert!(!dials.is_playing("a"));
     }
 }

@@ -65,6 +65,16 @@ impl Intake {
         Self { stream, telemetry, timeline: None, tracks: Vec::new(), described: Vec::new(), waits_for_keyframe: true }
     }
 
+    /// Whether pictures are held back until a keyframe comes: at the beginning, and after a loss.
+    pub fn waits_for_keyframe(&self) -> bool {
+        self.waits_for_keyframe
+    }
+
+    /// How often the camera's stamps could not be used.
+    pub fn rebased(&self) -> u64 {
+        self.timeline.as_ref().map_or(0, Timeline::rebased)
+    }
+
     /// The source is connected (again): packets count anew, the stream's time goes on.
     pub fn restart(&mut self, offers: impl IntoIterator<Item = Offer>) {
         self.tracks = offers.into_iter().map(TrackIntake::new).collect();

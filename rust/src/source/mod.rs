@@ -14,7 +14,7 @@ mod target;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use dials::Dials;
+pub use dials::{Dials, Playing};
 pub use failure::{Failure, FailureKind};
 pub use networks::{Denial, Networks};
 pub use probe::{ProbeOptions, ProbeResult, ProbeSink, ProbeState, Prober, Seen};
@@ -28,7 +28,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// Without a complete picture for this long, the camera is dialled anew.
     pub stall_timeout: Duration,
-    /// Without a keyframe for this long, the camera is said to give none; after three times this it is dialled anew.
+    /// Without a keyframe for this long, the camera is said to give none. It is dialled anew after three times this at
+    /// the beginning, and at once where a loss made the next keyframe necessary.
     pub keyframe_timeout: Duration,
     /// First and longest pause between attempts.
     pub retry: (Duration, Duration),

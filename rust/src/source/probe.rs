@@ -186,6 +186,10 @@ impl Cameras {
         self.due.insert(key, camera);
     }
 
+    fn is_current(&self, target: &Arc<Target>) -> bool {
+        self.entries.get(&target.camera).is_some_and(|entry| Arc::ptr_eq(&entry.target, target))
+    }
+
     /// Takes the first camera that is due.
     fn take_due(&mut self, now: Instant) -> Option<Arc<Target>> {
         let first = self.due.first_entry().filter(|first| first.key().0 <= now)?;
@@ -252,7 +256,10 @@ async fn run(shared: Arc<Shared>, sink: ProbeSink, cancel: CancellationToken) {
         let now = Instant::now();
         while work.running.len() < options.parallel.max(1) && earliest <= now {
             let Some(target) = shared.cameras.lock().take_due(now) else { break };
-            if work.begin(target) {
+            if options.dial.dials.is_playing(&target.camera) {
+                // A running stream is proof enough, and the camera is spared a second connection.
+                settle(&shared, &sink, &target, online(&target, None));
+            } else if work.begin(target) {
                 // Idle time is not saved up for a burst.
                 earliest = earliest.max(now) + gap;
             }
@@ -264,8 +271,13 @@ async fn run(shared: Arc<Shared>, sink: ProbeSink, cancel: CancellationToken) {
             () = cancel.cancelled() => return,
             Some(done) = work.running.join_next() => {
                 let Ok((target, result)) = done else { continue };
-                if let Some(next) = work.finish(&target) {
-                    work.begin(next);
+                let mut next = work.finish(&target);
+                while let Some(target) = next {
+                    if shared.cameras.lock().is_current(&target) {
+                        work.begin(target);
+                        break;
+                    }
+                    next = work.finish(&target);
                 }
                 settle(&shared, &sink, &target, result);
             }
@@ -279,8 +291,7 @@ async fn run(shared: Arc<Shared>, sink: ProbeSink, cancel: CancellationToken) {
 fn settle(shared: &Shared, sink: &ProbeSink, target: &Arc<Target>, result: ProbeResult) {
     {
         let mut cameras = shared.cameras.lock();
-        let is_current = cameras.entries.get(&target.camera).is_some_and(|entry| Arc::ptr_eq(&entry.target, target));
-        if !is_current {
+        if !cameras.is_current(target) {
             return;
         }
         if !shared.options.interval.is_zero() {
@@ -297,21 +308,34 @@ fn jittered(interval: Duration) -> Duration {
 
 async fn probe(target: &Target, options: &Options) -> ProbeResult {
     let described = rtsp::describe(target, options, None).await;
-    let at = SystemTime::now();
-    let camera = target.camera.clone();
     match described {
-        Ok(described) => {
-            let seen = seen(described.offers.iter().map(|(_, offer)| offer));
-            ProbeResult { camera, state: ProbeState::Online, reason: "", message: String::new(), at, seen }
-        }
+        Ok(described) => online(target, seen(described.offers.iter().map(|(_, offer)| offer))),
         Err(failure) => {
             let state = match failure.kind {
                 FailureKind::RefusedLogin => ProbeState::Refused,
                 FailureKind::Unreachable | FailureKind::Silent => ProbeState::Offline,
                 FailureKind::Invalid | FailureKind::Denied | FailureKind::NoKeyframe => ProbeState::Invalid,
             };
-            ProbeResult { camera, state, reason: failure.kind.probe_reason(), message: failure.message, at, seen: None }
+            ProbeResult {
+                camera: target.camera.clone(),
+                state,
+                reason: failure.kind.probe_reason(),
+                message: failure.message,
+                at: SystemTime::now(),
+                seen: None,
+            }
         }
+    }
+}
+
+fn online(target: &Target, seen: Option<Seen>) -> ProbeResult {
+    ProbeResult {
+        camera: target.camera.clone(),
+        state: ProbeState::Online,
+        reason: "",
+        message: String::new(),
+        at: SystemTime::now(),
+        seen,
     }
 }
 
@@ -415,6 +439,30 @@ mod tests {
             heard.insert(results.recv().await.unwrap().camera);
         }
         assert!(began.elapsed() > Duration::from_millis(590), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_camera_that_plays_is_online_without_being_asked() {
+        let (prober, mut results) = prober(ProbeOptions::default());
+        let playing = prober.shared.options.dial.dials.plays("a".into());
+        // Asked, it would be invalid: the address may not be dialled.
+        prober.upsert(target("a", "rtsp://127.0.0.1/x"));
+        assert_eq!(results.recv().await.unwrap().state, ProbeState::Online);
+        drop(playing);
+        prober.probe_now("a");
+        assert_eq!(results.recv().await.unwrap().state, ProbeState::Invalid);
+    }
+
+    #[tokio::test]
+    async fn a_hundred_thousand_idle_cameras_are_one_task() {
+        let (prober, _results) = prober(ProbeOptions { per_second: 1, ..ProbeOptions::default() });
+        let began = Instant::now();
+        for camera in 0..100_000 {
+            prober.upsert(target(&camera.to_string(), &format!("rtsp://127.0.0.1/{camera}")));
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!((prober.len(), prober.shared.cameras.lock().due.len()), (100_000, 100_000));
+        assert!(tokio::runtime::Handle::current().metrics().num_alive_tasks() <= 2);
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::dials::Playing;
 use super::intake::{Arrived, Intake};
 use super::rtsp::{self, Play};
 use super::{Failure, FailureKind, Options, Target};
@@ -64,7 +65,7 @@ pub async fn supervise(
         failures = failures.saturating_add(1);
         warn!(
             camera = %pull.target.camera, reason = failure.kind.reason(), message = %failure.message,
-            again_in_ms = pause.as_millis() as u64, "the source has failed"
+            again_in_ms = pause.as_millis() as u64, clock_rebased = pull.intake.rebased(), "the source has failed"
         );
         pull.stream.report(SourceState::Failed { reason: failure.kind.reason(), message: failure.message });
         tokio::select! {
@@ -102,12 +103,13 @@ struct Pull {
 struct Live {
     at: Instant,
     telemetry: Arc<Telemetry>,
+    _playing: Playing,
 }
 
 impl Live {
-    fn new(telemetry: Arc<Telemetry>) -> Self {
+    fn new(telemetry: Arc<Telemetry>, playing: Playing) -> Self {
         telemetry.streams(SourceKind::RtspPull).fetch_add(1, Relaxed);
-        Self { at: Instant::now(), telemetry }
+        Self { at: Instant::now(), telemetry, _playing: playing }
     }
 }
 
@@ -141,6 +143,7 @@ impl Pull {
         let no_keyframe = sleep_until(started + self.options.keyframe_timeout);
         tokio::pin!(no_keyframe);
         let mut keyframe_wait_told = false;
+        let mut waits_for_keyframe = true;
         loop {
             // The watchdogs are polled first: a flood of anything but pictures must not starve them.
             let item = tokio::select! {
@@ -149,9 +152,10 @@ impl Pull {
                     FailureKind::Silent,
                     format!("the camera sent no complete picture for {:.1} s", stall_timeout.as_secs_f64()),
                 ),
-                () = &mut no_keyframe, if self.live_since.is_none() => {
-                    let failure = no_keyframe_failure(started.elapsed());
-                    if keyframe_wait_told {
+                () = &mut no_keyframe, if waits_for_keyframe => {
+                    let failure = no_keyframe_failure(self.options.keyframe_timeout);
+                    // After a loss, dialling anew is how most cameras are made to send one.
+                    if keyframe_wait_told || self.live_since.is_some() {
                         return failure;
                     }
                     // Told at once, but not cut off: with a keyframe interval of a minute, dialling anew never helps.
@@ -194,11 +198,16 @@ impl Pull {
                 }
                 _ => continue,
             };
+            if self.intake.waits_for_keyframe() != waits_for_keyframe {
+                waits_for_keyframe = !waits_for_keyframe;
+                no_keyframe.as_mut().reset(Instant::now() + self.options.keyframe_timeout);
+            }
             if brought.picture {
                 stalled.as_mut().reset(Instant::now() + stall_timeout);
             }
             if brought.keyframe && self.live_since.is_none() {
-                self.live_since = Some(Live::new(self.telemetry.clone()));
+                let playing = self.options.dials.plays(self.target.camera.clone());
+                self.live_since = Some(Live::new(self.telemetry.clone(), playing));
                 self.stream.report(SourceState::Live);
                 info!(camera = %self.target.camera, after_ms = started.elapsed().as_millis() as u64, "the source is live");
             }
