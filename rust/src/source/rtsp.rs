@@ -307,7 +307,7 @@ impl Play {
     }
 }
 
-/// Says what an error of retina means. Its own words may quote URLs, which may hold passwords (Xiongmai recorders take
+/// Says what an error of retina means. Its own words may quote URLs, which may hold passwords (some recorders take
 /// them in the path), so they go nowhere but, with the URL struck out, into the debug log.
 fn explain(error: &retina::Error, method: &str, target: &Target) -> Failure {
     let text = error.to_string();

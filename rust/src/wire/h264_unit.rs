@@ -152,8 +152,7 @@ impl UnitBuilder {
     /// Adds a whole NAL unit.
     pub fn push(&mut self, nal: &[u8], sets: &mut ParameterSets) -> Result<(), TooLarge> {
         let kind = nal.first().map_or(NalKind::Invalid, |header| NalKind::of(*header));
-        // Some encoders (Hikvision-like DVRs, cheap HiSilicon boards) put "SPS 00 00 00 01 PPS 00 00 00 01 SEI …" into
-        // one packet. No NAL unit may hold a start code (§7.4.1), so cutting there is safe.
+        // Some cameras put "SPS 00 00 00 01 PPS 00 00 00 01 SEI …" into one packet. No NAL unit may hold a start code (§7.4.1), so cutting there is safe.
         if matches!(kind, NalKind::Sps | NalKind::Pps | NalKind::Sei | NalKind::AccessUnitDelimiter)
             && let Some(cut) = find_start_code(nal, 0)
         {
