@@ -41,7 +41,14 @@ class Principal:
     """Whoever asks, as policy sees them. kind: "user", "unit", "hub" or "system"."""
 
     def __new__(
-        cls, kind: str, id: str, *, hub_id: str = ..., unit_id: str = ..., department: str = ..., roles: Sequence[str] = ...
+        cls,
+        kind: str,
+        id: str,
+        *,
+        hub_id: str = ...,
+        unit_id: str = ...,
+        department: str = ...,
+        roles: Sequence[str] = ...,
     ) -> Principal: ...
 
 @final

@@ -1,4 +1,7 @@
-"""Every error we raise on purpose. The core raises the same classes; `api/status.py` turns them into gRPC and Connect."""
+"""Every error we raise on purpose.
+
+The core raises the same classes; `api/status.py` turns them into gRPC and Connect.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ export default {
   notice: "Only cameras you hold a grant for are shown; the watermark is laid over by the browser and can be removed.",
   reason: {
     LOGIN_FAILED: "User name or password is wrong.",
-    LOGIN_LOCKED: "Too many attempts: try again later.",
+    LOGIN_BACKOFF: "Too many attempts: try again later.",
     USER_SUSPENDED: "This account is suspended: ask an administrator.",
     PASSWORD_TOO_WEAK: "Too weak: at least 10 characters, not the user name, not a common password.",
     NO_GRANT: "You hold no grant for this camera: ask an approver.",

@@ -57,7 +57,7 @@ export default {
   notice: "平台只显示您被授权的摄像机；水印为浏览器叠加，可被去除。",
   reason: {
     LOGIN_FAILED: "用户名或密码不正确。",
-    LOGIN_LOCKED: "尝试次数过多，请稍后再试。",
+    LOGIN_BACKOFF: "尝试次数过多，请稍后再试。",
     USER_SUSPENDED: "该账号已停用，请联系管理员。",
     PASSWORD_TOO_WEAK: "密码太弱：至少 10 个字符，不能与用户名相同，也不能是常见密码。",
     NO_GRANT: "您没有查看该摄像机的授权，请向审批人申请。",

@@ -54,14 +54,15 @@ class Catalogue(Protocol):
 
 
 class CameraServicer:
-    def __init__(self, catalogue: Catalogue, telemetry: Telemetry) -> None:
+    def __init__(self, catalogue: Catalogue, telemetry: Telemetry, names: convert.Names = convert.NAMELESS) -> None:
         self._catalogue = catalogue
         self._telemetry = telemetry
+        self._names = names
 
     async def register_camera(self, request: pb.RegisterCameraRequest, call: Call) -> pb.RegisterCameraResponse:
         with _under("camera"):
             camera = await self._catalogue.register_one(call.caller, convert.from_camera(request.camera))
-        return pb.RegisterCameraResponse(camera=convert.to_camera(camera))
+        return pb.RegisterCameraResponse(camera=convert.to_camera(camera, self._names))
 
     async def register_cameras(
         self, requests: AsyncIterator[pb.RegisterCamerasRequest], call: Call
@@ -82,14 +83,15 @@ class CameraServicer:
             camera = await self._catalogue.update(
                 call.caller, convert.from_camera(request.camera), tuple(request.update_mask.paths)
             )
-        return pb.UpdateCameraResponse(camera=convert.to_camera(camera))
+        return pb.UpdateCameraResponse(camera=convert.to_camera(camera, self._names))
 
     async def retire_camera(self, request: pb.RetireCameraRequest, call: Call) -> pb.RetireCameraResponse:
         await self._catalogue.retire(call.caller, request.id, request.reason)
         return pb.RetireCameraResponse()
 
     async def get_camera(self, request: pb.GetCameraRequest, call: Call) -> pb.GetCameraResponse:
-        return pb.GetCameraResponse(camera=convert.to_camera(await self._catalogue.get(call.caller, request.id)))
+        found = await self._catalogue.get(call.caller, request.id)
+        return pb.GetCameraResponse(camera=convert.to_camera(found, self._names))
 
     async def list_cameras(self, request: pb.ListCamerasRequest, call: Call) -> pb.ListCamerasResponse:
         page = await self._catalogue.list(
@@ -100,7 +102,7 @@ class CameraServicer:
             full=request.view == pb.CAMERA_VIEW_FULL,
         )
         return pb.ListCamerasResponse(
-            cameras=[convert.to_camera(camera) for camera in page.cameras],
+            cameras=[convert.to_camera(camera, self._names) for camera in page.cameras],
             next_page_token=page.next_page_token,
             total_size=page.total_size,
             revision=convert.to_revision(page.revision),
@@ -117,7 +119,7 @@ class CameraServicer:
         )
         async with aclosing(events):
             async for event in events:
-                yield convert.to_watch_event(event)
+                yield convert.to_watch_event(event, self._names)
 
     async def _register(
         self, principal: Principal, messages: Iterable[camera_pb2.Camera], *, dry_run: bool

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,18 @@ def from_revision(message: Message, field: str) -> Revision | None:
     return Revision(revision.epoch, revision.number)
 
 
-def to_camera(camera: Camera) -> camera_pb2.Camera:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What people call a unit, by its id, and a region, by its code; "" for one that has no name."""
+
+    unit: Callable[[str], str]
+    region: Callable[[str], str]
+
+
+NAMELESS = Names(unit=lambda _: "", region=lambda _: "")
+
+
+def to_camera(camera: Camera, names: Names = NAMELESS) -> camera_pb2.Camera:
     """Never with a password: it is write only."""
     place = camera.location
     return camera_pb2.Camera(
@@ -119,6 +131,8 @@ def to_camera(camera: Camera) -> camera_pb2.Camera:
         update_time=to_time(camera.update_time),
         home_hub_id=camera.home_hub_id,
         stale=camera.stale,
+        unit_name=names.unit(camera.unit_id),
+        region_name=names.region(camera.region_code),
     )
 
 
@@ -221,10 +235,10 @@ def to_batch(result: BatchResult) -> dict[str, Any]:
     }
 
 
-def to_watch_event(event: WatchEvent) -> camera_service_pb2.WatchCamerasResponse:
+def to_watch_event(event: WatchEvent, names: Names = NAMELESS) -> camera_service_pb2.WatchCamerasResponse:
     match event:
         case CameraUpserted():
-            return camera_service_pb2.WatchCamerasResponse(upserted=to_camera(event.camera))
+            return camera_service_pb2.WatchCamerasResponse(upserted=to_camera(event.camera, names))
         case CameraRemoved():
             return camera_service_pb2.WatchCamerasResponse(removed_id=event.id)
         case CameraStateChange():

@@ -19,6 +19,7 @@ from vidhub.api.audit import AuditServicer
 from vidhub.api.auth import Doorkeeper
 from vidhub.api.auth_service import AuthServicer
 from vidhub.api.cameras import CameraServicer
+from vidhub.api.convert import Names
 from vidhub.api.enrolment import EnrolmentServicer
 from vidhub.api.grants import GrantServicer
 from vidhub.api.grpc_server import GrpcServer, ServerIdentity
@@ -219,7 +220,7 @@ class App:
         parts = self._parts
         return {
             "vidhub.v1.AuthService": AuthServicer(parts.people, public_url=public_url, hub_id=parts.hub.id),
-            "vidhub.v1.CameraService": CameraServicer(parts.catalogue, parts.telemetry),
+            "vidhub.v1.CameraService": CameraServicer(parts.catalogue, parts.telemetry, self._names()),
             "vidhub.v1.SessionService": SessionServicer(parts.sessions),
             "vidhub.v1.GrantService": GrantServicer(parts.grants),
             "vidhub.v1.AuditService": AuditServicer(parts.audit),
@@ -230,8 +231,13 @@ class App:
                 version=__version__,
                 counts=parts.core.counts,
                 uptime_s=lambda: time.monotonic() - self._began,
+                purposes=parts.purposes.kinds(),
             ),
         }
+
+    def _names(self) -> Names:
+        parts = self._parts
+        return Names(unit=parts.units.name_of, region=parts.regions.name_of)
 
     def _server_identity(self) -> ServerIdentity:
         """Asked at each handshake, so that a new certificate is shown as soon as there is one."""

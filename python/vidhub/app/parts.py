@@ -56,6 +56,8 @@ class Parts:
     grants: Grants
     ends: Ends
     sessions: Sessions
+    purposes: Purposes
+    regions: regions.RegionTable
 
     @property
     def system(self) -> Principal:
@@ -92,13 +94,13 @@ async def build(
     )
     watches = Watches(core, store)
     media = MediaNotes(store)
-    table, register = await store.read(lambda conn: (regions.load(conn), purposes.load(conn)))
+    table, register = await store.read(lambda conn: (regions.RegionTable(regions.load(conn)), purposes.load(conn)))
     catalogue = Catalogue(
         store=store,
         secrets=secrets,
         audit=audit,
         core=core,
-        regions=regions.RegionTable(table),
+        regions=table,
         watches=watches,
         telemetry=telemetry,
     )
@@ -123,7 +125,23 @@ async def build(
     fanout.on("session_ended", sessions.ended)
     fanout.on("session_ended", ends.take)
     parts = Parts(
-        hub, store, keys, ca, audit, people, units, core, telemetry, watches, media, catalogue, grants, ends, sessions
+        hub,
+        store,
+        keys,
+        ca,
+        audit,
+        people,
+        units,
+        core,
+        telemetry,
+        watches,
+        media,
+        catalogue,
+        grants,
+        ends,
+        sessions,
+        kinds,
+        table,
     )
     await _load(parts, secrets)
     if online:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -114,7 +114,7 @@ def _is_field(name: str) -> bool:
 def _set(camera: camera_pb2.Camera, name: str, text: str) -> None:
     message, leaf = _target(camera, name)
     field = message.DESCRIPTOR.fields_by_name[leaf]
-    setattr(message, leaf, _value(cast(FieldDescriptor, field), text))
+    setattr(message, leaf, _value(cast("FieldDescriptor", field), text))
 
 
 def _value(field: FieldDescriptor, text: str) -> str | int | float:

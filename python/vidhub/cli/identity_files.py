@@ -31,7 +31,7 @@ class Identity:
     key_pem: bytes
 
     def channel(self) -> grpc.aio.Channel:
-        """A channel to the hub over mTLS. Raises FailedPrecondition CERTIFICATE_EXPIRED: the handshake would not say it."""
+        """A channel to the hub over mTLS. Raises FailedPrecondition CERTIFICATE_EXPIRED, which no handshake says."""
         check_validity(self.certificate_pem)
         return secure_channel(self.hub, self.ca_pem, self.certificate_pem, self.key_pem)
 

@@ -91,7 +91,7 @@ async def _watch(
         try:
             async with asyncio.timeout(PATIENCE_S) as patience:
                 while first is None or time.monotonic() - started < first + seconds:
-                    frame = cast(av.VideoFrame, await track.recv())
+                    frame = cast("av.VideoFrame", await track.recv())
                     frames += 1
                     if first is None:
                         first = time.monotonic() - started

@@ -61,6 +61,7 @@ class Units:
         audit: AuditLog,
         ca: CertificateAuthority,
         known: dict[str, Certificate],
+        names: dict[str, str],
         table: RegionTable,
         life: timedelta,
         clock: Callable[[], datetime],
@@ -69,6 +70,7 @@ class Units:
         self._audit = audit
         self._ca = ca
         self._known = known
+        self._names = names
         self._regions = table
         self._life = life
         self._clock = clock
@@ -89,7 +91,8 @@ class Units:
         time = clock()
         known = await store.read(lambda conn: {c.fingerprint: c for c in certificates.load(conn, time)})
         table = RegionTable(await store.read(regions.load))
-        return cls(store, audit, ca, known, table, life, clock)
+        names = {unit.id: unit.name for unit in await store.read(units.load)}
+        return cls(store, audit, ca, known, names, table, life, clock)
 
     def on_revoked(self, listener: RevocationListener) -> None:
         """`listener` is called on the event loop as soon as a revocation is durable, to cut live calls."""
@@ -128,6 +131,7 @@ class Units:
             return unit, [*changed, claim]
 
         unit, _ = await self._store.write(work, apply=lambda done: self._learn(done[1], "replaced"))
+        self._names[unit.id] = unit.name
         return EnrolmentToken(
             unit_id=unit.id,
             enrolment={
@@ -206,6 +210,10 @@ class Units:
         if principal.kind is not PrincipalKind.SYSTEM and not principal.roles - {Role.OPERATOR, Role.UNIT}:
             raise PermissionDenied("ROLE_MISSING", "the list of units is for administrators, supervisors and auditors")
         return await self._store.read(units.load)
+
+    def name_of(self, unit_id: str) -> str:
+        """ "" for a unit that this hub has not invited."""
+        return self._names.get(unit_id, "")
 
     async def get(self, unit_id: str) -> Unit | None:
         return await self._store.read(lambda conn: units.get(conn, unit_id))

@@ -65,6 +65,11 @@ class RegionTable:
     def get(self, code: str) -> Region | None:
         return self._regions.get(code)
 
+    def name_of(self, code: str) -> str:
+        """ "" for a code that the table does not list."""
+        region = self._regions.get(code)
+        return region.name if region else ""
+
     def knows(self, code: str) -> bool:
         """A listed code; or, where the table has no counties of a prefecture, any of a known province."""
         if code in self._regions:
