@@ -1,10 +1,19 @@
 //! Players of others, ffmpeg and GStreamer, against the RTSP server with a real clip.
 
+#[path = "rtsp/support.rs"]
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use _core::camera_sim::{CameraSim, SimCamera};
+use _core::media::{AccessUnit, CodecParameters};
+use _core::server::tls;
+use _core::wire::h264::split_annex_b;
+use support::{Studio, annex_b, sound_track, video_track};
 
 const FRAMES: &str = "60";
 
@@ -119,4 +128,121 @@ fn the_camera_plays_on_for_the_next_viewer_when_one_leaves() {
             &["-loglevel", "error", "-rtsp_transport", "tcp", "-i", &url, "-frames:v", "3", "-f", "null", "-"],
         );
     }
+}
+
+/// The clip cut by hand: every picture is one slice here.
+fn pictures() -> Vec<AccessUnit> {
+    let data = std::fs::read(clip()).expect("clip");
+    let mut pictures = Vec::new();
+    let mut nals: Vec<&[u8]> = Vec::new();
+    for range in split_annex_b(&data) {
+        let nal = &data[range];
+        nals.push(nal);
+        if matches!(nal[0] & 0x1f, 1 | 5) {
+            pictures.push(annex_b(&nals, 0, nal[0] & 0x1f == 5));
+            nals.clear();
+        }
+    }
+    pictures
+}
+
+/// Shows picture and sound in real time while `watch` runs.
+fn on_air(studio: &Studio, watch: impl FnOnce() + Send) {
+    let (pictures, over) = (pictures(), AtomicBool::new(false));
+    let stream = studio.door.stream.clone();
+    let mut video = video_track();
+    let sets: Vec<_> = pictures[0].nal_units().filter(|nal| matches!(nal[0] & 0x1f, 7 | 8)).collect();
+    if let CodecParameters::H264 { sps, pps, .. } = &mut video.parameters {
+        [*sps, *pps] = sets.try_into().expect("one of each");
+    }
+    stream.describe(vec![video, sound_track()]);
+    let show = |number: usize| {
+        let mut unit = pictures[number % pictures.len()].clone();
+        unit.pts = number as i64 * 3_600;
+        unit.dts = unit.pts;
+        stream.publish(unit);
+        for half in 0..2 {
+            stream.publish(support::sound_at(number as i64 * 320 + half * 160, 160));
+        }
+    };
+    // The cache holds most of a second when the player comes.
+    (0..20).for_each(show);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            for number in 20.. {
+                let due = begun + Duration::from_millis((number as u64 - 20) * 40);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                if over.load(Relaxed) {
+                    break;
+                }
+                show(number);
+            }
+        });
+        // Also when `watch` fails, or the show goes on for ever.
+        let _over = Over(&over);
+        watch();
+    });
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Seven seconds: past the second round of sender reports, from which players set their clocks.
+fn watch_with_ffmpeg(url: &str) {
+    let arguments = ["-hide_banner", "-loglevel", "warning", "-rtsp_transport", "tcp", "-i", url];
+    let out = ["-t", "7", "-f", "framecrc", "-"];
+    let seen = run("ffmpeg", &[&arguments[..], &out[..]].concat());
+    let complaints = String::from_utf8_lossy(&seen.stderr);
+    assert!(complaints.trim().is_empty(), "{complaints}");
+    let text = String::from_utf8_lossy(&seen.stdout).into_owned();
+    // stream, dts, pts, duration, size, checksum
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split(',').map(str::trim).collect())
+        .collect();
+    for track in ["0", "1"] {
+        let times: Vec<i64> =
+            rows.iter().filter(|row| row[0] == track).map(|row| row[1].parse().expect("dts")).collect();
+        assert!(times.len() > 100, "track {track}: {}", times.len());
+        assert!(times[0].abs() < 20_000, "track {track} begins at {}", times[0]);
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "track {track}");
+    }
+}
+
+#[test]
+fn picture_and_sound_stay_in_step_without_a_warning() {
+    let studio = Studio::open(|_| {});
+    let url = studio.url("gate?ticket=good");
+    on_air(&studio, || {
+        watch_with_ffmpeg(&url);
+        let location = format!("location={url}");
+        let source = ["-q", "rtspsrc", &location, "protocols=tcp", "latency=100", "name=s"];
+        let video = ["s.", "!", "rtph264depay", "!", "identity", "eos-after=60", "!", "fakesink", "sync=true"];
+        let sound = ["s.", "!", "rtppcmadepay", "!", "identity", "eos-after=60", "!", "fakesink", "sync=true"];
+        run("gst-launch-1.0", &[&source[..], &video[..], &sound[..]].concat());
+    });
+}
+
+#[test]
+fn rtsps_plays_the_same() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (certificate, key) = (folder.join("rtsps.pem"), folder.join("rtsps.key"));
+    let names = (certificate.to_str().expect("text"), key.to_str().expect("text"));
+    let arguments = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    let rest = ["-subj", "/CN=localhost", "-out", names.0, "-keyout", names.1];
+    run("openssl", &[&arguments[..], &rest[..]].concat());
+    let studio = Studio::open(|options| {
+        options.tls = Some(tls::server_config(&certificate, &key, &[]).expect("certificate"));
+    });
+    let url = format!("rtsps://{}/gate?ticket=good", studio.address);
+    on_air(&studio, || watch_with_ffmpeg(&url));
+    let sent = studio.telemetry.flow(_core::telemetry::Direction::Out, _core::telemetry::Protocol::Rtsps);
+    assert!(sent.packets.load(Relaxed) > 100);
 }

@@ -2,6 +2,7 @@
 //!
 //! The contract is `python/vidhub/_core.pyi`, docstrings included; `stubtest` holds the two together.
 
+mod camera_sim;
 mod core;
 mod errors;
 mod values;
@@ -10,6 +11,7 @@ use pyo3::prelude::*;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<camera_sim::CameraSim>()?;
     module.add_class::<core::Core>()?;
     module.add_class::<core::CameraSim>()?;
     module.add_class::<values::Principal>()?;

@@ -1,5 +1,8 @@
 //! A door with one camera behind it, a server in front of it, and a client that speaks RTSP by hand.
 
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -214,8 +217,12 @@ pub fn annex_b(nals: &[&[u8]], pts: i64, keyframe: bool) -> AccessUnit {
 }
 
 fn sound(number: u64) -> AccessUnit {
-    let pts = 8_040 + number as i64 * 320;
-    let data = Bytes::from(vec![0xd5; 320]);
+    sound_at(8_040 + number as i64 * 320, 320)
+}
+
+/// Silence.
+pub fn sound_at(pts: i64, samples: usize) -> AccessUnit {
+    let data = Bytes::from(vec![0xd5; samples]);
     AccessUnit { track: 1, pts, dts: pts, keyframe: true, data, nals: SmallVec::new() }
 }
 
