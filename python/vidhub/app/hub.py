@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Self
@@ -138,7 +139,7 @@ class App:
         self._stack.callback(admin_dir.close)
         self._stack.callback(admin_dir.remove, ADMIN_SOCKET)
         self.addresses = {**dict.fromkeys(("http", "grpc", "rtsp", "rtsps", "webrtc", "metrics", "sip")), **bound}
-        self.addresses.update(grpc=grpc, metrics=metrics)
+        self.addresses.update(grpc=grpc, metrics=metrics, pid=os.getpid())
         await self._serve("admin", admin_app(self.operations), admin_dir.listen(ADMIN_SOCKET))
         parts.core.set_ready(True)
         self._trouble = None
