@@ -11,13 +11,14 @@ from vidhub.errors import FailedPrecondition, Unavailable
 
 
 class DataLock:
-    """Held from construction to `release`, or to the end of the process, however it ends."""
+    """Held from construction to `release` or the end of the process, however it ends. The directory becomes 0700."""
 
     def __init__(self, data_dir: Path) -> None:
         """Raises FailedPrecondition HUB_RUNNING naming the holder, Unavailable DATA_DIR_UNUSABLE."""
         path = data_dir / "lock"
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            data_dir.chmod(0o700)
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as cause:
             raise Unavailable(

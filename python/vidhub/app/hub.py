@@ -52,10 +52,10 @@ class App:
         self._parts = parts
         self._run_dir = run_dir
         self._stack = stack
-        self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._began = time.monotonic()
         self._trouble: str | None = "the hub is starting"
+        self._grpc: GrpcServer | None = None
         self.addresses: dict[str, object] = {}
         self.operations = AdminOperations(
             principal=parts.system,
@@ -80,20 +80,23 @@ class App:
         """
         if config.listen.sip != OFF:
             raise FailedPrecondition("LISTENER_NOT_SERVED", "listen.sip: this version does not serve GB/T 28181: off")
-        async with contextlib.AsyncExitStack() as stack:
+        stack = contextlib.AsyncExitStack()
+        try:
             lock = DataLock(config.data_dir)
             stack.callback(lock.release)
-            await asyncio.to_thread(config.data_dir.chmod, 0o700)
             run_dir = PrivateDirectory(config.data_dir / "run")
             stack.callback(run_dir.close)
-            failures: list[Callable[[Exception], None]] = []
+            # The parts are built before the hub that hears of their failures.
+            listeners: list[Callable[[Exception], None]] = []
             parts = await build(
-                config, stack, run_dir.address("app.sock"), lambda error: failures[0](error), online=online
+                config, stack, run_dir.address("app.sock"), lambda error: listeners[0](error), online=online
             )
-            self = cls(config, parts, run_dir, stack.pop_all())
-            failures.append(self._failed)
-            return self
-        raise AssertionError("unreachable")
+            self = cls(config, parts, run_dir, stack)
+            listeners.append(self._failed)
+        except BaseException:
+            await stack.aclose()
+            raise
+        return self
 
     async def start(self) -> None:
         """Opens every listener. Raises Unavailable LISTENER_IN_USE naming the option."""
@@ -129,7 +132,8 @@ class App:
                 servicers, doorkeeper=doorkeeper, live=live, telemetry=parts.telemetry, identity=self._server_identity
             )
             grpc = await server.start(config.listen.grpc)
-            self._stack.push_async_callback(server.stop, DRAIN_S)
+            self._grpc = server
+            self._stack.push_async_callback(server.stop, 0.0)
         metrics = None
         if config.listen.metrics != OFF:
             listener, metrics = tcp_listener(config.listen.metrics, "--metrics")
@@ -162,24 +166,26 @@ class App:
         self._trouble = "the hub is stopping"
         parts.core.set_ready(False)
         if self.addresses:
-            drain = asyncio.create_task(parts.core.drain(DRAIN_S))
+            drain = asyncio.create_task(self._drain())
             hurried = asyncio.create_task((hurry or asyncio.Event()).wait())
             await asyncio.wait({drain, hurried}, return_when=asyncio.FIRST_COMPLETED)
             hurried.cancel()
-        is_sound = not self._failure.done()
         await self._stack.aclose()
-        if self._failure.done() and is_sound:
-            await self._failure
 
     # Inside.
 
-    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    async def _drain(self) -> None:
+        """Calls and viewers get the same time to end."""
+        waits: list[Coroutine[Any, Any, None]] = [self._parts.core.drain(DRAIN_S)]
+        if self._grpc is not None:
+            waits.append(self._grpc.stop(DRAIN_S))
+        await asyncio.gather(*waits)
+
+    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A task of the hub's: one that dies takes the hub with it, for half a hub is worse than none."""
         task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
 
         def done(ended: asyncio.Task[None]) -> None:
-            self._tasks.discard(ended)
             if not ended.cancelled() and (error := ended.exception()) is not None:
                 self._failed(error)
 
@@ -189,7 +195,6 @@ class App:
 
         task.add_done_callback(done)
         self._stack.push_async_callback(cancel)
-        return task
 
     async def _serve(self, name: str, app: Any, listener: Any) -> None:
         server = AsgiServer(app, listener)
