@@ -22,7 +22,8 @@ _LONGEST_PATH = 100
 class AsgiServer:
     """One listener: `run` until `stop`."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, *, grace_s: int = 3) -> None:
+    def __init__(self, name: str, app: ASGIApp, listener: socket.socket, *, grace_s: int = 3) -> None:
+        self._name = name
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
@@ -40,7 +41,7 @@ class AsgiServer:
 
     async def start(self) -> asyncio.Task[None]:
         """Returns once it accepts; the task ends when the server does."""
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]), name=self._name)
         started = asyncio.create_task(self._server.accepts.wait())
         await asyncio.wait({self._task, started}, return_when=asyncio.FIRST_COMPLETED)
         if not started.done():

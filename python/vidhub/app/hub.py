@@ -197,13 +197,14 @@ class App:
         self._stack.push_async_callback(cancel)
 
     async def _serve(self, name: str, app: Any, listener: Any) -> None:
-        server = AsgiServer(app, listener)
+        server = AsgiServer(name, app, listener)
         task = await server.start()
         stopping = False
 
         def done(ended: asyncio.Task[None]) -> None:
-            if not stopping and not ended.cancelled():
-                self._failed(ended.exception() or Internal("LISTENER_DIED", f"the {name} listener ended by itself"))
+            if not stopping:
+                error = None if ended.cancelled() else ended.exception()
+                self._failed(error or Internal("LISTENER_DIED", f"the {name} listener ended by itself"))
 
         async def stop() -> None:
             nonlocal stopping

@@ -83,7 +83,7 @@ async def build(
     units = await Units.open(store, audit, ca)
     people = await People.open(store, audit, keys, hub_id=hub.id, data_dir=data)
     stack.callback(people.close)
-    core = Core(_core_options(config, hub, keys, backend_socket))
+    core = Core(core_options(config, hub, keys, backend_socket))
     stack.push_async_callback(core.stop)
     telemetry = Telemetry()
     telemetry.watch(
@@ -198,7 +198,7 @@ def _settle_hub(conn: Connection, wanted: HubOptions) -> HubOptions:
     return hub
 
 
-def _core_options(config: Config, hub: HubOptions, keys: HubKeys, backend_socket: str) -> dict[str, object]:
+def core_options(config: Config, hub: HubOptions, keys: HubKeys, backend_socket: str) -> dict[str, object]:
     def on(listener: str) -> str | None:
         return None if listener == OFF else listener
 

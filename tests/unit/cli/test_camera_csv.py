@@ -19,7 +19,9 @@ def rows(tmp_path: Path, *lines: str) -> list[camera_csv.Row]:
 
 def test_a_line_becomes_a_camera(tmp_path: Path) -> None:
     (row,) = rows(
-        tmp_path, HEADER, "36060200001320000001,东门,360602,School,28.24,rtsp://10.0.0.1/main,TCP,rtsp://10.0.0.1/sub,30"
+        tmp_path,
+        HEADER,
+        "36060200001320000001,东门,360602,School,28.24,rtsp://10.0.0.1/main,TCP,rtsp://10.0.0.1/sub,30",
     )
     assert row.line == 2
     assert not row.violations
@@ -64,7 +66,8 @@ def test_a_line_with_too_few_cells_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "column", ["nmae", "location", "location.altitude", "main", "main.profile", "state", "streams.url", "revision.number"]
+    "column",
+    ["nmae", "location", "location.altitude", "main", "main.profile", "state", "streams.url", "revision.number"],
 )
 def test_an_unknown_column_is_named(tmp_path: Path, column: str) -> None:
     with pytest.raises(InvalidArgument, match=f"column '{column}'") as caught:

@@ -1,0 +1,198 @@
+"""The wrapper of the extension: values in, values out, events on the loop."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.domain import HUB, SYSTEM, camera, person, unit
+
+from vidhub.core import Change, Core
+from vidhub.errors import Internal, InvalidArgument, NotFound, OutOfRange
+from vidhub.events import Fanout
+from vidhub.identity import HubKeys
+from vidhub.model import (
+    Action,
+    CameraFilter,
+    CameraState,
+    Circle,
+    CoreEvent,
+    Grant,
+    PrincipalKind,
+    Profile,
+    Revision,
+    Role,
+    Scope,
+)
+
+OPERATOR = person("zhang", Role.OPERATOR)
+EPOCH = "e1"
+
+
+@pytest.fixture
+async def core(tmp_path):
+    keys = HubKeys.open(tmp_path)
+    built = Core({"hub_id": HUB, "ticket_key_pem": keys.hub_pem.decode(), "threads": 2})
+    yield built
+    await built.stop()
+
+
+def rows(*numbers: int):
+    return [replace(camera(number, unit_id="u1"), revision=Revision(EPOCH, number)) for number in numbers]
+
+
+def grant(**changed: object) -> Grant:
+    now = datetime.now(UTC)
+    fields: dict[str, object] = {
+        "id": "g1",
+        "username": "zhang",
+        "department": "",
+        "scope": Scope(region_prefixes=("36",)),
+        "actions": (Action.LIST, Action.VIEW_LIVE),
+        "purposes": ("patrol",),
+        "not_before": now,
+        "not_after": now + timedelta(hours=1),
+    }
+    return Grant(**{**fields, **changed})  # type: ignore[arg-type]
+
+
+def open_session(core: Core, session_id: str = "s1", **changed: object) -> None:
+    fields: dict[str, object] = {
+        "profile": Profile.AUTO,
+        "purpose": "patrol",
+        "grant_id": "g1",
+        "expire_time": datetime.now(UTC) + timedelta(minutes=5),
+        "rtsp_user": f"v{session_id}",
+        "rtsp_password": "x" * 24,
+    }
+    core.open_session(session_id, OPERATOR, camera(1).id, **{**fields, **changed})  # type: ignore[arg-type]
+
+
+async def test_options_that_are_none_are_named():
+    with pytest.raises(InvalidArgument, match="strem"):
+        Core({"hub_id": HUB, "ticket_key_pem": "", "strem": {}})
+
+
+async def test_what_is_loaded_is_listed_and_followed(core):
+    core.load(Revision(EPOCH, 3), rows(1, 2, 3), [Change(3, camera(3).id, removed=False)])
+    page = core.list_cameras(SYSTEM, CameraFilter(), limit=2)
+    assert [one.id for one in page.cameras] == [camera(1).id, camera(2).id]
+    assert (page.next_after, page.total, page.revision) == (camera(2).id, 3, Revision(EPOCH, 3))
+    first = page.cameras[0]
+    assert (first.name, first.location.latitude, first.state) == ("东门1", 28.24, CameraState.UNKNOWN)
+    assert first.revision == Revision(EPOCH, 1)
+    assert [stream.profile for stream in first.streams] == [Profile.MAIN]
+
+    core.apply_cameras(4, [replace(rows(2)[0], name="neu", revision=Revision(EPOCH, 4))], [camera(1).id])
+    assert core.changes_since(Revision(EPOCH, 3), 10) == (
+        Change(4, camera(2).id, removed=False),
+        Change(4, camera(1).id, removed=True),
+    )
+    with pytest.raises(OutOfRange, match="REVISION_TOO_OLD"):
+        core.changes_since(Revision("e0", 3), 10)
+    with pytest.raises(NotFound, match="CAMERA_NOT_FOUND"):
+        core.get_camera(SYSTEM, camera(1).id)
+
+
+async def test_every_condition_of_a_filter_reaches_the_core(core):
+    core.load(
+        Revision(EPOCH, 3), [*rows(1, 2), replace(rows(3)[0], unit_id="u2", region_code="360681", industry="42")], []
+    )
+    for wanted, ids in (
+        (CameraFilter(region_prefix="360681"), {3}),
+        (CameraFilter(unit_ids=("u2",)), {3}),
+        (CameraFilter(industries=("11",)), {1, 2}),
+        (CameraFilter(place_categories=(5,)), {1, 2, 3}),
+        (CameraFilter(place_categories=(4,)), set()),
+        (CameraFilter(states=(CameraState.ONLINE,)), set()),
+        (CameraFilter(text="东门2"), {2}),
+        (CameraFilter(text="dm3"), {3}),
+        (CameraFilter(within=Circle(28.24, 117.03, 10)), {1, 2, 3}),
+        (CameraFilter(within=Circle(0, 0, 10)), set()),
+    ):
+        page = core.list_cameras(SYSTEM, wanted, limit=10)
+        assert {one.id for one in page.cameras} == {camera(number).id for number in ids}, wanted
+
+
+async def test_a_grant_decides_and_says_so(core):
+    core.load(Revision(EPOCH, 1), rows(1), [])
+    denied = core.authorise(OPERATOR, Action.VIEW_LIVE, camera(1).id, "patrol")
+    assert (denied.allowed, denied.reason) == (False, "NO_GRANT")
+    given = grant()
+    core.apply_grant(given)
+    allowed = core.authorise(OPERATOR, Action.VIEW_LIVE, camera(1).id, "patrol")
+    assert (allowed.allowed, allowed.grant_id) == (True, "g1")
+    assert allowed.valid_until is not None
+    assert abs((allowed.valid_until - given.not_after).total_seconds()) < 1e-3
+    with pytest.raises(NotFound):
+        core.authorise(OPERATOR, Action.VIEW_LIVE, camera(9).id, "patrol")
+
+
+async def test_a_claim_never_reaches_policy(core):
+    core.load(Revision(EPOCH, 1), rows(1), [])
+    with pytest.raises(Internal):
+        core.get_camera(replace(unit(), kind=PrincipalKind.CLAIM), camera(1).id)
+
+
+async def test_the_end_of_a_session_is_an_event_on_the_loop(core):
+    core.load(Revision(EPOCH, 1), rows(1), [])
+    core.apply_grant(grant())
+    seen: asyncio.Queue[CoreEvent] = asyncio.Queue()
+    failures: list[Exception] = []
+    fanout = Fanout(core, failures.append)
+
+    def broken(_: object) -> None:
+        raise ValueError("one part")
+
+    fanout.on("session_ended", broken)
+    fanout.on("session_ended", lambda events: [seen.put_nowait(event) for event in events])
+    core.start_listening()
+    open_session(core)
+    assert core.issue_ticket("s1", 60).expire_time > datetime.now(UTC)
+    core.remove_grant("g1", "GRANT_REVOKED")
+    event = await asyncio.wait_for(seen.get(), 1)
+    assert (event.kind, event.subject, event.reason) == ("session_ended", "s1", "GRANT_REVOKED")
+    assert abs((event.time - datetime.now(UTC)).total_seconds()) < 5
+    assert [str(failure) for failure in failures] == ["one part"]
+    with pytest.raises(NotFound, match="SESSION_UNKNOWN"):
+        core.issue_ticket("s1", 60)
+    with pytest.raises(NotFound, match="SESSION_UNKNOWN"):
+        core.renew_session("s1", datetime.now(UTC))
+    assert core.end_session("s1", "SESSION_CLOSED") is False
+
+
+async def test_a_burst_of_events_arrives_whole(core):
+    core.load(Revision(EPOCH, 1), rows(1), [])
+    core.apply_grant(grant())
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    def take(events: object) -> None:
+        seen.extend(event.subject for event in events)  # type: ignore[attr-defined]
+        if len(seen) == 2_000:
+            done.set()
+
+    Fanout(core, lambda _: None).on("session_ended", take)
+    core.start_listening()
+    for number in range(2_000):
+        open_session(core, f"s{number}")
+    assert core.counts()["sessions"] == 2_000
+    assert core.end_sessions_of(PrincipalKind.USER, "zhang", "USER_SUSPENDED") == 2_000
+    await asyncio.wait_for(done.wait(), 10)
+    assert len(set(seen)) == 2_000
+
+
+async def test_a_session_expires_by_itself(core):
+    core.load(Revision(EPOCH, 1), rows(1), [])
+    core.apply_grant(grant())
+    seen: asyncio.Queue[CoreEvent] = asyncio.Queue()
+    Fanout(core, lambda _: None).on("session_ended", lambda events: [seen.put_nowait(event) for event in events])
+    core.start_listening()
+    open_session(core, expire_time=datetime.now(UTC) + timedelta(seconds=0.3))
+    assert (await asyncio.wait_for(seen.get(), 3)).reason == "SESSION_EXPIRED"
+
+
+async def test_stopping_twice_is_harmless(core):
+    core.start_listening()
+    await core.stop()
+    await core.stop()
