@@ -134,3 +134,173 @@ fn read_key(pem: &str) -> Result<Vec<u8>> {
     let text: String = body.split_ascii_whitespace().collect();
     STANDARD.decode(text).map_err(|cause| key_error().because(cause.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    const NOW: f64 = 1_795_000_000.5;
+    const SESSION: &str = "0194f7d0-8c1e-7b5a-9d3f-5a6b7c8d9e0f";
+    const CAMERA: &str = "36060200001320000001";
+    const HUB: &str = "hub-360600";
+
+    fn pem(der: &[u8]) -> String {
+        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der))
+    }
+
+    fn new_key() -> Vec<u8> {
+        Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).expect("a key").as_ref().to_vec()
+    }
+
+    fn tickets(hub: &str, key: &[u8]) -> Tickets {
+        Tickets::new(hub, &pem(key)).expect("a key of ours")
+    }
+
+    fn base64(text: impl AsRef<[u8]>) -> String {
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn reason(tickets: &Tickets, token: &str) -> (&'static str, ErrorKind) {
+        let error = tickets.verify(token, NOW).expect_err("refused");
+        assert!(token.len() < 40 || !format!("{error} {error:?}").contains(token));
+        (error.reason(), error.kind())
+    }
+
+    const INVALID: (&str, ErrorKind) = ("TICKET_INVALID", ErrorKind::Unauthenticated);
+
+    #[test]
+    fn a_ticket_says_what_was_put_in_it_and_is_short() {
+        let tickets = tickets(HUB, &new_key());
+        for operation in [Operation::Play, Operation::Publish] {
+            let token = tickets.issue(SESSION, CAMERA, operation, NOW + 60.0).expect("issued");
+            assert!(token.len() <= MAX_TICKET_BYTES, "{}", token.len());
+            let ticket = tickets.verify(&token, NOW).expect("good");
+            assert_eq!((ticket.session_id.as_str(), ticket.camera_id.as_str()), (SESSION, CAMERA));
+            assert_eq!((ticket.operation, ticket.expire_time), (operation, NOW + 60.0));
+        }
+        let token = tickets.issue(SESSION, CAMERA, Operation::Play, NOW).expect("issued");
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("claims")).expect("base64");
+        let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
+        let mut names: Vec<&str> = claims.as_object().expect("an object").keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["aud", "cam", "exp", "op", "sid"]);
+        assert_eq!(
+            tickets.issue(&"s".repeat(200), CAMERA, Operation::Play, NOW).expect_err("long").reason(),
+            "TICKET_TOO_LONG"
+        );
+    }
+
+    #[test]
+    fn a_ticket_is_over_at_its_time_to_the_millisecond() {
+        let tickets = tickets(HUB, &new_key());
+        let token = tickets.issue(SESSION, CAMERA, Operation::Play, NOW).expect("issued");
+        assert!(tickets.verify(&token, NOW - 0.001).is_ok());
+        for now in [NOW, NOW + 1.0, f64::NAN, f64::INFINITY] {
+            let error = tickets.verify(&token, now).expect_err("over");
+            assert_eq!((error.reason(), error.kind()), ("TICKET_EXPIRED", ErrorKind::Unauthenticated));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused_by_name() {
+        let (key, other_key) = (new_key(), new_key());
+        let ours = tickets(HUB, &key);
+        let good = ours.issue(SESSION, CAMERA, Operation::Play, NOW + 60.0).expect("issued");
+        let [header, claims, signature] = good.split('.').collect::<Vec<_>>().try_into().expect("three parts");
+
+        let forged = tickets(HUB, &other_key).issue(SESSION, CAMERA, Operation::Play, NOW + 60.0).expect("issued");
+        assert_eq!(reason(&ours, &forged), INVALID);
+        let foreign = tickets("hub-360000", &key).issue(SESSION, CAMERA, Operation::Play, NOW + 60.0).expect("issued");
+        assert_eq!(reason(&ours, &foreign), INVALID);
+
+        let other_camera = base64(format!(
+            r#"{{"sid":"{SESSION}","cam":"36060200001320000002","aud":"{HUB}","op":"play","exp":{}}}"#,
+            NOW + 60.0
+        ));
+        assert_eq!(reason(&ours, &format!("{header}.{other_camera}.{signature}")), INVALID);
+
+        for algorithm in ["none", "None", "NONE", "HS256", "RS256", "ES256", ""] {
+            let header = base64(format!(r#"{{"alg":"{algorithm}"}}"#));
+            for signature in [signature, ""] {
+                assert_eq!(reason(&ours, &format!("{header}.{claims}.{signature}")), INVALID, "{algorithm}");
+            }
+        }
+        // The public key, which is no secret, taken for a shared one.
+        let public = Ed25519KeyPair::from_pkcs8(&key).expect("the key");
+        let hmac = EncodingKey::from_secret(public.public_key().as_ref());
+        let claims =
+            Claims { sid: SESSION.into(), cam: CAMERA.into(), aud: HUB.into(), op: Operation::Play, exp: NOW + 60.0 };
+        let confused = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &hmac).expect("signed");
+        assert_eq!(reason(&ours, &confused), INVALID);
+    }
+
+    #[test]
+    fn signed_claims_of_another_shape_are_refused() {
+        let key = new_key();
+        let ours = tickets(HUB, &key);
+        let sign = |claims: &str| {
+            let claims: serde_json::Value = serde_json::from_str(claims).expect("JSON");
+            jsonwebtoken::encode(&ours.header, &claims, &EncodingKey::from_ed_der(&key)).expect("signed")
+        };
+        for claims in [
+            r#"{"sid":"s","cam":"c","aud":"hub-360600","op":"play"}"#,
+            r#"{"sid":"s","cam":"c","aud":"hub-360600","op":"play","exp":"soon"}"#,
+            r#"{"sid":"s","cam":"c","op":"play","exp":9e9}"#,
+            r#"{"sid":"s","cam":"c","aud":["hub-360600"],"op":"play","exp":9e9}"#,
+            r#"{"sid":"s","cam":"c","aud":"hub-360600","op":"control","exp":9e9}"#,
+            r#"{"sid":"s","cam":"c","aud":"hub-360600","op":"play","exp":9e9,"name":"zhang"}"#,
+            r#"{"aud":"hub-360600","exp":9e9}"#,
+            r#"[]"#,
+            r#"null"#,
+        ] {
+            assert_eq!(reason(&ours, &sign(claims)), INVALID, "{claims}");
+        }
+        assert!(ours.verify(&sign(r#"{"sid":"s","cam":"c","aud":"hub-360600","op":"play","exp":9e9}"#), NOW).is_ok());
+    }
+
+    #[test]
+    fn no_bytes_cause_more_than_a_refusal() {
+        let ours = tickets(HUB, &new_key());
+        let good = ours.issue(SESSION, CAMERA, Operation::Play, NOW + 60.0).expect("issued");
+        for end in 0..good.len() {
+            assert_eq!(reason(&ours, &good[..end]), INVALID);
+        }
+        // The last letter of the signature carries two bits that mean nothing; any other changed letter counts.
+        for place in 0..good.len() - 1 {
+            let mut changed = good.clone().into_bytes();
+            changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+            assert_eq!(reason(&ours, &String::from_utf8(changed).expect("ASCII")), INVALID, "{place}");
+        }
+        for text in ["", ".", "..", "...", "a.b.c", " ", "\0.\0.\0", "票.票.票", "eyJhbGciOiJFZERTQSJ9.e30."] {
+            assert_eq!(reason(&ours, text), INVALID, "{text:?}");
+        }
+        assert_eq!(reason(&ours, &format!("{good}{}", "A".repeat(10_000))), INVALID);
+        assert_eq!(reason(&ours, &".".repeat(10_000)), INVALID);
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_named() {
+        for text in [
+            "",
+            "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----\n%%%\n-----END PRIVATE KEY-----",
+            "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY----------END PRIVATE KEY-----",
+        ] {
+            assert_eq!(Tickets::new(HUB, text).err().map(|error| error.reason()), Some("HUB_KEY_INVALID"), "{text}");
+        }
+    }
+
+    /// As Python's `cryptography` writes a key: PKCS #8 version 1, without the public half.
+    #[test]
+    fn a_key_without_its_public_half_is_taken() {
+        let mut der =
+            vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        der.extend([7u8; 32]);
+        let tickets = tickets(HUB, &der);
+        let token = tickets.issue(SESSION, CAMERA, Operation::Play, NOW + 60.0).expect("issued");
+        assert!(tickets.verify(&token, NOW).is_ok());
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 
-use super::grants::{Grant, GrantBook, Scope, milliseconds};
+use super::grants::{Grant, GrantBook, Scope, Subject};
 use super::principal::{Action, Principal, PrincipalKind, Resource};
 use super::rules::{Judgement, Rules};
 use crate::error::Result;
@@ -172,18 +172,14 @@ impl Policy {
     ) -> Result<Decision> {
         let candidates = self.grants.read().candidates(principal, self.rules.here(), action, camera, purpose, now);
         let asked = self.rules.entities(self.rules.principal(principal)?, self.rules.camera(camera)?)?;
-        let now_ms = milliseconds(now);
         for held in &candidates.held {
-            let judgement = self.rules.judge(&asked, action, purpose, now_ms, held.record.as_ref())?;
+            let judgement = self.rules.judge(&asked, action, purpose, Some(held))?;
             if judgement.allowed {
                 // Where a role permits it as well, the grant's end changes nothing.
-                let carried = judgement.by_grant;
-                return Ok(Decision {
-                    allowed: true,
-                    reason: "",
-                    rules: judgement.rules,
-                    grant_id: if carried { held.grant.id.clone() } else { String::new() },
-                    valid_until: if carried { held.grant.not_after } else { f64::INFINITY },
+                return Ok(if judgement.by_grant {
+                    permission(judgement, &held.grant.id, held.grant.not_after)
+                } else {
+                    permission(judgement, "", f64::INFINITY)
                 });
             }
             if judgement.reason.is_some() {
@@ -195,11 +191,9 @@ impl Policy {
             }
         }
         if candidates.held.is_empty() {
-            let judgement = self.rules.judge(&asked, action, purpose, now_ms, None)?;
+            let judgement = self.rules.judge(&asked, action, purpose, None)?;
             if judgement.allowed {
-                let rules = judgement.rules;
-                let grant_id = String::new();
-                return Ok(Decision { allowed: true, reason: "", rules, grant_id, valid_until: f64::INFINITY });
+                return Ok(permission(judgement, "", f64::INFINITY));
             }
             if judgement.reason.is_some() {
                 return Ok(forbidden(judgement));
@@ -220,14 +214,23 @@ impl Policy {
 
     /// May the principal give a grant to this person or this department (one of the two is "")?
     pub fn may_grant(&self, principal: &Principal, subject_user: &str, subject_department: &str) -> Decision {
-        match self.rules.judge_grant(principal, subject_user, subject_department) {
-            Ok(judgement) if judgement.allowed => Decision {
-                allowed: true,
-                reason: "",
-                rules: judgement.rules,
-                grant_id: String::new(),
-                valid_until: f64::INFINITY,
-            },
+        let user = (!subject_user.is_empty()).then(|| Subject::User(subject_user.to_owned()));
+        let department = (!subject_department.is_empty()).then(|| Subject::Department(subject_department.to_owned()));
+        let nobody = (user.is_none() && department.is_none()).then(|| Subject::User(String::new()));
+        let mut decision = refusal("ROLE_MAY_NOT_GRANT", Vec::new(), f64::INFINITY);
+        // Both would be a mistake of the caller's; then both must be allowed.
+        for subject in [user, department, nobody].into_iter().flatten() {
+            decision = self.judge_grant(principal, &subject);
+            if !decision.allowed {
+                break;
+            }
+        }
+        decision
+    }
+
+    fn judge_grant(&self, principal: &Principal, subject: &Subject) -> Decision {
+        match self.rules.judge_grant(principal, subject) {
+            Ok(judgement) if judgement.allowed => permission(judgement, "", f64::INFINITY),
             Ok(Judgement { rules, reason, .. }) => {
                 refusal(reason.unwrap_or("ROLE_MAY_NOT_GRANT"), rules, f64::INFINITY)
             }
@@ -237,6 +240,10 @@ impl Policy {
             }
         }
     }
+}
+
+fn permission(judgement: Judgement, grant_id: &str, valid_until: f64) -> Decision {
+    Decision { allowed: true, reason: "", rules: judgement.rules, grant_id: grant_id.to_owned(), valid_until }
 }
 
 fn refusal(reason: &'static str, rules: Vec<String>, valid_until: f64) -> Decision {
@@ -269,7 +276,6 @@ mod tests {
     use proptest::prelude::*;
     use serde::Deserialize;
 
-    use super::super::grants::Subject;
     use super::*;
 
     #[derive(Clone, Debug, Default, Deserialize)]
@@ -505,6 +511,8 @@ mod tests {
             assert_eq!(reason(&chief, "", "fire"), "");
             assert_eq!(reason(&chief, "chief", ""), "GRANT_TO_ONESELF");
             assert_eq!(reason(&chief, "", "traffic"), "GRANT_TO_ONESELF");
+            assert_eq!(reason(&chief, "chief", "fire"), "GRANT_TO_ONESELF");
+            assert_eq!(reason(&chief, "zhang", "traffic"), "GRANT_TO_ONESELF");
             let foreign = Principal { hub_id: "elsewhere".into(), ..chief };
             assert_eq!(reason(&foreign, "zhang", ""), "ROLE_MAY_NOT_GRANT");
         }
@@ -535,7 +543,7 @@ mod tests {
             let named = match &grant.subject {
                 Subject::User(name) => is_user && local && *name == principal.id,
                 Subject::Department(name) => is_user && local && !name.is_empty() && *name == principal.department,
-                Subject::Hub(id) if principal.kind == PrincipalKind::Hub => *id == principal.id,
+                Subject::Hub(id) if principal.kind == PrincipalKind::Hub => !local && *id == principal.id,
                 Subject::Hub(id) => is_user && !local && *id == hub,
             };
             let scope = &grant.scope;

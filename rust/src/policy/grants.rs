@@ -1,11 +1,14 @@
 //! Grants are data: who may do what with which cameras, for which purposes, until when.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-use cedar_policy::RestrictedExpression;
+use cedar_policy::{Context, RestrictedExpression};
+use parking_lot::Mutex;
 
 use super::principal::{Action, Principal, PrincipalKind, Resource};
+use crate::error::Result;
 
 /// Whom a grant is given to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,11 +32,29 @@ impl Subject {
         }
     }
 
-    fn words(&self) -> (&'static str, &str) {
+    /// The subjects that a principal is. `here`: the hub that decides.
+    pub(super) fn of(principal: &Principal, here: &str) -> impl Iterator<Item = Subject> {
+        let foreign = !principal.hub_id.is_empty() && principal.hub_id != here;
+        let (first, second) = match principal.kind {
+            // Names of another hub mean nothing here.
+            PrincipalKind::User if foreign => (Some(Self::Hub(principal.hub_id.clone())), None),
+            PrincipalKind::User => {
+                let department = Some(&principal.department).filter(|department| !department.is_empty());
+                (Some(Self::User(principal.id.clone())), department.cloned().map(Self::Department))
+            }
+            PrincipalKind::Hub if principal.id != here => (Some(Self::Hub(principal.id.clone())), None),
+            PrincipalKind::Hub | PrincipalKind::Unit | PrincipalKind::System => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::User(name) => ("user", name),
-            Self::Department(name) => ("department", name),
-            Self::Hub(name) => ("hub", name),
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Department(name) => write!(f, "department:{name}"),
+            Self::Hub(id) => write!(f, "hub:{id}"),
         }
     }
 }
@@ -60,32 +81,41 @@ pub struct Grant {
     pub not_after: f64,
 }
 
-/// Milliseconds, as policies count. A time is rounded down and an end up, so that what is open in seconds is open here.
-pub fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1000.0).floor() as i64
-}
-
 /// A grant in the book, with what Cedar reads of it.
 pub struct Held {
     pub grant: Arc<Grant>,
     pub record: Option<RestrictedExpression>,
+    /// Contexts of late questions: a list asks the same one for each row.
+    contexts: Mutex<Vec<(Action, Box<str>, Context)>>,
 }
+
+const MAX_CONTEXTS: usize = 8;
 
 impl Held {
     fn new(grant: Grant) -> Self {
         let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
         let set = |words: &[String]| RestrictedExpression::new_set(words.iter().map(|word| text(word)));
-        let (kind, name) = grant.subject.words();
         let record = RestrictedExpression::new_record([
-            ("subject_kind".to_owned(), text(kind)),
-            ("subject".to_owned(), text(name)),
+            ("to".to_owned(), text(&grant.subject.to_string())),
             ("actions".to_owned(), set(&grant.actions)),
             ("purposes".to_owned(), set(&grant.purposes)),
-            ("not_before".to_owned(), RestrictedExpression::new_long(milliseconds(grant.not_before))),
-            ("not_after".to_owned(), RestrictedExpression::new_long((grant.not_after * 1000.0).ceil() as i64)),
         ]);
         // The keys differ, so there is a record; without one the grant carries nothing.
-        Self { record: record.ok(), grant: Arc::new(grant) }
+        Self { record: record.ok(), grant: Arc::new(grant), contexts: Mutex::default() }
+    }
+
+    /// The context for a question about this grant, made only once.
+    pub fn context(&self, action: Action, purpose: &str, make: impl FnOnce() -> Result<Context>) -> Result<Context> {
+        let mut contexts = self.contexts.lock();
+        if let Some((.., context)) = contexts.iter().find(|(of, stated, _)| *of == action && **stated == *purpose) {
+            return Ok(context.clone());
+        }
+        let context = make()?;
+        if contexts.len() >= MAX_CONTEXTS {
+            contexts.remove(0);
+        }
+        contexts.push((action, purpose.into(), context.clone()));
+        Ok(context)
     }
 
     pub fn has_purpose(&self, purpose: &str) -> bool {
@@ -220,21 +250,6 @@ impl GrantBook {
         self.grants.get(id).map(|held| held.grant.clone())
     }
 
-    /// The subjects that a principal is. `here`: the hub that decides.
-    fn subjects(principal: &Principal, here: &str) -> impl Iterator<Item = Subject> {
-        let foreign = !principal.hub_id.is_empty() && principal.hub_id != here;
-        let (first, second) = match principal.kind {
-            PrincipalKind::User if foreign => (Some(Subject::Hub(principal.hub_id.clone())), None),
-            PrincipalKind::User => {
-                let department = Some(&principal.department).filter(|department| !department.is_empty());
-                (Some(Subject::User(principal.id.clone())), department.cloned().map(Subject::Department))
-            }
-            PrincipalKind::Hub => (Some(Subject::Hub(principal.id.clone())), None),
-            PrincipalKind::Unit | PrincipalKind::System => (None, None),
-        };
-        first.into_iter().chain(second)
-    }
-
     /// The open grants that may carry this.
     pub fn candidates(
         &self,
@@ -247,7 +262,7 @@ impl GrantBook {
     ) -> Candidates {
         let mut next_begin = f64::INFINITY;
         let mut open: Vec<(bool, usize, &Arc<Held>)> = Vec::new();
-        for drawer in Self::subjects(principal, here).filter_map(|subject| self.drawers.get(&subject)) {
+        for drawer in Subject::of(principal, here).filter_map(|subject| self.drawers.get(&subject)) {
             for (width, held) in drawer.covering(camera).filter(|(_, held)| held.gives(action)) {
                 if now < held.grant.not_before {
                     next_begin = next_begin.min(held.grant.not_before);
@@ -269,7 +284,7 @@ impl GrantBook {
 
     /// The scopes of a principal's open grants.
     pub fn scopes(&self, principal: &Principal, here: &str, now: f64) -> Vec<Scope> {
-        let drawers = Self::subjects(principal, here).filter_map(|subject| self.drawers.get(&subject));
+        let drawers = Subject::of(principal, here).filter_map(|subject| self.drawers.get(&subject));
         drawers
             .flat_map(|drawer| &drawer.all)
             .filter(|held| held.gives(Action::List) && held.grant.not_before <= now && now < held.grant.not_after)

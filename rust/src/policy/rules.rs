@@ -1,28 +1,33 @@
 //! The static policies: read from their files, validated strictly, judged by Cedar.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use cedar_policy::{
-    Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet, Request,
-    RestrictedExpression, Schema, ValidationMode, Validator,
+    ActionConstraint, Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet,
+    Request, RestrictedExpression, Schema, ValidationMode, Validator,
 };
+use lru::LruCache;
+use parking_lot::Mutex;
 
+use super::grants::{Held, Subject};
 use super::principal::{Action, Principal, PrincipalKind, Resource};
 use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.cedarschema");
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 4] = [
     ("list.cedar", include_str!("policies/list.cedar")),
     ("video.cedar", include_str!("policies/video.cedar")),
     ("publish.cedar", include_str!("policies/publish.cedar")),
-    ("hubs.cedar", include_str!("policies/hubs.cedar")),
     ("grants.cedar", include_str!("policies/grants.cedar")),
 ];
 
 /// What a forbidding policy may give as its `@reason`; an earlier one goes before a later one.
 pub const REASONS: [&str; 3] = ["ROLE_SEES_NO_VIDEO", "CAMERA_QUARANTINED", "GRANT_TO_ONESELF"];
+
+const MAX_PRINCIPALS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// What Cedar said.
 pub struct Judgement {
@@ -38,13 +43,15 @@ pub struct Judgement {
 /// The policy set, and the names that requests are made of.
 pub struct Rules {
     here: String,
-    policies: PolicySet,
+    /// By action: Cedar visits every policy it is given, so it is given those whose scope names the action.
+    policies: HashMap<EntityUid, PolicySet>,
     authorizer: Authorizer,
     reasons: HashMap<PolicyId, &'static str>,
     /// Those marked `@by("grant")`.
     by_grant: HashSet<PolicyId>,
     /// When set, every request and entity is held against it: in service that would cost more than the decision.
     strict: Option<Schema>,
+    principals: Mutex<LruCache<Principal, Entity>>,
     user: EntityTypeName,
     unit: EntityTypeName,
     hub: EntityTypeName,
@@ -134,24 +141,36 @@ impl Rules {
         let by_grant = by_grant.map(|policy| policy.id().clone()).collect();
         let kind = |name: &str| EntityTypeName::from_str(name).map_err(internal);
         let action_kind = kind("Action")?;
-        let action = |name: &str| EntityUid::from_type_name_and_id(action_kind.clone(), EntityId::new(name));
+        let mut by_action: HashMap<EntityUid, PolicySet> = HashMap::new();
+        let mut action = |name: &str| {
+            let uid = EntityUid::from_type_name_and_id(action_kind.clone(), EntityId::new(name));
+            let named = policies.policies().filter(|policy| match policy.action_constraint() {
+                ActionConstraint::Any => true,
+                ActionConstraint::Eq(one) => one == uid,
+                ActionConstraint::In(several) => several.contains(&uid),
+            });
+            let named = PolicySet::from_policies(named.cloned()).map_err(internal)?;
+            by_action.insert(uid.clone(), named);
+            Ok::<_, Error>(uid)
+        };
         Ok(Self {
             here: here.to_owned(),
-            policies,
             authorizer: Authorizer::new(),
             reasons,
             by_grant,
+            principals: Mutex::new(LruCache::new(MAX_PRINCIPALS)),
             strict: if strict { Some(schema().map_err(internal)?) } else { None },
             user: kind("User")?,
             unit: kind("Unit")?,
             hub: kind("Hub")?,
             system: kind("System")?,
             camera: kind("Camera")?,
-            list: action("LIST"),
-            view_live: action("VIEW_LIVE"),
-            snapshot: action("SNAPSHOT"),
-            publish: action("PUBLISH"),
-            create_grant: action("CREATE_GRANT"),
+            list: action("LIST")?,
+            view_live: action("VIEW_LIVE")?,
+            snapshot: action("SNAPSHOT")?,
+            publish: action("PUBLISH")?,
+            create_grant: action("CREATE_GRANT")?,
+            policies: by_action,
         })
     }
 
@@ -163,23 +182,32 @@ impl Rules {
         if hub_id.is_empty() { &self.here } else { hub_id }
     }
 
+    /// The same few principals ask again and again, so what Cedar knows of them is kept.
     pub fn principal(&self, principal: &Principal) -> Result<Entity> {
-        let hub = ("hub".to_owned(), text(self.hub_or_here(&principal.hub_id)));
+        if let Some(entity) = self.principals.lock().get(principal) {
+            return Ok(entity.clone());
+        }
+        let entity = self.make_principal(principal)?;
+        self.principals.lock().put(principal.clone(), entity.clone());
+        Ok(entity)
+    }
+
+    fn make_principal(&self, principal: &Principal) -> Result<Entity> {
+        let hub = || ("hub".to_owned(), text(self.hub_or_here(&principal.hub_id)));
+        let subjects = || Subject::of(principal, &self.here).map(|subject| text(&subject.to_string()));
+        let who = || ("who".to_owned(), RestrictedExpression::new_set(subjects()));
         let (kind, attributes) = match principal.kind {
             PrincipalKind::User => {
                 let roles = RestrictedExpression::new_set(principal.roles.iter().map(|role| text(role)));
-                let attributes = HashMap::from([
-                    ("name".to_owned(), text(&principal.id)),
-                    hub,
-                    ("department".to_owned(), text(&principal.department)),
-                    ("unit".to_owned(), text(&principal.unit_id)),
-                    ("roles".to_owned(), roles),
-                ]);
-                (&self.user, attributes)
+                let unit = text(&principal.unit_id);
+                let attributes = [hub(), ("unit".to_owned(), unit), ("roles".to_owned(), roles), who()];
+                (&self.user, HashMap::from(attributes))
             }
-            PrincipalKind::Unit => (&self.unit, HashMap::from([hub, ("unit".to_owned(), text(principal.own_unit()))])),
-            PrincipalKind::Hub => (&self.hub, HashMap::from([("hub".to_owned(), text(&principal.id))])),
-            PrincipalKind::System => (&self.system, HashMap::from([hub])),
+            PrincipalKind::Unit => {
+                (&self.unit, HashMap::from([hub(), ("unit".to_owned(), text(principal.own_unit()))]))
+            }
+            PrincipalKind::Hub => (&self.hub, HashMap::from([who()])),
+            PrincipalKind::System => (&self.system, HashMap::new()),
         };
         let id = EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(&principal.id));
         Entity::new(id, attributes, HashSet::new()).map_err(internal)
@@ -210,16 +238,12 @@ impl Rules {
         (principal, resource, entities): &(EntityUid, EntityUid, Entities),
         action: Action,
         purpose: &str,
-        now_ms: i64,
-        grant: Option<&RestrictedExpression>,
+        grant: Option<&Held>,
     ) -> Result<Judgement> {
-        let mut context = vec![
-            ("here".to_owned(), text(&self.here)),
-            ("now".to_owned(), RestrictedExpression::new_long(now_ms)),
-            ("wanted".to_owned(), text(action.word())),
-            ("purpose".to_owned(), text(purpose)),
-        ];
-        context.extend(grant.map(|grant| ("grant".to_owned(), grant.clone())));
+        let context = match grant {
+            Some(held) => held.context(action, purpose, || self.context(action, purpose, held.record.as_ref()))?,
+            None => self.context(action, purpose, None)?,
+        };
         let action = match action {
             Action::List => &self.list,
             Action::ViewLive => &self.view_live,
@@ -229,21 +253,28 @@ impl Rules {
         self.ask(principal, action, resource, context, entities)
     }
 
-    /// May the principal give a grant to this person or department?
-    pub fn judge_grant(&self, principal: &Principal, user: &str, department: &str) -> Result<Judgement> {
-        let hub = EntityUid::from_type_name_and_id(self.hub.clone(), EntityId::new(&self.here));
-        let hub = Entity::new(hub, HashMap::from([("hub".to_owned(), text(&self.here))]), HashSet::new());
-        let principal = self.principal(principal)?;
-        let hub = hub.map_err(internal)?;
-        let context = vec![
+    fn context(&self, action: Action, purpose: &str, grant: Option<&RestrictedExpression>) -> Result<Context> {
+        let pairs = [
             ("here".to_owned(), text(&self.here)),
-            ("subject_user".to_owned(), text(user)),
-            ("subject_department".to_owned(), text(department)),
+            ("wanted".to_owned(), text(action.word())),
+            ("purpose".to_owned(), text(purpose)),
         ];
-        // A hub that asks about itself is one entity, not two.
+        let grant = grant.map(|grant| ("grant".to_owned(), grant.clone()));
+        Context::from_pairs(pairs.into_iter().chain(grant)).map_err(internal)
+    }
+
+    /// May the principal give a grant to this subject?
+    pub fn judge_grant(&self, principal: &Principal, to: &Subject) -> Result<Judgement> {
+        let hub = EntityUid::from_type_name_and_id(self.hub.clone(), EntityId::new(&self.here));
+        let nobody = RestrictedExpression::new_set([]);
+        let hub = Entity::new(hub, HashMap::from([("who".to_owned(), nobody)]), HashSet::new()).map_err(internal)?;
+        let principal = self.principal(principal)?;
         let ids = (principal.uid(), hub.uid());
+        // A hub that asks about itself is one entity, not two.
         let both = if ids.0 == ids.1 { vec![hub] } else { vec![principal, hub] };
         let entities = Entities::from_entities(both, self.strict.as_ref()).map_err(internal)?;
+        let context = [("here".to_owned(), text(&self.here)), ("to".to_owned(), text(&to.to_string()))];
+        let context = Context::from_pairs(context).map_err(internal)?;
         self.ask(&ids.0, &self.create_grant, &ids.1, context, &entities)
     }
 
@@ -252,13 +283,13 @@ impl Rules {
         principal: &EntityUid,
         action: &EntityUid,
         resource: &EntityUid,
-        context: Vec<(String, RestrictedExpression)>,
+        context: Context,
         entities: &Entities,
     ) -> Result<Judgement> {
-        let context = Context::from_pairs(context).map_err(internal)?;
         let schema = self.strict.as_ref();
         let request = Request::new(principal.clone(), action.clone(), resource.clone(), context, schema);
-        let response = self.authorizer.is_authorized(&request.map_err(internal)?, &self.policies, entities);
+        let policies = self.policies.get(action).ok_or_else(|| internal(action))?;
+        let response = self.authorizer.is_authorized(&request.map_err(internal)?, policies, entities);
         let diagnostics = response.diagnostics();
         // Cedar passes over a policy that fails; one that forbids must not be lost that way.
         if let Some(error) = diagnostics.errors().next() {
