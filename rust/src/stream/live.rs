@@ -67,6 +67,7 @@ pub struct Stream {
     id: u64,
     name: Arc<str>,
     telemetry: Arc<Telemetry>,
+    /// Taken before `inner`, never while holding it: who looks at the state may ask for the description meanwhile.
     state: watch::Sender<SourceState>,
     inner: Mutex<Inner>,
 }
@@ -188,36 +189,34 @@ impl Stream {
         for (shard, _) in &inner.shards {
             shard.unit(self.id, &unit);
         }
-        if !inner.is_synchronised {
-            inner.is_synchronised = true;
-            self.state.send_if_modified(|state| {
-                let is_news = *state != SourceState::Live;
-                *state = SourceState::Live;
-                is_news
-            });
-        }
+        let is_first = !std::mem::replace(&mut inner.is_synchronised, true);
         drop(guard);
         drop(stale);
+        if is_first {
+            self.state.send_if_modified(|known| {
+                // Unless the source has failed since.
+                self.inner.lock().is_synchronised && std::mem::replace(known, SourceState::Live) != SourceState::Live
+            });
+        }
     }
 
     /// Says how the source is. `Live` shows only when a keyframe has come, and comes by itself then. Anything else
     /// empties the cache: nobody is shown an old picture for a live one, and what follows starts at a keyframe.
     pub fn report(&self, state: SourceState) {
-        let mut inner = self.inner.lock();
         let mut stale = Vec::new();
-        if state != SourceState::Live {
-            inner.is_synchronised = false;
-            stale = inner.cache.clear();
-        }
-        let is_awaited = state == SourceState::Live && !inner.is_synchronised;
         self.state.send_if_modified(|known| {
+            let mut inner = self.inner.lock();
+            if state != SourceState::Live {
+                inner.is_synchronised = false;
+                stale = inner.cache.clear();
+            }
+            let is_awaited = state == SourceState::Live && !inner.is_synchronised;
             // While new parameters wait for their keyframe the source is as live as before.
             let shown = if is_awaited && *known != SourceState::Live { SourceState::Connecting } else { state };
             let is_news = *known != shown;
             *known = shown;
             is_news
         });
-        drop(inner);
         drop(stale);
     }
 
@@ -376,6 +375,24 @@ mod tests {
         assert!(stream.cached().is_empty());
         stream.publish(unit(0, true, 100));
         assert_eq!((indices(&stream), state.borrow().clone()), (vec![1], SourceState::Live));
+    }
+
+    #[test]
+    fn who_looks_at_the_state_may_ask_for_more_while_it_changes() {
+        let (stream, _) = stream(vec![video(&[0x68])]);
+        let state = stream.state();
+        let seen = state.borrow();
+        std::thread::scope(|scope| {
+            // Waits with the new state until nobody looks at the old one, and meanwhile keeps nobody from the stream.
+            let publisher = scope.spawn(|| stream.publish(unit(0, true, 100)));
+            while stream.cached().is_empty() {
+                std::thread::yield_now();
+            }
+            assert!(stream.description().is_some() && *seen == SourceState::Idle);
+            drop(seen);
+            publisher.join().unwrap();
+        });
+        assert_eq!(*state.borrow(), SourceState::Live);
     }
 
     #[test]
