@@ -11,7 +11,7 @@ if [ "${1:-}" = --check ]; then
   console=$scratch/gen
 fi
 mkdir -p "$out" "$console"
-rm -rf "$out/vidhub/v1" "$out/buf" "${console:?}"/*
+rm -rf "$out/vidhub/v1" "$out/buf"
 mapfile -t files < <(cd protos && find vidhub -name '*.proto' | sort)
 python -m grpc_tools.protoc -Iprotos -Ithird_party/protovalidate \
   --python_out="$out" --pyi_out="$out" --grpc_python_out="$out" \
@@ -25,6 +25,7 @@ for package in vidhub/v1 buf buf/validate; do
   printf '%s\n' "$doc" >"$out/$package/__init__.py"
 done
 if [ -x console/node_modules/.bin/protoc-gen-es ]; then
+  rm -rf "${console:?}"/*
   python -m grpc_tools.protoc -Iprotos -Ithird_party/protovalidate \
     --plugin=protoc-gen-es=console/node_modules/.bin/protoc-gen-es --es_out="$console" --es_opt=target=ts \
     "${files[@]}" buf/validate/validate.proto
