@@ -174,6 +174,21 @@ async def test_a_watch_over_the_public_port_follows_a_registration(tmp_path):
             assert cut.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
+async def test_a_hub_that_is_told_to_stop_does_not_wait_for_those_who_only_watch(tmp_path):
+    async with hub(tmp_path / "data") as running:
+        unit = await enrol(running)
+        async with unit.channel() as channel:
+            stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+            watch = stub.WatchCameras(camera_service_pb2.WatchCamerasRequest())
+            await asyncio.wait_for(watch.read(), 10)
+            began = time.monotonic()
+            assert await running.end() == 0
+            assert time.monotonic() - began < 4
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await asyncio.wait_for(drained(watch), 10)
+            assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
 async def test_a_kill_in_the_middle_of_an_import_keeps_what_was_answered(tmp_path):
     data = tmp_path / "data"
     batches = [range(start, start + 200) for start in range(1, 8_001, 200)]

@@ -153,3 +153,9 @@ def test_addresses_are_taken_apart():
     assert config.split_address("10.0.0.1:8080") == ("10.0.0.1", 8080)
     assert config.is_loopback("::1")
     assert not config.is_loopback("0.0.0.0")
+
+
+def test_the_example_names_every_option_with_its_default():
+    example = Path(__file__).parents[2] / "vidhub.example.toml"
+    assert config.load(file=example, environment={}) == config.Config()
+    assert {setting.source for setting in config.explain(file=example, environment={})} == {"file"}

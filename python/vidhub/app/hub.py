@@ -165,6 +165,7 @@ class App:
         parts = self._parts
         self._trouble = "the hub is stopping"
         parts.core.set_ready(False)
+        parts.watches.drain()
         if self.addresses:
             drain = asyncio.create_task(self._drain())
             hurried = asyncio.create_task((hurry or asyncio.Event()).wait())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ from vidhub.telemetry import Telemetry
 # Rows in one transaction: interactive writes get in between (`store/writer.py`).
 CHUNK = 200
 MOST_IN_BATCH = 1_000
+# How long an import keeps the event loop from the calls beside it.
+TURN_S = 0.001
 
 
 class Catalogue:
@@ -76,9 +79,15 @@ class Catalogue:
         unit_id = _unit_of(principal)
         if len(batch) > MOST_IN_BATCH:
             raise InvalidArgument("BATCH_TOO_LARGE", f"{len(batch)} cameras: send at most {MOST_IN_BATCH} at once")
-        candidates, broken = registration.sift(unit_id, batch, self._regions.knows)
+        sieve = registration.Sieve(unit_id, self._regions.knows)
+        began = time.monotonic()
+        for index, camera in enumerate(batch):
+            sieve.put(index, camera)
+            if time.monotonic() - began > TURN_S:
+                await asyncio.sleep(0)
+                began = time.monotonic()
+        candidates, rejected = sieve.candidates(), sieve.rejected
         found = [""] * len(batch)
-        rejected = list(broken)
         revision: Revision | None = None
         for start in range(0, len(candidates), CHUNK):
             chunk = candidates[start : start + CHUNK]

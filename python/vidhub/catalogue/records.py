@@ -41,15 +41,18 @@ def succeed(old: Camera | None, new: Camera) -> Camera:
     Kept are what the hub saw of a stream, the password of a stream whose address and username stay the same when the
     new one names none (it is write only, so who reads and writes back does not have it), and a quarantine.
     """
-    clean = replace(
-        new, state=CameraState.UNKNOWN, state_time=None, state_reason="", home_hub_id="", stale=False, device=_set(new)
+    known = {stream.profile: stream for stream in old.streams} if old is not None else {}
+    is_cut_off = old is not None and old.state is CameraState.QUARANTINED
+    return replace(
+        new,
+        streams=tuple(_heir(known.get(stream.profile), stream) for stream in new.streams),
+        device=_set(new),
+        state=CameraState.QUARANTINED if is_cut_off else CameraState.UNKNOWN,
+        state_time=old.state_time if old is not None and is_cut_off else None,
+        state_reason=old.state_reason if old is not None and is_cut_off else "",
+        home_hub_id="",
+        stale=False,
     )
-    if old is None:
-        return replace(clean, streams=tuple(_unseen(stream) for stream in new.streams))
-    if old.state is CameraState.QUARANTINED:
-        clean = replace(clean, state=old.state, state_time=old.state_time, state_reason=old.state_reason)
-    known = {stream.profile: stream for stream in old.streams}
-    return replace(clean, streams=tuple(_heir(known.get(stream.profile), stream) for stream in new.streams))
 
 
 def same(old: Camera, new: Camera) -> bool:
@@ -146,6 +149,8 @@ def _heir(old: CameraStream | None, new: CameraStream) -> CameraStream:
 
 
 def _unseen(stream: CameraStream) -> CameraStream:
+    if not (stream.codec or stream.width or stream.height or stream.frame_rate):
+        return stream
     return replace(stream, codec="", width=0, height=0, frame_rate=0.0)
 
 

@@ -37,30 +37,34 @@ class Outcome:
     revision: Revision
 
 
-def sift(
-    unit_id: str, batch: Sequence[Camera], knows_region: Callable[[str], bool]
-) -> tuple[list[Candidate], list[RejectedCamera]]:
-    """The records of a batch that keep the rules, as the unit's own, and those that do not."""
-    candidates: list[Candidate] = []
-    rejected: list[RejectedCamera] = []
-    seen: set[str] = set()
-    for index, given in enumerate(batch):
+class Sieve:
+    """Parts the records of a batch that keep the rules, as the unit's own, from those that do not."""
+
+    def __init__(self, unit_id: str, knows_region: Callable[[str], bool]) -> None:
+        self._unit_id = unit_id
+        self._knows_region = knows_region
+        self._seen: set[str] = set()
+        self._candidates: list[Candidate] = []
+        self.rejected: list[RejectedCamera] = []
+
+    def put(self, index: int, given: Camera) -> None:
         camera = rules.tidy(given)
-        found = rules.violations(camera, knows_region)
-        if camera.unit_id not in ("", unit_id):
+        found = rules.violations(camera, self._knows_region)
+        if camera.unit_id not in ("", self._unit_id):
             found.append(Violation("unit_id", "UNIT_NOT_YOURS", "register cameras of your own unit, or leave it empty"))
-        if camera.id and camera.id in seen:
+        if camera.id and camera.id in self._seen:
             found.append(
                 Violation("id", "ID_DUPLICATE_IN_BATCH", "the batch has this id before: send each camera once")
             )
-        seen.add(camera.id)
+        self._seen.add(camera.id)
         if found:
-            rejected.append(RejectedCamera(index, camera.id, tuple(found)))
+            self.rejected.append(RejectedCamera(index, camera.id, tuple(found)))
         else:
-            candidates.append(Candidate(index, replace(camera, unit_id=unit_id)))
-    # Ids that the batch names go first, so that none of them is given to another record of the same batch.
-    candidates.sort(key=lambda one: not one.camera.id)
-    return candidates, rejected
+            self._candidates.append(Candidate(index, replace(camera, unit_id=self._unit_id)))
+
+    def candidates(self) -> list[Candidate]:
+        """Ids that the batch names go first, so that none of them is given to another record of the same batch."""
+        return sorted(self._candidates, key=lambda one: not one.camera.id)
 
 
 def judge(conn: Connection, chunk: Sequence[Candidate], secrets: Secrets) -> tuple[list[Candidate], Outcome]:

@@ -35,11 +35,19 @@ _DEVICE_LENGTH = 200
 
 def tidy(camera: Camera) -> Camera:
     """The record without stray blanks; a lone stream without profile is the main one."""
+    alone = len(camera.streams) == 1
+    if all(_is_tidy(stream, alone=alone) for stream in camera.streams):
+        if camera.id == camera.id.strip() and camera.name == camera.name.strip():
+            return camera
+        return replace(camera, id=camera.id.strip(), name=camera.name.strip())
     streams = tuple(
-        replace(stream, url=stream.url.strip(), profile=_profile(stream, alone=len(camera.streams) == 1))
-        for stream in camera.streams
+        replace(stream, url=stream.url.strip(), profile=_profile(stream, alone=alone)) for stream in camera.streams
     )
     return replace(camera, id=camera.id.strip(), name=camera.name.strip(), streams=streams)
+
+
+def _is_tidy(stream: CameraStream, *, alone: bool) -> bool:
+    return stream.url == stream.url.strip() and not (alone and stream.profile is Profile.UNSPECIFIED)
 
 
 def violations(camera: Camera, knows_region: Callable[[str], bool]) -> list[Violation]:

@@ -13,7 +13,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from vidhub.core import BasicPage, Change, Core
-from vidhub.errors import NotFound, OutOfRange, ResourceExhausted
+from vidhub.errors import NotFound, OutOfRange, ResourceExhausted, Unavailable
 from vidhub.model import (
     Camera,
     CameraFilter,
@@ -47,6 +47,12 @@ class Watches:
         self._store = store
         self._watchers: set[_Watcher] = set()
         self._state_number = 0
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """The hub is stopping: every watch ends, so that nobody waits for it."""
+        self._is_draining = True
+        self.wake()
 
     def count(self) -> int:
         return len(self._watchers)
@@ -76,8 +82,9 @@ class Watches:
     ) -> AsyncGenerator[WatchEvent]:
         """Without `from_revision` every matching camera is sent first. Ends by being cancelled.
 
-        Raises OutOfRange REVISION_TOO_OLD, ResourceExhausted LIMIT_WATCHES.
+        Raises OutOfRange REVISION_TOO_OLD, ResourceExhausted LIMIT_WATCHES, Unavailable HUB_DRAINING.
         """
+        self._refuse_while_draining()
         if len(self._watchers) >= MOST_WATCHERS:
             raise ResourceExhausted("LIMIT_WATCHES", f"{MOST_WATCHERS} callers watch already: try again later")
         watcher = _Watcher(self._core, self._store, principal, wanted, lambda: self._state_number)
@@ -88,10 +95,15 @@ class Watches:
             while True:
                 await watcher.awake.wait()
                 watcher.awake.clear()
+                self._refuse_while_draining()
                 async for event in watcher.go_on():
                     yield event
         finally:
             self._watchers.discard(watcher)
+
+    def _refuse_while_draining(self) -> None:
+        if self._is_draining:
+            raise Unavailable("HUB_DRAINING", "the hub is stopping: watch again when it is back")
 
 
 class _Watcher:

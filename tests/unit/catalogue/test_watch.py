@@ -10,7 +10,7 @@ import pytest
 from support.domain import SYSTEM, Domain, camera, person, unit
 
 from vidhub.catalogue import watch
-from vidhub.errors import OutOfRange, ResourceExhausted
+from vidhub.errors import OutOfRange, ResourceExhausted, Unavailable
 from vidhub.model import (
     Action,
     CameraFilter,
@@ -207,6 +207,17 @@ async def test_who_is_cancelled_leaves_nothing_behind(domain):
         with pytest.raises(asyncio.CancelledError):
             await task
     assert domain.watches.count() == 0
+
+
+async def test_a_hub_that_stops_ends_every_watch(domain):
+    async with following(domain, SUPERVISOR) as follower:
+        await follower.until_synced()
+        domain.watches.drain()
+        with pytest.raises(Unavailable, match="HUB_DRAINING"):
+            await follower.next(CameraUpserted)
+    with pytest.raises(Unavailable, match="HUB_DRAINING"):
+        async with following(domain, SUPERVISOR) as late:
+            await late.until_synced()
 
 
 async def test_watchers_are_bounded(domain, monkeypatch):
