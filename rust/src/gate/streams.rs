@@ -180,7 +180,9 @@ impl Lease {
         let mut state = self.running.stream.state();
         let deadline = Instant::now() + self.patience;
         loop {
-            match state.borrow_and_update().clone() {
+            // The guard of the state is given back before the stream is asked anything.
+            let now = state.borrow_and_update().clone();
+            match now {
                 SourceState::Live => {
                     if let Some(description) = self.running.stream.description() {
                         return Ok(description);
