@@ -1,4 +1,4 @@
-"""Nothing imports upward: both trees are listed here from the ground up; modules on one row do not import each other."""
+"""Nothing imports upward: both trees are listed from the ground up; modules on one row do not import each other."""
 
 import ast
 import re

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-import vidhub.app
 from vidhub.cli.report import settings
 
 
@@ -29,6 +28,9 @@ def serve(
     trusted_proxies: str = typer.Option(None, help="Networks whose X-Forwarded-For is believed, CIDR[,…]."),
 ) -> None:
     """Run a hub. With --json one line says when everything listens, and where."""
+    # The whole hub takes a second to import: only for commands that want it.
+    import vidhub.app
+
     chosen = settings(context)
     config = chosen.load(
         {

@@ -97,5 +97,5 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match="nowhere.csv"):
+    with pytest.raises(InvalidArgument, match=r"nowhere\.csv"):
         list(camera_csv.read(tmp_path / "nowhere.csv"))
