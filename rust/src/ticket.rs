@@ -104,8 +104,9 @@ impl Tickets {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation)
             .map_err(|cause| invalid().because(cause))?
             .claims;
-        // Written so that an expiry that is no number counts as over.
-        if !(now < claims.exp) {
+        // Asked this way, a time that is no number counts as over.
+        let is_open = now < claims.exp;
+        if !is_open {
             return Err(Error::new(
                 ErrorKind::Unauthenticated,
                 "TICKET_EXPIRED",

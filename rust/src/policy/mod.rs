@@ -1,5 +1,7 @@
 //! Who may do what with which camera, and why: few policies judged by Cedar, grants kept as data.
 
+#[cfg(test)]
+mod cases;
 mod engine;
 mod grants;
 mod principal;

@@ -193,7 +193,7 @@ fn within(snapshot: &Snapshot, circle: &Circle) -> Slots {
     let high = angle.to_degrees() + HALF_CELL_DEGREES;
     // How far east and west the circle reaches; near a pole, all the way around.
     let reach = angle.min(std::f64::consts::FRAC_PI_2).sin() / circle.latitude.to_radians().cos();
-    let around = circle.latitude.abs() + angle.to_degrees() >= 90.0 || !(reach < 1.0);
+    let around = circle.latitude.abs() + angle.to_degrees() >= 90.0 || reach >= 1.0 || reach.is_nan();
     let wide = if around { 360.0 } else { reach.asin().to_degrees() + HALF_CELL_DEGREES };
     for (cell, slots) in snapshot.cells.iter() {
         let Some((latitude, longitude)) = middle(*cell) else { continue };
@@ -240,15 +240,14 @@ pub fn page(
         Err(place) => place,
     };
     let mut rows = Vec::with_capacity(limit.min(1024));
-    let mut judged = 0;
     let mut last = 0;
     let mut next_after = None;
-    for slot in snapshot.order.from(start).filter(|slot| selection.contains(*slot)) {
+    let found = snapshot.order.from(start).filter(|slot| selection.contains(*slot));
+    for (judged, slot) in found.enumerate() {
         if rows.len() >= limit || judged >= most {
             next_after = Some(snapshot.id(last).to_owned());
             break;
         }
-        judged += 1;
         last = slot;
         // The states' lock is not held while policy judges.
         let row = Row::new(snapshot, slot, &states.read());

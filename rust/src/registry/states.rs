@@ -22,6 +22,14 @@ pub struct StateChange {
     pub reason: Arc<str>,
 }
 
+/// The same before the slot's camera is looked up.
+pub struct Entry {
+    pub number: u64,
+    pub slot: u32,
+    pub state: State,
+    pub reason: Arc<str>,
+}
+
 #[derive(Clone)]
 struct Cell {
     reason: Arc<str>,
@@ -171,15 +179,16 @@ impl StateLog {
         self.entries = entries;
     }
 
-    /// (number, slot, state, reason) after `number`, and whether that is all that changed since. From 0 it is, as long as
+    /// What came after `number`, and whether that is all that changed since. From 0 it is, as long as
     /// nothing has gone from the log: a camera without an entry is UNKNOWN.
-    pub fn since(&self, number: u64, limit: usize) -> (Vec<(u64, u32, State, Arc<str>)>, bool) {
+    pub fn since(&self, number: u64, limit: usize) -> (Vec<Entry>, bool) {
         let from_start = number == 0 && self.floor == self.first;
         let complete = from_start || (number >= self.floor && number <= self.number);
         let start = if complete { self.entries.partition_point(|entry| entry.0 <= number) } else { 0 };
         let changes = self.entries.range(start..).filter(|entry| self.is_newest(**entry)).take(limit.max(1));
         let changes = changes.filter_map(|(number, slot)| {
-            self.cells.get(*slot as usize).map(|cell| (*number, *slot, cell.state, cell.reason.clone()))
+            let cell = self.cells.get(*slot as usize)?;
+            Some(Entry { number: *number, slot: *slot, state: cell.state, reason: cell.reason.clone() })
         });
         (changes.collect(), complete)
     }
@@ -197,7 +206,7 @@ mod tests {
 
     fn slots(log: &StateLog, number: u64) -> (Vec<u32>, bool) {
         let (changes, complete) = log.since(number, usize::MAX);
-        (changes.into_iter().map(|(_, slot, ..)| slot).collect(), complete)
+        (changes.into_iter().map(|change| change.slot).collect(), complete)
     }
 
     #[test]
