@@ -1,0 +1,361 @@
+//! The door: who is let in, what a session's end does to its connections, and when a camera's stream runs.
+
+#[path = "stream/harness.rs"]
+#[expect(dead_code, reason = "shared with the tests of the stream")]
+mod harness;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use _core::error::ErrorKind;
+use _core::gate::{self, Admission, Door, Event, Events, Gate, Proof, SessionSpec, Streams, StreamsOptions};
+use _core::media::Profile;
+use _core::policy::{Grant, Policy, Principal, PrincipalKind, Scope, Subject};
+use _core::registry::{Camera, CameraStream, Registry};
+use _core::stream::{Shards, SourceState, StreamLimits};
+use _core::telemetry::{Protocol, Telemetry};
+use _core::ticket::Tickets;
+use base64::Engine;
+use harness::{sink, unit, until, video};
+use tokio::runtime::Runtime;
+
+const CAMERA: &str = "36060200001320000001";
+const OTHER: &str = "36060200001320000002";
+const PEER: SocketAddr = harness::PEER;
+
+/// A gate over two cameras whose sources this test plays.
+struct House {
+    gate: Arc<Gate>,
+    events: Arc<Events>,
+    shards: Arc<Shards>,
+    started: Arc<AtomicUsize>,
+    stopped: Arc<AtomicUsize>,
+    // Last: the tasks of the streams end with it.
+    runtime: Runtime,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    /// Sends a keyframe at once.
+    Plays,
+    /// Fails at once.
+    Refuses,
+    /// Never says anything.
+    Silent,
+}
+
+fn house(source: Source, linger: Duration, patience: Duration) -> House {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let telemetry = Arc::new(Telemetry::default());
+    let registry = Arc::new(Registry::new(1));
+    let events = Arc::new(Events::new().unwrap());
+    let (started, stopped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (started.clone(), stopped.clone());
+    let handle = runtime.handle().clone();
+    let start: gate::StartSource = Box::new(move |_, stream, stop| {
+        let (started, stopped) = counts.clone();
+        started.fetch_add(1, SeqCst);
+        handle.spawn(async move {
+            stream.report(SourceState::Connecting);
+            match source {
+                Source::Plays => {
+                    stream.describe(vec![video(&[0x68])]);
+                    stream.publish(unit(true, 100));
+                }
+                Source::Refuses => {
+                    stream.report(SourceState::Failed { reason: "CAMERA_REFUSED_LOGIN", message: "wrong".into() });
+                }
+                Source::Silent => {}
+            }
+            stop.cancelled().await;
+            stopped.fetch_add(1, SeqCst);
+        });
+    });
+    let options =
+        StreamsOptions { linger, patience, limits: StreamLimits { gop_cache_bytes: 1 << 20 }, max_streams: 16 };
+    let watch = gate::watch_streams(registry.clone(), events.clone(), |_| {});
+    let streams = Streams::new(options, start, watch, telemetry.clone(), runtime.handle().clone());
+    let key = aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
+    let body = base64::engine::general_purpose::STANDARD.encode(key.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+    let tickets = Tickets::new("hub", &pem).unwrap();
+    let gate =
+        Gate::new(Policy::new("hub").unwrap(), tickets, registry, events.clone(), streams, telemetry);
+    gate.load("e1", 1, vec![camera(CAMERA), camera(OTHER)], Vec::new()).unwrap();
+    gate.apply_grant(grant("g1"));
+    House { gate, events, shards: Shards::start(1).unwrap(), started, stopped, runtime }
+}
+
+fn quick(source: Source) -> House {
+    house(source, Duration::ZERO, Duration::from_secs(30))
+}
+
+fn camera(id: &str) -> Camera {
+    let stream = CameraStream {
+        profile: Profile::Main,
+        url: "rtsp://192.0.2.1/".into(),
+        username: String::new(),
+        password: String::new(),
+        transport: 1,
+    };
+    Camera {
+        id: id.into(),
+        name: "gate".into(),
+        unit_id: "u1".into(),
+        region_code: "360602".into(),
+        industry: "11".into(),
+        place_category: 5,
+        latitude: 28.2,
+        longitude: 117.0,
+        quarantined: false,
+        revision: 1,
+        streams: vec![stream],
+        home_hub_id: String::new(),
+    }
+}
+
+fn grant(id: &str) -> Grant {
+    Grant {
+        id: id.into(),
+        subject: Subject::User("zhang".into()),
+        scope: Scope { region_prefixes: vec!["3606".into()], ..Scope::default() },
+        actions: vec!["view_live".into()],
+        purposes: vec!["patrol".into()],
+        not_before: 0.0,
+        not_after: gate::now() + 3600.0,
+    }
+}
+
+impl House {
+    fn open(&self, id: &str) -> String {
+        self.open_until(id, gate::now() + 600.0);
+        self.gate.issue_ticket(id, gate::now() + 60.0).unwrap()
+    }
+
+    fn open_until(&self, id: &str, expires: f64) {
+        let principal = Principal {
+            kind: PrincipalKind::User,
+            id: "zhang".into(),
+            hub_id: String::new(),
+            unit_id: String::new(),
+            department: String::new(),
+            roles: vec!["operator".into()],
+        };
+        let spec = SessionSpec {
+            id: id.into(),
+            principal,
+            camera: CAMERA.into(),
+            profile: Profile::Main,
+            purpose: "patrol".into(),
+            grant: "g1".into(),
+            expires: gate::moment(expires),
+            rtsp_user: format!("user-{id}"),
+            rtsp_password: "word".into(),
+            connections: 1,
+        };
+        self.gate.sessions.open(spec).unwrap();
+    }
+
+    fn admit(&self, ticket: &str, protocol: Protocol) -> Arc<dyn Admission> {
+        self.gate.admit(CAMERA, Some(Proof::Ticket(ticket)), protocol, PEER).unwrap()
+    }
+
+    fn refusal(&self, camera: &str, proof: Option<Proof<'_>>) -> (ErrorKind, &'static str) {
+        let error = self.gate.admit(camera, proof, Protocol::RtspTcp, PEER).err().expect("a refusal");
+        (error.kind(), error.reason())
+    }
+
+    /// A viewer that plays, as a server would set it up.
+    fn play(&self, admission: &Arc<dyn Admission>) -> harness::Viewer {
+        self.runtime.block_on(admission.ready()).unwrap();
+        let (sink, viewer) = sink();
+        admission.connected(self.shards.attach(admission.stream().clone(), Box::new(sink), true));
+        viewer
+    }
+
+    fn ends(&self) -> Vec<(String, &'static str)> {
+        let taken = self.events.take(usize::MAX);
+        taken
+            .into_iter()
+            .filter_map(|(_, event)| match event {
+                Event::SessionEnded { session, reason } => Some((session, reason)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn ended(viewer: &harness::Viewer, wanted: &'static str) {
+    viewer.expect(|event| matches!(event, harness::Event::End(reason) if *reason == wanted));
+}
+
+#[test]
+fn each_wrong_proof_has_its_own_answer() {
+    let house = quick(Source::Plays);
+    let ticket = house.open("s1");
+    let late = house.gate.issue_ticket("s1", gate::now() - 1.0).unwrap();
+    let unauthenticated = |reason| (ErrorKind::Unauthenticated, reason);
+    assert_eq!(house.refusal(CAMERA, None), unauthenticated("TICKET_MISSING"));
+    assert_eq!(house.refusal(CAMERA, Some(Proof::Ticket("forged"))), unauthenticated("TICKET_INVALID"));
+    assert_eq!(house.refusal(CAMERA, Some(Proof::Ticket(&late))), unauthenticated("TICKET_EXPIRED"));
+    assert_eq!(house.refusal(CAMERA, Some(Proof::RtspUser("nobody"))), unauthenticated("SESSION_UNKNOWN"));
+    let other = (ErrorKind::PermissionDenied, "TICKET_OTHER_CAMERA");
+    assert_eq!(house.refusal(OTHER, Some(Proof::Ticket(&ticket))), other);
+    assert_eq!(house.refusal(OTHER, Some(Proof::RtspUser("user-s1"))), other);
+    let nowhere = (ErrorKind::NotFound, "CAMERA_NOT_FOUND");
+    assert_eq!(house.refusal("36060200001320009999", Some(Proof::Ticket(&ticket))), nowhere);
+    house.gate.sessions.end("s1", "SESSION_CLOSED");
+    assert_eq!(house.refusal(CAMERA, Some(Proof::Ticket(&ticket))), unauthenticated("SESSION_UNKNOWN"));
+    assert_eq!(house.started.load(SeqCst), 0, "nobody who is refused makes the hub dial");
+}
+
+#[test]
+fn a_ticket_that_is_late_for_a_first_use_still_names_its_session() {
+    let house = quick(Source::Plays);
+    house.open("s1");
+    let late = house.gate.issue_ticket("s1", gate::now() - 1.0).unwrap();
+    assert_eq!(house.gate.session_of(&late).unwrap(), "s1");
+    house.gate.sessions.end("s1", "SESSION_CLOSED");
+    assert_eq!(house.gate.session_of(&late).unwrap_err().reason(), "SESSION_UNKNOWN");
+}
+
+#[test]
+fn a_revoked_grant_ends_its_sessions_on_every_protocol_once() {
+    let house = quick(Source::Plays);
+    let ticket = house.open("s1");
+    let admissions = [house.admit(&ticket, Protocol::RtspTcp), house.admit(&ticket, Protocol::WebrtcUdp)];
+    let viewers = admissions.each_ref().map(|admission| house.play(admission));
+    assert_eq!(house.gate.remove_grant("g1", "GRANT_REVOKED"), 1);
+    for viewer in &viewers {
+        ended(viewer, "GRANT_REVOKED");
+    }
+    assert_eq!(house.ends(), [("s1".to_owned(), "GRANT_REVOKED")]);
+    assert!(!house.gate.sessions.end("s1", "SESSION_CLOSED"));
+}
+
+#[test]
+fn a_second_connection_of_a_protocol_replaces_the_first_and_leaves_the_other_protocol_alone() {
+    let house = quick(Source::Plays);
+    let ticket = house.open("s1");
+    let (first, other) = (house.admit(&ticket, Protocol::RtspTcp), house.admit(&ticket, Protocol::WebrtcUdp));
+    let (old, stays) = (house.play(&first), house.play(&other));
+    let second = house.admit(&ticket, Protocol::RtspTcp);
+    let new = house.play(&second);
+    ended(&old, "CONNECTION_REPLACED");
+    house.gate.sessions.end("s1", "SESSION_TERMINATED");
+    ended(&new, "SESSION_TERMINATED");
+    ended(&stays, "SESSION_TERMINATED");
+}
+
+#[test]
+fn a_sink_that_arrives_after_the_end_is_ended_at_once() {
+    let house = quick(Source::Plays);
+    let ticket = house.open("s1");
+    let admission = house.admit(&ticket, Protocol::RtspTcp);
+    house.gate.sessions.end("s1", "GRANT_REVOKED");
+    ended(&house.play(&admission), "GRANT_REVOKED");
+}
+
+#[test]
+fn attempts_of_one_session_are_bounded_and_given_back() {
+    let house = quick(Source::Plays);
+    let ticket = house.open("s1");
+    let waiting: Vec<_> = (0..8).map(|_| house.admit(&ticket, Protocol::RtspTcp)).collect();
+    let full = (ErrorKind::ResourceExhausted, "LIMIT_CONNECTIONS");
+    assert_eq!(house.refusal(CAMERA, Some(Proof::Ticket(&ticket))), full);
+    drop(waiting);
+    house.admit(&ticket, Protocol::RtspTcp);
+}
+
+#[test]
+fn a_session_ends_when_its_time_is_over_and_renewing_puts_it_off() {
+    let house = quick(Source::Plays);
+    house.open_until("short", gate::now() + 10.0);
+    house.open_until("renewed", gate::now() + 10.0);
+    house.gate.sessions.renew("renewed", gate::moment(gate::now() + 100.0)).unwrap();
+    let later = |seconds| gate::moment(gate::now() + seconds);
+    assert!(house.gate.sessions.expire(later(5.0)).is_some());
+    assert!(house.ends().is_empty());
+    house.gate.sessions.expire(later(20.0));
+    assert_eq!(house.ends(), [("short".to_owned(), "SESSION_EXPIRED")]);
+    assert_eq!(house.gate.sessions.expire(later(200.0)), None);
+    assert_eq!(house.ends(), [("renewed".to_owned(), "SESSION_EXPIRED")]);
+}
+
+#[test]
+fn a_retired_and_a_quarantined_camera_cut_their_viewers() {
+    for (change, reason) in [("retire", "CAMERA_RETIRED"), ("quarantine", "CAMERA_QUARANTINED")] {
+        let house = quick(Source::Plays);
+        let ticket = house.open("s1");
+        let admission = house.admit(&ticket, Protocol::RtspTcp);
+        let viewer = house.play(&admission);
+        match change {
+            "retire" => house.gate.apply_cameras(2, Vec::new(), &[CAMERA.to_owned()]).unwrap(),
+            _ => {
+                let shut = Camera { quarantined: true, revision: 2, ..camera(CAMERA) };
+                house.gate.apply_cameras(2, vec![shut], &[]).unwrap();
+            }
+        }
+        ended(&viewer, reason);
+        until(|| house.stopped.load(SeqCst) == 1);
+    }
+}
+
+#[test]
+fn a_camera_that_leaves_the_grant_ends_its_session_as_policy_changed() {
+    let house = quick(Source::Plays);
+    let ticket = house.open("s1");
+    let admission = house.admit(&ticket, Protocol::RtspTcp);
+    let viewer = house.play(&admission);
+    let moved = Camera { region_code: "110101".into(), revision: 2, ..camera(CAMERA) };
+    house.gate.apply_cameras(2, vec![moved], &[]).unwrap();
+    ended(&viewer, "POLICY_CHANGED");
+}
+
+#[test]
+fn many_who_come_at_once_share_one_start_and_the_last_who_leaves_ends_it() {
+    let house = quick(Source::Plays);
+    let tickets: Vec<_> = (0..50).map(|number| house.open(&format!("s{number}"))).collect();
+    let admissions: Vec<_> = tickets.iter().map(|ticket| house.admit(ticket, Protocol::RtspTcp)).collect();
+    for admission in &admissions {
+        house.runtime.block_on(admission.ready()).unwrap();
+    }
+    assert_eq!(house.started.load(SeqCst), 1);
+    assert_eq!(house.stopped.load(SeqCst), 0);
+    drop(admissions);
+    until(|| house.stopped.load(SeqCst) == 1);
+    until(|| house.gate.streams() == 0);
+}
+
+#[test]
+fn whoever_comes_back_while_it_lingers_finds_the_stream_running() {
+    let house = house(Source::Plays, Duration::from_secs(3600), Duration::from_secs(30));
+    let ticket = house.open("s1");
+    let first = house.admit(&ticket, Protocol::RtspTcp);
+    house.runtime.block_on(first.ready()).unwrap();
+    drop(first);
+    let second = house.admit(&ticket, Protocol::RtspTcp);
+    house.runtime.block_on(second.ready()).unwrap();
+    assert_eq!((house.started.load(SeqCst), house.stopped.load(SeqCst)), (1, 0));
+}
+
+#[test]
+fn a_camera_that_fails_says_why_and_its_state_is_news() {
+    let house = quick(Source::Refuses);
+    let ticket = house.open("s1");
+    let admission = house.admit(&ticket, Protocol::RtspTcp);
+    let error = house.runtime.block_on(admission.ready()).unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (ErrorKind::Unavailable, "CAMERA_REFUSED_LOGIN"));
+    let is_refused = |event: &Event| matches!(event, Event::CameraState { camera, state: 4, .. } if camera == CAMERA);
+    until(|| house.events.take(16).iter().any(|(_, event)| is_refused(event)));
+}
+
+#[test]
+fn a_silent_camera_is_waited_for_no_longer_than_the_patience() {
+    let house = house(Source::Silent, Duration::ZERO, Duration::from_millis(50));
+    let ticket = house.open("s1");
+    let admission = house.admit(&ticket, Protocol::RtspTcp);
+    assert_eq!(house.runtime.block_on(admission.ready()).unwrap_err().reason(), "CAMERA_SILENT");
+}
