@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use _core::server::http::{HttpOptions, serve};
+use _core::server::http::{HttpOptions, PROTOCOLS, serve};
 use _core::server::limits::{MAX_API_BODY, MAX_SDP_BODY};
+use _core::server::tls::server_config_from_pem;
 use _core::server::webrtc::{Webrtc, WebrtcOptions};
 use _core::stream::Shards;
 use _core::telemetry::{Direction, Protocol, SinkKind, Telemetry};
@@ -22,6 +23,10 @@ use bytes::Bytes;
 use camera::{CAMERA, Mood, OneDoor, Publisher, access_unit, sound, video};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +48,10 @@ struct Port {
 
 impl Port {
     fn open(change: impl FnOnce(&mut HttpOptions, &mut WebrtcOptions)) -> Self {
+        Self::open_on("127.0.0.1:0".parse().unwrap(), change)
+    }
+
+    fn open_on(udp: SocketAddr, change: impl FnOnce(&mut HttpOptions, &mut WebrtcOptions)) -> Self {
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let folder =
             std::env::temp_dir().join(format!("vidhub-http-{}-{}", std::process::id(), NEXT.fetch_add(1, SeqCst)));
@@ -54,8 +63,7 @@ impl Port {
         let (mut http, mut webrtc) =
             (HttpOptions { backend: folder.join("app.sock"), ..HttpOptions::default() }, WebrtcOptions::default());
         change(&mut http, &mut webrtc);
-        let loopback = "127.0.0.1:0".parse().unwrap();
-        let webrtc = Webrtc::start(loopback, webrtc, Arc::clone(&shards), Arc::clone(&telemetry)).unwrap();
+        let webrtc = Webrtc::start(udp, webrtc, Arc::clone(&shards), Arc::clone(&telemetry)).unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -219,6 +227,19 @@ fn a_viewer_sees_pictures_at_once_hears_sound_and_is_ended() {
     assert_eq!(port.telemetry.sinks(SinkKind::Whep).load(SeqCst), 0);
     let gone = request(port.address, "DELETE", &location, &[("Authorization", "Bearer good")], "").unwrap();
     assert_eq!((gone.status, gone.reason().as_str()), (404, "RESOURCE_NOT_FOUND"));
+}
+
+#[test]
+fn viewers_come_by_ipv6_and_by_ipv4_on_an_ipv6_socket() {
+    for (udp, own) in [("[::1]:0", "[::1]:0"), ("[::ffff:127.0.0.1]:0", "127.0.0.1:0")] {
+        let port = Port::open_on(udp.parse().unwrap(), |_, _| {});
+        let _publisher = port.publish();
+        let (mut client, offer) = WhepClient::offer_from(own.parse().unwrap(), false);
+        client.accept(&post_offer(port.address, CAMERA, "good", &offer).unwrap().body);
+        let mut clients = [client];
+        assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames >= 15), "{udp}: {:?}", clients[0].seen);
+        assert_eq!(clients[0].seen.lost, 0);
+    }
 }
 
 #[test]
@@ -464,6 +485,102 @@ fn grpc_is_told_where_to_go() {
     assert_eq!(answer.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let text = String::from_utf8_lossy(&answer.1).into_owned();
     assert!(text.contains("50999") && text.contains("CONTENT_TYPE"), "{text}");
+}
+
+#[test]
+fn over_tls_both_versions_of_http_are_spoken() {
+    let certificate = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate().unwrap();
+    let pem = |kind: &str, der: &[u8]| {
+        use base64::prelude::{BASE64_STANDARD, Engine};
+        format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", BASE64_STANDARD.encode(der))
+    };
+    let chain = pem("CERTIFICATE", &certificate.certificate);
+    let key = pem("PRIVATE KEY", &certificate.private_key);
+    let tls = server_config_from_pem(chain.as_bytes(), key.as_bytes(), &PROTOCOLS).unwrap();
+    let port = Port::open(|http, _| http.tls = Some(tls));
+    port.backend(Router::new().fallback(any(async |headers: HeaderMap, request: Request<Body>| {
+        format!("{} {:?}", request.uri(), headers.get("x-forwarded-proto"))
+    })));
+    port.runtime.block_on(async {
+        for protocol in PROTOCOLS {
+            let stream = tls_connect(port.address, protocol).await;
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
+            let request =
+                Request::get(format!("https://{}/where", port.address)).body(Full::new(Bytes::new())).unwrap();
+            let body = if protocol == b"h2" {
+                let (mut sender, connection) =
+                    hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+                tokio::spawn(connection);
+                sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes()
+            } else {
+                let (mut sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+                tokio::spawn(connection);
+                let request = Request::get("/where").header("host", "a").body(Full::new(Bytes::new())).unwrap();
+                sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes()
+            };
+            assert_eq!(body, "/where Some(\"https\")");
+        }
+        // Cleartext on the TLS port ends the connection and nothing else.
+        let mut stream = tokio::net::TcpStream::connect(port.address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.unwrap();
+        assert!(!rest.starts_with(b"HTTP"));
+    });
+}
+
+async fn tls_connect(address: SocketAddr, protocol: &[u8]) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    connector.connect("localhost".try_into().unwrap(), stream).await.unwrap()
+}
+
+/// The test's certificate names nobody; what is tested here is the port.
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 #[test]

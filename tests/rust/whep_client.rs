@@ -122,10 +122,15 @@ pub struct WhepClient {
 impl WhepClient {
     /// A client with its offer, on a loopback port of its own.
     pub fn offer(with_audio: bool) -> (Self, String) {
+        Self::offer_from(([127, 0, 0, 1], 0).into(), with_audio)
+    }
+
+    /// The same from a given address.
+    pub fn offer_from(address: SocketAddr, with_audio: bool) -> (Self, String) {
         let now = Instant::now();
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None).unwrap();
         socket.set_recv_buffer_size(4 << 20).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.bind(&address.into()).unwrap();
         let socket: UdpSocket = socket.into();
         socket.set_nonblocking(true).unwrap();
         let local = socket.local_addr().unwrap();

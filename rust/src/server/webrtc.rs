@@ -375,6 +375,13 @@ impl Place for Lease {
         }
     }
 
+    fn forgets(&self, remote: SocketAddr) {
+        let mut viewers = self.webrtc.viewers.write();
+        if viewers.by_address.get(&remote).is_some_and(|(owner, _)| *owner == self.ufrag) {
+            viewers.by_address.remove(&remote);
+        }
+    }
+
     fn first_picture(&self) {
         self.admission.first_picture();
     }

@@ -14,9 +14,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::media::{Codec, CodecParameters, MediaKind, Track};
 use crate::stream::Description;
 
-/// Packets kept per viewer to answer NACKs with, at most three seconds old. The payloads are shared with the GOP cache.
-const RESEND_PACKETS: usize = 1024;
-
 /// H.264 as browsers offer it, packetization-mode 1: payload type, RTX payload type, profile-level-id. The numbers are
 /// the client's in the end.
 const H264: [(u8, u8, u32); 5] = [
@@ -117,7 +114,7 @@ pub fn negotiate(body: &[u8], description: &Description, local: Local<'_>, now: 
         )
     })?;
     let audio = audio_mid.zip(sound).and_then(|(mid, (track, description))| chosen(track, description, mid));
-    let answer = one_stream(&answer.to_sdp_string());
+    let answer = finish(&answer.to_sdp_string());
     Ok(Negotiated { rtc, answer, video, audio, remote_ufrag: ufrag })
 }
 
@@ -155,7 +152,6 @@ fn configure(video: &Track, sound: Option<Codec>, local: &Local<'_>) -> RtcConfi
         .set_dtls_cert(local.certificate.clone())
         .set_local_ice_credentials(local.credentials.clone())
         .set_extension_map(extensions)
-        .set_send_buffer_video(RESEND_PACKETS)
         .set_stats_interval(None)
         .clear_codecs();
     // A section without sound is answered inactive, but still wants a format to be answered with.
@@ -164,13 +160,14 @@ fn configure(video: &Track, sound: Option<Codec>, local: &Local<'_>) -> RtcConfi
         Some(RtcCodec::PCMU) => config.enable_pcmu(true, false),
         _ => config.enable_opus(true, false).enable_pcma(true, false).enable_pcmu(true, false),
     };
-    // The stream's own profile first: what stands first in the answer is what a browser makes its decoder for.
+    // What stands first in the answer is what a browser makes its decoder for: the stream's own profile, else the next
+    // richer one, else the richest below.
     let mut profiles = H264;
     if let CodecParameters::H264 { sps, .. } = &video.parameters {
         let (idc, constraints) = (sps.get(1).copied().unwrap_or(0x42), sps.get(2).copied().unwrap_or(0));
         profiles.sort_by_key(|(_, _, id)| {
-            let [_, their_idc, their_constraints, _] = id.to_be_bytes();
-            (their_idc != idc, (their_constraints & 0x40 != 0) != (constraints & 0x40 != 0))
+            let [_, theirs, their_constraints, _] = id.to_be_bytes();
+            (theirs < idc, theirs.abs_diff(idc), (their_constraints & 0x40 != 0) != (constraints & 0x40 != 0))
         });
     }
     for (pt, rtx, profile) in profiles {
@@ -179,10 +176,11 @@ fn configure(video: &Track, sound: Option<Codec>, local: &Local<'_>) -> RtcConfi
     config
 }
 
-/// Puts video and sound into one MediaStream, so that browsers play them in step: str0m gives each section its own.
-fn one_stream(answer: &str) -> String {
+/// Puts video and sound into one MediaStream, so that browsers play them in step: str0m gives each section its own. Asks
+/// for no bandwidth reports, which str0m does whatever was offered.
+fn finish(answer: &str) -> String {
     let mut sdp = String::with_capacity(answer.len());
-    for line in answer.lines() {
+    for line in answer.lines().filter(|line| !line.ends_with(" goog-remb")) {
         let msid = line.find("msid:").filter(|_| line.starts_with("a=msid:") || line.starts_with("a=ssrc:"));
         match msid.and_then(|at| Some((line.get(..at)?, line.get(at..)?.split_once(' ')?.1))) {
             Some((before, track)) => sdp.extend([before, "msid:vidhub ", track]),
@@ -192,4 +190,101 @@ fn one_stream(answer: &str) -> String {
         sdp.push_str("\r\n");
     }
     sdp
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CHROMIUM: &str = include_str!("../../../../tests/vectors/whep/chromium-156.sdp");
+    const AIORTC: &str = include_str!("../../../../tests/vectors/whep/aiortc-1.16.sdp");
+
+    fn description(sps: [u8; 4], sound: bool) -> Description {
+        let parameters = CodecParameters::H264 {
+            sps: Bytes::copy_from_slice(&sps),
+            pps: Bytes::from_static(&[0x68]),
+            width: 640,
+            height: 360,
+            has_b_frames: false,
+        };
+        let mut tracks = vec![Track { codec: Codec::H264, clock_rate_hz: 90_000, parameters }];
+        if sound {
+            let parameters = CodecParameters::G711 { channels: 1 };
+            tracks.push(Track { codec: Codec::Pcma, clock_rate_hz: 8_000, parameters });
+        }
+        let ssrcs = vec![1; tracks.len()];
+        Description { generation: 0, tracks, ssrcs }
+    }
+
+    fn answer(offer: &[u8], description: &Description) -> Result<Negotiated> {
+        static CERTIFICATE: std::sync::OnceLock<DtlsCert> = std::sync::OnceLock::new();
+        let certificate = CERTIFICATE
+            .get_or_init(|| str0m::crypto::from_feature_flags().dtls_provider.generate_certificate().unwrap());
+        let candidates = ["192.0.2.7:8555".parse().unwrap(), "[2001:db8::7]:8555".parse().unwrap()];
+        let local = Local { certificate, credentials: IceCreds::new(), candidates: &candidates };
+        negotiate(offer, description, local, Instant::now())
+    }
+
+    #[test]
+    fn real_offers_get_an_answer_that_only_sends() {
+        for offer in [CHROMIUM, AIORTC] {
+            let main = description([0x67, 0x4d, 0x00, 0x1f], true);
+            let negotiated = answer(offer.as_bytes(), &main).unwrap();
+            let sdp = &negotiated.answer;
+            assert!(sdp.contains("a=ice-lite") && sdp.contains("a=setup:passive"), "{sdp}");
+            assert_eq!(sdp.matches("a=sendonly").count(), 2, "{sdp}");
+            assert!(!sdp.contains("sendrecv") && !sdp.contains("recvonly") && !sdp.contains("transport-cc"), "{sdp}");
+            assert!(!sdp.contains("goog-remb") && sdp.contains("nack pli"), "{sdp}");
+            for address in ["192.0.2.7 8555 typ host", "2001:db8::7 8555 typ host"] {
+                assert!(sdp.contains(address), "{sdp}");
+            }
+            assert!(negotiated.audio.is_some());
+            let silent = answer(offer.as_bytes(), &description([0x67, 0x4d, 0x00, 0x1f], false)).unwrap();
+            assert!(silent.audio.is_none() && silent.answer.contains("a=inactive"), "{}", silent.answer);
+        }
+    }
+
+    #[test]
+    fn the_payload_type_is_the_one_nearest_to_the_stream() {
+        // Chromium's numbers: 102 Baseline, 108 Constrained Baseline, 116 Main; it has no High.
+        for (sps, pt) in [
+            ([0x67, 0x42, 0xc0, 0x1f], 108),
+            ([0x67, 0x42, 0x00, 0x1f], 102),
+            ([0x67, 0x4d, 0x00, 0x28], 116),
+            ([0x67, 0x64, 0x00, 0x28], 116),
+        ] {
+            let negotiated = answer(CHROMIUM.as_bytes(), &description(sps, false)).unwrap();
+            assert_eq!(*negotiated.video.pt, pt, "{sps:x?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+        #[test]
+        fn a_damaged_offer_is_answered_or_refused_without_a_panic(
+            chromium: bool,
+            damage in prop::collection::vec((any::<prop::sample::Index>(), 0..5_u8, any::<u8>()), 1..6),
+        ) {
+            let mut lines: Vec<Vec<u8>> =
+                if chromium { CHROMIUM } else { AIORTC }.lines().map(|line| line.as_bytes().to_vec()).collect();
+            for (place, kind, byte) in damage {
+                let place = place.index(lines.len());
+                match kind {
+                    0 => { lines.remove(place); }
+                    1 => { let line = lines[place].clone(); lines.insert(place, line); }
+                    2 => { let end = usize::from(byte) % (lines[place].len() + 1); lines[place].truncate(end); }
+                    3 => { let other = usize::from(byte) % lines.len(); lines.swap(place, other); }
+                    _ => {
+                        let at = usize::from(byte) % lines[place].len().max(1);
+                        if let Some(hit) = lines[place].get_mut(at) { *hit = byte & 0x7f; }
+                    }
+                }
+                if lines.is_empty() { break; }
+            }
+            let _ = answer(&lines.join(&b"\r\n"[..]), &description([0x67, 0x4d, 0x00, 0x1f], true));
+        }
+    }
 }

@@ -24,6 +24,12 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const REPLAY_EVERY: Duration = Duration::from_secs(1);
 /// Addresses one viewer may send from: its interfaces, both families, and a change of network.
 const MAX_REMOTES: usize = 8;
+/// Packets kept per viewer to answer NACKs with; the payloads are shared with the GOP cache.
+const RESEND_PACKETS: usize = 1024;
+const RESEND_AGE: Duration = Duration::from_secs(3);
+/// Above this share of all bytes, resends are given up. Generous, because a viewer with a small receive buffer loses much
+/// of the GOP that it joins on, and nothing later.
+const RESEND_SHARE: f32 = 0.5;
 /// Limit of one UDP send with segmentation: what an IPv4 packet can hold, less the headers.
 const MAX_BATCH_BYTES: usize = 65_000;
 const RTP_HEADER: usize = 12;
@@ -36,6 +42,8 @@ pub trait Place: Send {
     fn max_segments(&self) -> usize;
     /// The viewer has proved that it sends from `remote`: what comes from there is for this sink.
     fn hears(&self, remote: SocketAddr);
+    /// What comes from `remote` is no longer for this sink.
+    fn forgets(&self, remote: SocketAddr);
     /// The first picture has gone out.
     fn first_picture(&self);
 }
@@ -145,6 +153,10 @@ impl WhepSink {
                     self.connected = true;
                     self.telemetry.sinks(SinkKind::Whep).fetch_add(1, Relaxed);
                 }
+                if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(self.video.chosen.mid, None) {
+                    stream.set_unpaced(true);
+                    stream.set_rtx_cache(RESEND_PACKETS, RESEND_AGE, Some(RESEND_SHARE));
+                }
                 self.last_replay = Some(now);
                 Flow::Subscribe
             }
@@ -190,10 +202,14 @@ impl WhepSink {
     }
 
     fn hear(&mut self, remote: SocketAddr) {
-        if !self.remotes.contains(&remote) && self.remotes.len() < MAX_REMOTES {
-            self.remotes.push(remote);
-            self.place.hears(remote);
+        if self.remotes.contains(&remote) {
+            return;
         }
+        if self.remotes.len() == MAX_REMOTES {
+            self.place.forgets(self.remotes.remove(0));
+        }
+        self.remotes.push(remote);
+        self.place.hears(remote);
     }
 
     /// The candidate that a datagram to the local address `to` was sent to.
@@ -394,5 +410,49 @@ impl Batch {
         self.route = None;
         self.count = 0;
         self.full = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing() -> Outgoing {
+        let codec = str0m::format::Codec::H264;
+        Outgoing::new(Chosen { track: 0, mid: "0".into(), pt: 96.into(), codec })
+    }
+
+    #[test]
+    fn sequence_numbers_start_below_the_first_rollover() {
+        assert!((0..1000).all(|_| outgoing().sequence < 1 << 15));
+    }
+
+    #[test]
+    fn a_replay_is_squeezed_in_between_what_was_and_what_comes() {
+        let mut video = Outgoing { offset: u32::MAX - 100, ..outgoing() };
+        let sent: Vec<u32> = (0..3).map(|number| video.timestamp(number * 3600, false)).collect();
+        let again: Vec<u32> = (0..3).map(|number| video.timestamp(number * 3600, true)).collect();
+        let next = video.timestamp(3 * 3600, false);
+        assert_eq!(sent[1].wrapping_sub(sent[0]), 3600);
+        assert_eq!(again, (1..4).map(|tick| sent[2].wrapping_add(tick)).collect::<Vec<_>>());
+        assert_eq!(next.wrapping_sub(sent[2]), 3600);
+    }
+
+    #[test]
+    fn a_batch_holds_equal_pieces_for_one_place_and_a_shorter_last_one() {
+        let here: (SocketAddr, SocketAddr) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.7:2".parse().unwrap());
+        let there = ("192.0.2.9:1".parse().unwrap(), here.1);
+        let mut batch = Batch::default();
+        assert!(batch.takes(here, 1200, 64));
+        batch.add(here, &[0; 1200]);
+        assert!(batch.takes(here, 1200, 64) && batch.takes(here, 300, 64));
+        assert!(!batch.takes(here, 1201, 64) && !batch.takes(there, 1200, 64) && !batch.takes(here, 1200, 1));
+        batch.add(here, &[0; 300]);
+        assert!(!batch.takes(here, 300, 64), "the shorter piece is the last");
+        batch.clear();
+        for _ in 0..54 {
+            batch.add(here, &[0; 1200]);
+        }
+        assert!(!batch.takes(here, 1200, 64), "a datagram holds no more");
     }
 }
