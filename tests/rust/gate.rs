@@ -81,8 +81,7 @@ fn house(source: Source, linger: Duration, patience: Duration) -> House {
     let body = base64::engine::general_purpose::STANDARD.encode(key.as_ref());
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
     let tickets = Tickets::new("hub", &pem).unwrap();
-    let gate =
-        Gate::new(Policy::new("hub").unwrap(), tickets, registry, events.clone(), streams, telemetry);
+    let gate = Gate::new(Policy::new("hub").unwrap(), tickets, registry, events.clone(), streams, telemetry);
     gate.load("e1", 1, vec![camera(CAMERA), camera(OTHER)], Vec::new()).unwrap();
     gate.apply_grant(grant("g1"));
     House { gate, events, shards: Shards::start(1).unwrap(), started, stopped, runtime }

@@ -174,8 +174,9 @@ class _Console(StaticFiles):
         try:
             response = await super().get_response(path, scope)
         except HTTPException as error:
-            # A page's address is the console's own business; a file that is missing is missing.
-            if error.status_code != 404 or mimetypes.guess_type(path)[0] is not None or path.startswith("assets/"):
+            # A page's address is the console's own business; a file that is missing is missing, and so is a service.
+            is_page = "." not in path.partition("/")[0] and mimetypes.guess_type(path)[0] is None
+            if error.status_code != 404 or not is_page or path.startswith("assets/"):
                 raise
             path = "index.html"
             response = await super().get_response(path, scope)
