@@ -170,7 +170,7 @@ class Core:
     def load_grants(self, grants: Sequence[_GrantRow], /) -> None: ...
     def apply_grant(self, grant: _GrantRow, /) -> None: ...
     def remove_grant(self, grant_id: str, reason: str, /) -> None:
-        """Its sessions end with GRANT_REVOKED, unless another grant carries them."""
+        """Ends every session that it carried, with this reason."""
     def authorise(self, principal: Principal, action: str, camera_id: str, purpose: str, /) -> Decision:
         """Raises NotFound CAMERA_NOT_FOUND when the camera is unknown; a hidden one is decided as NO_GRANT."""
     def may_grant(self, principal: Principal, subject_user: str, subject_department: str, /) -> Decision:

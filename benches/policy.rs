@@ -1,4 +1,4 @@
-//! What a decision costs. Prints its figures: `cargo test --release --test policy_speed -- --nocapture`.
+//! What a decision costs: `cargo bench --bench policy`.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,7 @@ fn cost(mut work: impl FnMut()) -> Duration {
     (0..ROUNDS).map(round).min().unwrap_or_default()
 }
 
-#[test]
-fn a_decision_costs_at_most_25_microseconds_and_a_kept_one_far_less() {
+fn main() {
     let policy = Policy::new("hub").expect("sound");
     let zhang = Principal {
         kind: PrincipalKind::User,
@@ -58,8 +57,4 @@ fn a_decision_costs_at_most_25_microseconds_and_a_kept_one_far_less() {
     let listed = cost(|| drop(policy.decide_uncached(&zhang, Action::List, &camera, "", NOW)));
     let kept = cost(|| drop(policy.decide(&zhang, Action::ViewLive, &camera, "traffic", NOW)));
     println!("a decision: {allowed:?} allowed, {refused:?} refused, {listed:?} to list; kept: {kept:?}");
-    for (name, time) in [("allowed", allowed), ("refused", refused), ("list", listed)] {
-        assert!(time <= Duration::from_micros(25), "{name}: {time:?}");
-    }
-    assert!(kept <= Duration::from_micros(5), "{kept:?}");
 }
