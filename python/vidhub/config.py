@@ -332,6 +332,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("probe.interval_s", 0, 86_400),
 )
 _LEVELS = ("province", "city", "district", "zone")
+# Whose address clients are told.
+_TOLD = ("grpc", "rtsp", "webrtc")
 _CLEARTEXT = ("http", "rtsp", "metrics", "sip")
 
 
@@ -385,7 +387,16 @@ def _check_listener(config: Config, name: str, wrong: Callable[..., None]) -> No
     except ValueError as sentence:
         wrong(key, str(sentence))
         return
-    if listener == OFF or is_loopback(split_address(listener)[0]) or config.allow_cleartext:
+    if listener == OFF:
+        return
+    host = split_address(listener)[0]
+    if name in _TOLD and ipaddress.ip_address(host).is_unspecified and not config.advertise:
+        wrong(
+            "advertise",
+            f"{key} is {listener}, and no client can reach {host}: say in advertise what clients are told",
+            "ADVERTISE_MISSING",
+        )
+    if is_loopback(host) or config.allow_cleartext:
         return
     if name in _CLEARTEXT and not (name == "http" and config.tls_cert is not None):
         remedy = "give tls_cert and tls_key" if name == "http" else "listen on a loopback address"

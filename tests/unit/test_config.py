@@ -159,3 +159,11 @@ def test_the_example_names_every_option_with_its_default():
     example = Path(__file__).parents[2] / "vidhub.example.toml"
     assert config.load(file=example, environment={}) == config.Config()
     assert {setting.source for setting in config.explain(file=example, environment={})} == {"file"}
+
+
+@pytest.mark.parametrize("name", ["grpc", "rtsp", "webrtc"])
+def test_a_listener_on_every_address_wants_to_know_what_clients_are_told(tmp_path: Path, name: str) -> None:
+    flags = {f"listen.{name}": "0.0.0.0:1234", "allow_cleartext": "1"}
+    error = refusal(tmp_path, **flags)
+    assert [violation.reason for violation in error.violations] == ["ADVERTISE_MISSING"]
+    load(tmp_path, **flags, advertise="203.0.113.7")
