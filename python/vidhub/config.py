@@ -390,20 +390,19 @@ def _check_listener(config: Config, name: str, wrong: Callable[..., None]) -> No
     if listener == OFF:
         return
     host = split_address(listener)[0]
-    if name in _TOLD and ipaddress.ip_address(host).is_unspecified and not config.advertise:
-        wrong(
-            "advertise",
-            f"{key} is {listener}, and no client can reach {host}: say in advertise what clients are told",
-            "ADVERTISE_MISSING",
-        )
-    if is_loopback(host) or config.allow_cleartext:
-        return
-    if name in _CLEARTEXT and not (name == "http" and config.tls_cert is not None):
+    is_open = name in _CLEARTEXT and not (name == "http" and config.tls_cert is not None)
+    if is_open and not is_loopback(host) and not config.allow_cleartext:
         remedy = "give tls_cert and tls_key" if name == "http" else "listen on a loopback address"
         wrong(
             key,
             f"{listener} is reachable from outside without TLS: {remedy}, or set allow_cleartext behind an ingress",
             "LISTENER_CLEARTEXT",
+        )
+    elif name in _TOLD and ipaddress.ip_address(host).is_unspecified and not config.advertise:
+        wrong(
+            "advertise",
+            f"{key} is {listener}, and no client can reach {host}: say in advertise what clients are told",
+            "ADVERTISE_MISSING",
         )
 
 

@@ -135,7 +135,7 @@ def test_a_listener_beyond_loopback_wants_tls(tmp_path):
         assert error.reason == "LISTENER_CLEARTEXT"
         assert error.violations[0].field == f"listen.{name}"
     for name in ("grpc", "webrtc", "rtsps"):  # these carry their own encryption
-        load(tmp_path, **{f"listen.{name}": "0.0.0.0:1234"})
+        load(tmp_path, **{f"listen.{name}": "0.0.0.0:1234", "advertise": "203.0.113.7"})
     load(tmp_path, **{"listen.http": "0.0.0.0:1234", "allow_cleartext": "1"})
     pem = tmp_path / "x.pem"
     pem.touch()
