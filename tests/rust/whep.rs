@@ -1,0 +1,286 @@
+//! WHEP on loopback: each refusal of the contract, and viewers from offer to end.
+
+mod camera;
+mod port;
+mod whep_client;
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use _core::server::limits::MAX_SDP_BODY;
+use _core::telemetry::{Direction, Protocol, SinkKind};
+use camera::{CAMERA, Mood, access_unit, sound, video};
+use port::{Port, until};
+use whep_client::{WhepClient, post_offer, raw, request, run};
+
+fn offer() -> String {
+    WhepClient::offer(true).1
+}
+
+#[test]
+fn every_refusal_of_whep_has_its_status_and_reason() {
+    let port = Port::open(|http, _| http.ready_timeout = Duration::from_millis(200));
+    let _publisher = port.publish();
+    let good = offer();
+    let large = format!("{good}{}", "a=x\r\n".repeat(MAX_SDP_BODY / 4));
+    let no_h264 = good.replace("H264/90000", "H263/90000");
+    let cases = [
+        ("forged", CAMERA, good.as_str(), 401, "TICKET_INVALID"),
+        ("expired", CAMERA, &good, 401, "TICKET_EXPIRED"),
+        ("unknown", CAMERA, &good, 401, "SESSION_UNKNOWN"),
+        ("elsewhere", CAMERA, &good, 403, "TICKET_OTHER_CAMERA"),
+        ("good", "36060200001320000002", &good, 404, "CAMERA_NOT_FOUND"),
+        ("good", CAMERA, "hello", 400, "SDP_INVALID"),
+        ("good", CAMERA, "", 400, "SDP_INVALID"),
+        ("good", CAMERA, &large, 413, "TOO_LARGE"),
+        ("good", CAMERA, &no_h264, 406, "CODEC_NOT_OFFERED"),
+    ];
+    for (ticket, camera, sdp, status, reason) in cases {
+        let answer = post_offer(port.address, camera, ticket, sdp).unwrap();
+        assert_eq!((answer.status, answer.reason().as_str()), (status, reason), "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(problem["status"], status);
+        assert!(["type", "title", "detail"].iter().all(|key| problem[key].is_string()), "{problem}");
+    }
+    let path = format!("/whep/{CAMERA}");
+    let missing = request(port.address, "POST", &path, &[("Content-Type", "application/sdp")], &good).unwrap();
+    assert_eq!((missing.status, missing.reason().as_str()), (401, "TICKET_MISSING"));
+    assert_eq!(missing.header("www-authenticate"), Some("Bearer"));
+    let twice =
+        [("Authorization", "Bearer good"), ("Authorization", "Bearer good"), ("Content-Type", "application/sdp")];
+    assert_eq!(request(port.address, "POST", &path, &twice, &good).unwrap().reason(), "TICKET_INVALID");
+    let text = [("Authorization", "Bearer good"), ("Content-Type", "text/plain")];
+    let answer = request(port.address, "POST", &path, &text, &good).unwrap();
+    assert_eq!((answer.status, answer.reason().as_str()), (415, "CONTENT_TYPE"));
+
+    for reason in ["CAMERA_REFUSED_LOGIN", "CAMERA_SILENT", "CAMERA_UNREACHABLE", "CAMERA_NO_KEYFRAME"] {
+        *port.door.mood.lock() = Mood::Broken(reason);
+        let answer = post_offer(port.address, CAMERA, "good", &good).unwrap();
+        assert_eq!((answer.status, answer.reason().as_str()), (503, reason));
+        assert!(answer.header("retry-after").is_some());
+    }
+    *port.door.mood.lock() = Mood::Silent;
+    let answer = post_offer(port.address, CAMERA, "good", &good).unwrap();
+    assert_eq!((answer.status, answer.reason().as_str()), (503, "CAMERA_NO_KEYFRAME"));
+    until("every refused attempt gives its place back", || port.door.admitted.load(SeqCst) == 0);
+    assert_eq!(port.webrtc.viewers(), 0);
+}
+
+#[test]
+fn b_frames_are_named_as_the_reason() {
+    let port = Port::usual();
+    port.door.stream.describe(vec![video(true)]);
+    let answer = post_offer(port.address, CAMERA, "good", &offer()).unwrap();
+    assert_eq!((answer.status, answer.reason().as_str()), (406, "B_FRAMES"));
+}
+
+#[test]
+fn a_chunked_body_is_counted_too() {
+    let port = Port::usual();
+    let mut bytes = format!(
+        "POST /whep/{CAMERA} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer good\r\n\
+         Content-Type: application/sdp\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    for _ in 0..20 {
+        bytes += &format!("1000\r\n{}\r\n", "x".repeat(4096));
+    }
+    bytes += "0\r\n\r\n";
+    let answer = raw(port.address, bytes.as_bytes()).unwrap();
+    assert_eq!((answer.status, answer.reason().as_str()), (413, "TOO_LARGE"));
+}
+
+#[test]
+fn a_viewer_sees_pictures_at_once_hears_sound_and_is_ended() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let asked = Instant::now();
+    let (client, answer) = port.view("good");
+    assert_eq!(answer.header("content-type"), Some("application/sdp"));
+    let location = answer.header("location").unwrap().to_owned();
+    assert!(location.starts_with(&format!("/whep/{CAMERA}/")) && location.len() > 50, "{location}");
+    assert!(answer.header("etag").is_some_and(|etag| etag.starts_with('"') && etag.ends_with('"')));
+    assert!(answer.body.contains("a=ice-lite") && !answer.body.contains("a=sendrecv"), "{}", answer.body);
+
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames >= 60 && c[0].seen.audio_packets > 20));
+    let seen = clients[0].seen.clone();
+    let first = seen.first_keyframe.unwrap() - asked;
+    assert!(first < Duration::from_secs(1), "the GOP cache gives the first picture: {first:?}");
+    assert_eq!((seen.lost, seen.backwards, seen.error.as_deref()), (0, 0, None), "{seen:?}");
+    assert!(seen.keyframes >= 2);
+    assert_eq!(port.door.pictured.load(SeqCst), 1);
+    assert_eq!(port.telemetry.sinks(SinkKind::Whep).load(SeqCst), 1);
+    let sent = port.telemetry.flow(Direction::Out, Protocol::WebrtcUdp).packets.load(SeqCst);
+    assert!(sent >= seen.video_packets + seen.audio_packets);
+
+    // The session ends: the viewer hears it in DTLS.
+    let revoked = Instant::now();
+    port.door.sinks.lock()[0].end("GRANT_REVOKED");
+    assert!(run(&mut clients, Duration::from_secs(5), |c| c[0].seen.closed.is_some()));
+    assert!(clients[0].seen.closed.unwrap() - revoked < Duration::from_secs(1));
+    until("the place is given back", || port.door.admitted.load(SeqCst) == 0 && port.webrtc.viewers() == 0);
+    assert_eq!(port.telemetry.sinks(SinkKind::Whep).load(SeqCst), 0);
+    let gone = request(port.address, "DELETE", &location, &[("Authorization", "Bearer good")], "").unwrap();
+    assert_eq!((gone.status, gone.reason().as_str()), (404, "RESOURCE_NOT_FOUND"));
+}
+
+#[test]
+fn viewers_come_by_ipv6_and_by_ipv4_on_an_ipv6_socket() {
+    for (udp, own) in [("[::1]:0", "[::1]:0"), ("[::ffff:127.0.0.1]:0", "127.0.0.1:0")] {
+        let port = Port::open_on(udp.parse().unwrap(), |_, _| {});
+        let _publisher = port.publish();
+        let (mut client, offer) = WhepClient::offer_from(own.parse().unwrap(), false);
+        client.accept(&post_offer(port.address, CAMERA, "good", &offer).unwrap().body);
+        let mut clients = [client];
+        assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames >= 15), "{udp}: {:?}", clients[0].seen);
+        assert_eq!(clients[0].seen.lost, 0);
+    }
+}
+
+#[test]
+fn only_its_own_session_may_end_a_viewer() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let (client, answer) = port.view("mine");
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 5));
+    let location = answer.header("location").unwrap();
+    let end = |fields: &[(&str, &str)]| request(port.address, "DELETE", location, fields, "").unwrap();
+    for (fields, status, reason) in [
+        (&[][..], 401, "TICKET_MISSING"),
+        (&[("Authorization", "Bearer forged")], 401, "TICKET_INVALID"),
+        (&[("Authorization", "Bearer theirs")], 403, "TICKET_OTHER_SESSION"),
+    ] {
+        let answer = end(fields);
+        assert_eq!((answer.status, answer.reason().as_str()), (status, reason));
+    }
+    assert_eq!(end(&[("Authorization", "Bearer mine")]).status, 200);
+    assert!(run(&mut clients, Duration::from_secs(5), |c| c[0].seen.closed.is_some()));
+}
+
+#[test]
+fn patch_takes_candidates_and_refuses_a_restart() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let (client, offer) = WhepClient::offer(false);
+    let answer = post_offer(port.address, CAMERA, "mine", &offer).unwrap();
+    let location = answer.header("location").unwrap();
+    let etag = answer.header("etag").unwrap();
+    let ufrag = offer.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap();
+    let kind = ("Content-Type", "application/trickle-ice-sdpfrag");
+    let patch = |ticket: &str, ufrag: &str, etag: &str, kind: (&str, &str)| {
+        let fields = [("Authorization", ticket), ("If-Match", etag), kind];
+        request(port.address, "PATCH", location, &fields, &format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:x\r\n")).unwrap()
+    };
+    assert_eq!(patch("Bearer mine", ufrag, etag, kind).status, 204);
+    assert_eq!(patch("Bearer theirs", ufrag, etag, kind).status, 403);
+    assert_eq!(patch("Bearer mine", ufrag, "\"other\"", kind).status, 412);
+    assert_eq!(patch("Bearer mine", "other", "*", kind).reason(), "ICE_RESTART");
+    assert_eq!(patch("Bearer mine", ufrag, etag, ("Content-Type", "application/sdp")).status, 415);
+    drop(client);
+}
+
+#[test]
+fn methods_and_options_are_answered() {
+    let port = Port::usual();
+    let endpoint = format!("/whep/{CAMERA}");
+    let options = request(port.address, "OPTIONS", &endpoint, &[], "").unwrap();
+    assert_eq!((options.status, options.header("accept-post")), (204, Some("application/sdp")));
+    assert_eq!(options.header("allow"), Some("OPTIONS, POST"));
+    for method in ["GET", "PUT", "DELETE", "PATCH", "HEAD", "BREW"] {
+        let answer = request(port.address, method, &endpoint, &[], "").unwrap();
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("OPTIONS, POST")), "{method}");
+    }
+    let answer = request(port.address, "GET", &format!("{endpoint}/x"), &[], "").unwrap();
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("DELETE, OPTIONS, PATCH")));
+}
+
+#[test]
+fn viewers_are_bounded_in_all_and_per_address() {
+    let port = Port::open(|_, webrtc| webrtc.max_viewers = 1);
+    let _publisher = port.publish();
+    let (client, _) = port.view("a");
+    let answer = post_offer(port.address, CAMERA, "b", &offer()).unwrap();
+    assert_eq!((answer.status, answer.reason().as_str()), (503, "LIMIT_VIEWERS"));
+    assert!(answer.header("retry-after").is_some());
+    drop(client);
+
+    let port = Port::open(|_, webrtc| webrtc.max_viewers_per_address = 1);
+    let _publisher = port.publish();
+    let (_client, _) = port.view("a");
+    let answer = post_offer(port.address, CAMERA, "b", &offer()).unwrap();
+    assert_eq!((answer.status, answer.reason().as_str()), (429, "LIMIT_VIEWERS_PER_ADDRESS"));
+}
+
+#[test]
+fn a_lost_picture_is_answered_from_the_cache_and_time_never_runs_backwards() {
+    let port = Port::usual();
+    let stream = &port.door.stream;
+    stream.describe(vec![video(false)]);
+    for number in 0..20 {
+        stream.publish(camera::picture(number));
+    }
+    let (client, _) = port.view("good");
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames == 20), "{:?}", clients[0].seen);
+    let asked = Instant::now();
+    clients[0].ask_for_keyframe();
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames == 40), "{:?}", clients[0].seen);
+    assert!(asked.elapsed() < Duration::from_secs(3));
+    // What is new comes after the replay in time too.
+    stream.publish(camera::picture(20));
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames == 41), "{:?}", clients[0].seen);
+    let seen = &clients[0].seen;
+    assert_eq!((seen.keyframes, seen.backwards, seen.lost), (2, 0, 0), "{seen:?}");
+}
+
+#[test]
+fn a_viewer_follows_new_parameters_and_leaves_when_b_frames_come() {
+    let port = Port::usual();
+    let stream = &port.door.stream;
+    stream.describe(vec![video(false)]);
+    stream.publish(camera::picture(0));
+    let (client, _) = port.view("good");
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames == 1));
+    stream.describe(vec![sound(), video(false)]);
+    stream.publish(access_unit(1, 3600, true, &[camera::SPS, camera::PPS, &[0x65; 900]]));
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames == 2), "{:?}", clients[0].seen);
+    stream.describe(vec![video(true)]);
+    stream.publish(access_unit(0, 7200, true, &[camera::SPS, camera::PPS, &[0x65; 900]]));
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.closed.is_some()), "{:?}", clients[0].seen);
+}
+
+#[test]
+fn datagrams_of_strangers_are_dropped_and_change_nothing() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let (client, _) = port.view("good");
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 2));
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for length in [0, 1, 19, 20, 500, 1999, 3000] {
+        for first in [0, 1, 22, 63, 128, 200, 255] {
+            stranger.send_to(&vec![first; length], port.webrtc.local_address()).unwrap();
+        }
+    }
+    let before = clients[0].seen.frames;
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > before + 25));
+    assert_eq!(clients[0].seen.lost, 0);
+}
+
+#[test]
+fn a_viewer_that_never_comes_is_dropped() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let (client, _) = port.view("good");
+    assert_eq!(port.webrtc.viewers(), 1);
+    let start = Instant::now();
+    while port.webrtc.viewers() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(14), "still there");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert!(start.elapsed() > Duration::from_secs(9));
+    drop(client);
+}
