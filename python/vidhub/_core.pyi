@@ -98,7 +98,8 @@ class Event:
     """Something that happened in the core.
 
     kind: "session_ended" (subject session id, reason), "session_connected" / "session_disconnected" (subject session id,
-    detail protocol), "camera_state" (subject camera id, number of the state log, state, reason), "stream_media" (subject
+    detail protocol), "media_refused" (subject camera id, reason, detail JSON: protocol, address, session id of the ticket
+    shown or ""), "camera_state" (subject camera id, number of the state log, state, reason), "stream_media" (subject
     camera id, detail JSON: profile, codec, width, height, frame_rate).
     """
 

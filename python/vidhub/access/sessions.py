@@ -274,6 +274,23 @@ class Sessions:
 
             await self._store.write(work)
 
+    def media_refused(self, events: Sequence[CoreEvent]) -> None:
+        """Takes `media_refused` events of the core: who was turned away at a media port is on record too."""
+        for event in events:
+            facts = json.loads(event.detail)
+            session_id = facts["session"]
+            self._audit.refusal(
+                AuditRecord(
+                    principal=self._open.get(session_id, ""),
+                    action="media.refused",
+                    resource=f"camera/{event.subject}",
+                    result=event.reason,
+                    session_id=session_id,
+                    source_address=facts["address"],
+                    detail_json=json.dumps({"protocol": facts["protocol"]}),
+                )
+            )
+
     def ended(self, events: Sequence[CoreEvent]) -> None:
         """Takes `session_ended` events of the core: the places are free."""
         for event in events:

@@ -122,6 +122,7 @@ async def build(
     fanout = Fanout(core, failed)
     fanout.on("camera_state", watches.states_changed)
     fanout.on("stream_media", media.take)
+    fanout.on("media_refused", sessions.media_refused)
     fanout.on("session_ended", sessions.ended)
     fanout.on("session_ended", ends.take)
     parts = Parts(

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stream::{Description, SinkHandle, Stream};
 use crate::telemetry::Protocol;
 
@@ -16,6 +16,15 @@ pub enum Proof<'a> {
     Ticket(&'a str),
     /// The session's `rtsp_user`; the server has verified Digest or Basic against `Door::rtsp_password`.
     RtspUser(&'a str),
+}
+
+/// An attempt that got nothing.
+pub struct Refusal<'a> {
+    pub camera: &'a str,
+    pub ticket: Option<&'a str>,
+    pub error: &'a Error,
+    pub protocol: Protocol,
+    pub peer: SocketAddr,
 }
 
 /// The door as the media servers see it: `Gate` in a hub, a fixed camera in `vidhub camera-sim`.
@@ -33,6 +42,9 @@ pub trait Door: Send + Sync + 'static {
     /// Whose ticket this is, expired or not, as long as its session is open: for WHEP's PATCH and DELETE, whose bearer
     /// may be older than a ticket's time to first use. Errors as `admit`.
     fn session_of(&self, ticket: &str) -> Result<String>;
+
+    /// Somebody was turned away, by this door or by the server before it: for the record.
+    fn refused(&self, _refusal: &Refusal<'_>) {}
 
     /// The session's RTSP password, to verify Digest with; None for an unknown user.
     fn rtsp_password(&self, rtsp_user: &str) -> Option<String>;

@@ -1,12 +1,13 @@
 //! What happened, on its way to the control plane: a bounded queue and a file descriptor that says there is something.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-/// How many connection and media notices may wait. Ends of sessions and camera states are not counted against it: the
+/// How many notices of connections, refusals and media may wait. Ends of sessions and camera states are not counted against it: the
 /// first are bounded by the number of sessions, the second by the number of cameras.
 const NOTICES: usize = 16_384;
 
@@ -31,6 +32,14 @@ pub enum Event {
         number: u64,
         state: u8,
         reason: String,
+    },
+    /// Somebody was turned away at a media port. `session`: whose ticket they showed, if it is one of ours.
+    MediaRefused {
+        camera: String,
+        session: String,
+        reason: &'static str,
+        protocol: &'static str,
+        address: IpAddr,
     },
     /// What the hub saw of a camera's stream; `profile` as in `vidhub.v1.StreamProfile`.
     StreamMedia {
@@ -83,7 +92,10 @@ impl Events {
                 queue.states.insert(camera, (now, number, state, reason));
             }
             Event::SessionEnded { .. } => queue.waiting.push_back((now, event)),
-            Event::SessionConnected { .. } | Event::SessionDisconnected { .. } | Event::StreamMedia { .. } => {
+            Event::SessionConnected { .. }
+            | Event::SessionDisconnected { .. }
+            | Event::MediaRefused { .. }
+            | Event::StreamMedia { .. } => {
                 if queue.notices >= NOTICES {
                     queue.dropped += 1;
                 } else {

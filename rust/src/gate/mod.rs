@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use door::{Admission, BoxFuture, Door, Proof};
+pub use door::{Admission, BoxFuture, Door, Proof, Refusal};
 pub use events::{Event, Events};
 pub use sessions::{SessionSpec, Sessions};
 pub use streams::{Key, StartSource, Streams, StreamsOptions, WatchStream};
@@ -337,6 +337,25 @@ impl Door for Arc<Gate> {
         // The expiry of a ticket is the time to its first use: long past for a running viewer.
         let ticket = self.tickets.verify(ticket, 0.0)?;
         Ok(self.sessions.get(&ticket.session_id)?.spec.id.clone())
+    }
+
+    fn refused(&self, refusal: &Refusal<'_>) {
+        // That a camera can't be had is no refusal: its state tells of it.
+        match refusal.error.kind() {
+            ErrorKind::Unauthenticated
+            | ErrorKind::PermissionDenied
+            | ErrorKind::NotFound
+            | ErrorKind::ResourceExhausted => {}
+            _ => return,
+        }
+        let ticket = refusal.ticket.and_then(|ticket| self.tickets.verify(ticket, 0.0).ok());
+        self.events.push(Event::MediaRefused {
+            camera: refusal.camera.chars().take(40).collect(),
+            session: ticket.map(|ticket| ticket.session_id).unwrap_or_default(),
+            reason: refusal.error.reason(),
+            protocol: refusal.protocol.word(),
+            address: refusal.peer.ip().to_canonical(),
+        });
     }
 
     fn rtsp_password(&self, rtsp_user: &str) -> Option<String> {

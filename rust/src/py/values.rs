@@ -234,6 +234,10 @@ impl From<(std::time::SystemTime, gate::Event)> for Event {
             gate::Event::SessionDisconnected { session, protocol } => {
                 Self { detail: protocol.to_owned(), ..plain("session_disconnected", session) }
             }
+            gate::Event::MediaRefused { camera, session, reason, protocol, address } => {
+                let detail = serde_json::json!({ "protocol": protocol, "address": address, "session": session });
+                Self { reason: reason.to_owned(), detail: detail.to_string(), ..plain("media_refused", camera) }
+            }
             gate::Event::CameraState { camera, number, state, reason } => {
                 Self { reason, number, state, ..plain("camera_state", camera) }
             }

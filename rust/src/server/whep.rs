@@ -14,7 +14,7 @@ use super::problem::{method_not_allowed, problem, problem_of};
 use super::proxy::{Caller, is_too_large};
 use super::webrtc::{Resource, Webrtc};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::Proof;
+use crate::gate::{Proof, Refusal};
 use crate::sink::whep;
 use crate::telemetry::Protocol;
 
@@ -44,16 +44,17 @@ pub async fn endpoint(
 /// `/whep/{camera}/{resource}`
 pub async fn resource(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path((camera, resource)): Path<(String, String)>,
     request: Request<Body>,
 ) -> Response<Body> {
     let done = match *request.method() {
         Method::OPTIONS => return options(RESOURCE_METHODS, ACCEPT_PATCH, TRICKLE),
-        Method::DELETE => owned(&app, &camera, &resource, request.headers()).map(|(webrtc, _)| {
+        Method::DELETE => owned(&app, caller, &camera, &resource, request.headers()).map(|(webrtc, _)| {
             webrtc.end(&resource, "SESSION_CLOSED");
             empty(StatusCode::OK)
         }),
-        Method::PATCH => match owned(&app, &camera, &resource, request.headers()) {
+        Method::PATCH => match owned(&app, caller, &camera, &resource, request.headers()) {
             Ok((_, about)) => trickle(&about, request).await,
             Err(error) => Err(error),
         },
@@ -64,9 +65,14 @@ pub async fn resource(
 
 async fn open(app: &App, caller: Caller, camera: &str, request: Request<Body>) -> Result<Response<Body>> {
     let webrtc = webrtc(app)?;
-    let ticket = bearer(request.headers())?;
-    let admission =
-        app.door.admit(camera, ticket.as_deref().map(Proof::Ticket), Protocol::WebrtcUdp, caller.address)?;
+    let noted = |ticket: Option<&str>, error: &Error| {
+        app.door.refused(&Refusal { camera, ticket, error, protocol: Protocol::WebrtcUdp, peer: caller.address });
+    };
+    let ticket = bearer(request.headers()).inspect_err(|error| noted(None, error))?;
+    let admission = app
+        .door
+        .admit(camera, ticket.as_deref().map(Proof::Ticket), Protocol::WebrtcUdp, caller.address)
+        .inspect_err(|error| noted(ticket.as_deref(), error))?;
     let offer = body(request, SDP).await?;
     // What can't be played anyhow shall not start a camera.
     whep::check(&offer)?;
@@ -111,24 +117,38 @@ async fn trickle(about: &Resource, request: Request<Body>) -> Result<Response<Bo
     }
 }
 
-/// The resource, if it exists and the bearer's session is the one that made it.
+/// The resource, if it exists and the bearer's session is the one that made it. Who may not have it is put on record.
 fn owned<'a>(
     app: &'a App,
+    caller: Caller,
     camera: &str,
     resource: &str,
     headers: &HeaderMap,
 ) -> Result<(&'a Arc<Webrtc>, Arc<Resource>)> {
     let webrtc = webrtc(app)?;
-    let ticket = bearer(headers)?.ok_or_else(|| {
-        Error::new(ErrorKind::Unauthenticated, "TICKET_MISSING", "show the session's ticket: Authorization: Bearer …")
-    })?;
-    let session = app.door.session_of(&ticket)?;
+    let shown = bearer(headers);
+    let ticket = shown.as_ref().ok().and_then(Option::as_deref);
+    let session = match &shown {
+        Ok(Some(ticket)) => app.door.session_of(ticket),
+        Ok(None) => Err(Error::new(
+            ErrorKind::Unauthenticated,
+            "TICKET_MISSING",
+            "show the session's ticket: Authorization: Bearer …",
+        )),
+        Err(_) => Err(no_bearer()),
+    };
+    let noted = |error: &Error| {
+        app.door.refused(&Refusal { camera, ticket, error, protocol: Protocol::WebrtcUdp, peer: caller.address });
+    };
+    let session = session.inspect_err(noted)?;
     let about = webrtc.resource(resource).filter(|about| about.camera == camera).ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "RESOURCE_NOT_FOUND", "no such viewer: it has ended, or never was")
     })?;
     if about.session != session {
         let message = "this viewer belongs to another session than the ticket";
-        return Err(Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_SESSION", message));
+        let error = Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_SESSION", message);
+        noted(&error);
+        return Err(error);
     }
     Ok((webrtc, about))
 }
@@ -141,23 +161,21 @@ fn webrtc(app: &App) -> Result<&Arc<Webrtc>> {
 
 /// The ticket in `Authorization`, if there is one.
 fn bearer(headers: &HeaderMap) -> Result<Option<String>> {
-    let invalid = || {
-        Error::new(
-            ErrorKind::Unauthenticated,
-            "TICKET_INVALID",
-            "Authorization must be one field: Bearer and the ticket",
-        )
-    };
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else {
-        return if headers.contains_key(header::AUTHORIZATION) { Err(invalid()) } else { Ok(None) };
+        return if headers.contains_key(header::AUTHORIZATION) { Err(no_bearer()) } else { Ok(None) };
     };
-    let (scheme, ticket) = field.to_str().ok().and_then(|field| field.split_once(' ')).ok_or_else(invalid)?;
+    let (scheme, ticket) = field.to_str().ok().and_then(|field| field.split_once(' ')).ok_or_else(no_bearer)?;
     let ticket = ticket.trim();
     if !scheme.eq_ignore_ascii_case("bearer") || ticket.is_empty() {
-        return Err(invalid());
+        return Err(no_bearer());
     }
     Ok(Some(ticket.to_owned()))
+}
+
+fn no_bearer() -> Error {
+    let message = "Authorization must be one field: Bearer and the ticket";
+    Error::new(ErrorKind::Unauthenticated, "TICKET_INVALID", message)
 }
 
 /// Reads a small body of the given type.

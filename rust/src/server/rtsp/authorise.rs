@@ -43,6 +43,15 @@ impl Refused {
         self.error.reason()
     }
 
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// Nothing was shown that could be wrong: the answer is the challenge that most clients wait for.
+    pub fn is_challenge(&self) -> bool {
+        self.is_stale || self.reason() == "TICKET_MISSING"
+    }
+
     pub fn is_unauthenticated(&self) -> bool {
         self.error.kind() == ErrorKind::Unauthenticated
     }

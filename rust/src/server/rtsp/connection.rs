@@ -14,7 +14,7 @@ use tracing::debug;
 use super::Context;
 use super::authorise::{Refused, authorise};
 use super::places::Place;
-use crate::gate::Admission;
+use crate::gate::{Admission, Refusal};
 use crate::sink::rtsp::{METHODS, Play, RtspSink, Transport};
 use crate::stream::Description;
 use crate::wire::rtsp::{self, Fault, Incoming, Parser, Request, Response, Target};
@@ -61,6 +61,34 @@ pub(super) struct Connection<S> {
     session: Option<String>,
     tracks: Vec<bool>,
     refused_logins: usize,
+    challenged: Option<Challenged>,
+}
+
+/// A challenge that was not met yet: most clients wait for one. It goes on record when the connection ends so.
+struct Challenged {
+    context: Arc<Context>,
+    peer: SocketAddr,
+    camera: String,
+    refused: Option<Refused>,
+}
+
+impl Drop for Challenged {
+    fn drop(&mut self) {
+        if let Some(refused) = &self.refused {
+            record(&self.context, self.peer, &self.camera, None, refused);
+        }
+    }
+}
+
+/// The client showed something, right or wrong: the challenge itself is no refusal.
+fn met(challenged: Option<Challenged>) {
+    if let Some(mut challenged) = challenged {
+        challenged.refused = None;
+    }
+}
+
+fn record(context: &Context, peer: SocketAddr, camera: &str, ticket: Option<&str>, refused: &Refused) {
+    context.door.refused(&Refusal { camera, ticket, error: refused.error(), protocol: context.protocol, peer });
 }
 
 enum Next {
@@ -84,6 +112,7 @@ impl<S: Socket> Connection<S> {
             session: None,
             tracks: Vec::new(),
             refused_logins: 0,
+            challenged: None,
         }
     }
 
@@ -228,7 +257,24 @@ impl<S: Socket> Connection<S> {
             return Ok(target);
         }
         let admitted = authorise(&self.context, self.peer, request, &target);
-        let admission = admitted.map_err(|refused| self.refuse(&refused, &target, cseq))?;
+        let admission = match admitted {
+            Ok(admission) => admission,
+            Err(refused) => {
+                let next = self.refuse(&refused, &target, cseq);
+                let earlier = self.challenged.take();
+                if !refused.is_challenge() {
+                    record(&self.context, self.peer, &target.camera, target.ticket.as_deref(), &refused);
+                    met(earlier);
+                } else if earlier.is_none() {
+                    let (context, camera, refused) = (self.context.clone(), target.camera, Some(refused));
+                    self.challenged = Some(Challenged { context, peer: self.peer, camera, refused });
+                } else {
+                    self.challenged = earlier;
+                }
+                return Err(next);
+            }
+        };
+        met(self.challenged.take());
         self.place.known();
         let ready = self.wait_for(&admission).await.ok_or(Next::Gone)?;
         let description = ready.map_err(|refused| self.refuse(&refused, &target, cseq))?;
