@@ -1,0 +1,167 @@
+"""Cameras for whole hubs: gst-rtsp-server in a process of its own, clips to play, and cameras that are broken."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+# The system's own Python, which has the GStreamer bindings.
+SYSTEM_PYTHON = "/usr/bin/python3"
+PROGRAM = Path(__file__).parent.parent / "integration" / "gst_camera.py"
+PATIENCE_S = 20.0
+
+
+class GstCamera:
+    """One running `gst_camera.py`, and how many connections it has seen."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process = process
+        self.url = url
+        self.connections = 0
+        self.open = 0
+        self.most_open = 0
+        self._changed = asyncio.Condition()
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2].partition("/")[0])
+
+    async def follow(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            counts = json.loads(line)
+            async with self._changed:
+                self.connections, self.open = counts["connections"], counts["open"]
+                self.most_open = max(self.most_open, self.open)
+                self._changed.notify_all()
+
+    async def until_open(self, wanted: int) -> None:
+        """Returns when exactly so many connections are open."""
+        async with asyncio.timeout(PATIENCE_S), self._changed:
+            await self._changed.wait_for(lambda: self.open == wanted)
+
+    def forget(self) -> None:
+        """Counts anew from here, beside what is open."""
+        self.connections, self.most_open = 0, self.open
+
+    async def kill(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def gst_camera(**options: object) -> AsyncIterator[GstCamera]:
+    """options: those of the program, `user="admin", key_interval=10`."""
+    flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    process = await asyncio.create_subprocess_exec(
+        SYSTEM_PYTHON, str(PROGRAM), *flags, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    following: asyncio.Task[None] | None = None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            line = await process.stdout.readline()
+        assert line, "the camera did not start: see above"
+        camera = GstCamera(process, json.loads(line)["url"])
+        following = asyncio.create_task(camera.follow())
+        yield camera
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        if following is not None:
+            await following
+
+
+def make_clip(
+    path: Path,
+    *,
+    seconds: float = 4,
+    size: str = "320x180",
+    fps: int = 25,
+    key_interval: int = 25,
+    bitrate_k: int = 0,
+    picture: str = "testsrc2",
+) -> Path:
+    """An H.264 elementary stream without B-frames, every picture unlike the others. bitrate_k 0: what it takes."""
+    rate = (
+        ["-b:v", f"{bitrate_k}k", "-minrate", f"{bitrate_k}k", "-maxrate", f"{bitrate_k}k", "-bufsize", f"{bitrate_k}k"]
+        if bitrate_k
+        else ["-crf", "23"]
+    )
+    filler = ":nal-hrd=cbr" if bitrate_k else ""
+    subprocess.run(
+        [
+            *("ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"{picture}=size={size}:rate={fps}"),
+            *("-t", str(seconds), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-profile:v", "baseline"),
+            *("-preset", "ultrafast", "-tune", "zerolatency", "-threads", "1", *rate),
+            *("-x264-params", f"keyint={key_interval}:min-keyint={key_interval}:scenecut=0{filler}"),
+            *("-f", "h264", str(path)),
+        ],
+        check=True,
+        timeout=120,
+    )
+    return path
+
+
+def nal_units(annex_b: bytes) -> Iterator[bytes]:
+    """The NAL units of an elementary stream."""
+    at = annex_b.find(b"\0\0\1")
+    while at >= 0:
+        following = annex_b.find(b"\0\0\1", at + 3)
+        unit = annex_b[at + 3 : following if following >= 0 else len(annex_b)]
+        yield unit.rstrip(b"\0") if following >= 0 else unit
+        at = following
+
+
+def slice_hashes(units: Iterator[bytes]) -> list[str]:
+    """What carries picture, hashed, in order."""
+    return [hashlib.sha256(unit).hexdigest() for unit in units if unit and unit[0] & 0x1F in (1, 5)]
+
+
+@contextlib.asynccontextmanager
+async def tcp_camera(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A listener that behaves as `serve` does with each connection; its RTSP address."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await serve(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            tasks.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+    try:
+        yield f"rtsp://127.0.0.1:{server.sockets[0].getsockname()[1]}/live"
+    finally:
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def silence(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Accepts, reads, and never says a word."""
+    while await reader.read(65_536):
+        pass
+
+
+async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers everything with what is no RTSP."""
+    while await reader.read(65_536):
+        writer.write(bytes(range(256)) * 16)
+        await writer.drain()

@@ -1,0 +1,132 @@
+"""A hub at work: a unit with cameras, people who may watch them, and the command line beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from support.hub import PASSWORD, HubProcess, Person, UnitIdentity, camera_message, enrol, hub, person
+
+from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
+
+PATIENCE_S = 30.0
+PATROL = {"kind": "patrol"}
+# Cameras of the tests are on this machine, which a hub does not dial unless told to.
+HERE = {"VIDHUB_SOURCE__ALLOW": "127.0.0.0/8"}
+
+
+def camera_id(number: int) -> str:
+    return camera_message(number).id
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        return dict(json.loads(self.out))
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return dict(json.loads(self.err.strip().splitlines()[-1])["error"])
+
+
+async def cli(*words: str | Path, stdin: str = "", cwd: Path | None = None, **environment: str) -> Done:
+    """`vidhub --json WORDS`."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "vidhub.cli", "--json", *map(str, words)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path))), **environment},
+    )
+    async with asyncio.timeout(PATIENCE_S * 4):
+        out, err = await process.communicate(stdin.encode())
+    assert process.returncode is not None
+    return Done(process.returncode, out.decode(), err.decode())
+
+
+@dataclass
+class Site:
+    """A running hub with an enrolled unit."""
+
+    running: HubProcess
+    unit: UnitIdentity
+
+    async def register(self, number: int, url: str, *, username: str = "", password: str = "") -> str:
+        """A camera of the unit, by grpcio over mTLS; its id."""
+        message = camera_message(number, url)
+        message.streams[0].username, message.streams[0].password = username, password
+        async with self.unit.channel() as channel:
+            stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+            await stub.RegisterCamera(camera_service_pb2.RegisterCameraRequest(camera=message), timeout=PATIENCE_S)
+        return message.id
+
+    async def operator(self, name: str = "zhang", *, purposes: tuple[str, ...] = ("patrol",)) -> dict[str, Any]:
+        """A person who may watch Yingtan; the grant."""
+        await self.running.ask("user_add", name=name, roles=["operator"], password=PASSWORD)
+        return await self.grant(name, purposes=purposes)
+
+    async def grant(self, name: str, *, purposes: tuple[str, ...] = ("patrol",), **scope: object) -> dict[str, Any]:
+        return await self.running.ask(
+            "grant_create",
+            username=name,
+            actions=["view_live"],
+            purposes=list(purposes),
+            not_after=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            **(scope or {"region_prefixes": ["3606"]}),
+        )
+
+    async def camera(self, identifier: str) -> dict[str, Any]:
+        return await self.running.ask("camera_show", id=identifier)
+
+    async def until_state(self, identifier: str, state: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
+        """Looks until the camera is in that state, "ONLINE"."""
+        async with asyncio.timeout(within_s):
+            while True:
+                camera = await self.camera(identifier)
+                if camera.get("state", "") == f"CAMERA_STATE_{state}":
+                    return camera
+
+    async def entries(self, *, action: str = "", result: str = "", **wanted: str) -> list[dict[str, Any]]:
+        """Of the register of use, newest first."""
+        found = (await self.running.ask("audit_list", action=action, limit=1000))["entries"]
+        wanted = {**wanted, **({"result": result} if result else {})}
+        return [entry for entry in found if all(entry.get(key) == value for key, value in wanted.items())]
+
+    async def on_record(self, within_s: float = 5.0, **wanted: str) -> dict[str, Any]:
+        """The newest entry like that, as soon as there is one."""
+        async with asyncio.timeout(within_s):
+            while True:
+                if found := await self.entries(**wanted):
+                    return found[0]
+
+
+@contextlib.asynccontextmanager
+async def site(data: Path, *flags: str, **environment: str) -> AsyncIterator[Site]:
+    async with hub(data, *flags, **HERE, **environment) as running:
+        yield Site(running, await enrol(running))
+
+
+async def opened(caller: Person, identifier: str, **purpose: str) -> dict[str, Any]:
+    """A session and its ticket."""
+    answer = await caller.call("SessionService/OpenSession", cameraId=identifier, purpose=purpose or PATROL)
+    assert "ticket" in answer, answer
+    return answer
+
+
+__all__ = ["HERE", "PATROL", "Done", "Site", "camera_id", "cli", "opened", "person", "site"]
