@@ -21,7 +21,9 @@ class Operator:
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             raise InvalidArgument("URL_INVALID", f"{hub!r} is no hub's URL: write it as http://127.0.0.1:8080")
         self._hub = hub.rstrip("/")
-        self._client = httpx.AsyncClient(timeout=30, trust_env=False)
+        # With the login comes a cookie, and what carries it must say that it is not another site's doing.
+        origin = {"Origin": f"{parts.scheme}://{parts.netloc}"}
+        self._client = httpx.AsyncClient(timeout=30, trust_env=False, headers=origin)
         self._token = ""
 
     async def __aenter__(self) -> Self:

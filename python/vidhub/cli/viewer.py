@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -95,7 +96,11 @@ async def _watch(
 
 
 class _Recorder:
-    """Encodes the pictures that came to a file, with their own times."""
+    """Encodes the pictures that came to a file, with their own times.
+
+    A thread that was not waited for may still be in `add` when the watching is over: what it holds is not closed
+    under it.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -106,8 +111,22 @@ class _Recorder:
             ) from cause
         self._stream: av.VideoStream | None = None
         self._start = 0
+        self._lock = threading.Lock()
+        self._is_closed = False
 
     def add(self, frame: av.VideoFrame) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._add(frame)
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            if self._stream is not None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+
+    def _add(self, frame: av.VideoFrame) -> None:
         if self._stream is None:
             self._stream = self._container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
             self._stream.width, self._stream.height = frame.width, frame.height
@@ -119,11 +138,6 @@ class _Recorder:
         frame.pts = (frame.pts or 0) - self._start
         frame.pict_type = 0
         self._container.mux(self._stream.encode(frame))
-
-    def close(self) -> None:
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
 
 
 def _write_picture(frame: av.VideoFrame, path: Path) -> None:
