@@ -22,10 +22,14 @@ class GstCamera:
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.process = process
         self.url = url
-        self.connections = 0
         self.open = 0
         self.most_open = 0
+        self._all = self._forgotten = 0
         self._changed = asyncio.Condition()
+
+    @property
+    def connections(self) -> int:
+        return self._all - self._forgotten
 
     @property
     def port(self) -> int:
@@ -36,7 +40,7 @@ class GstCamera:
         async for line in self.process.stdout:
             counts = json.loads(line)
             async with self._changed:
-                self.connections, self.open = counts["connections"], counts["open"]
+                self._all, self.open = counts["connections"], counts["open"]
                 self.most_open = max(self.most_open, self.open)
                 self._changed.notify_all()
 
@@ -47,7 +51,7 @@ class GstCamera:
 
     def forget(self) -> None:
         """Counts anew from here, beside what is open."""
-        self.connections, self.most_open = 0, self.open
+        self._forgotten, self.most_open = self._all, self.open
 
     async def kill(self) -> None:
         if self.process.returncode is None:
