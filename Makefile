@@ -14,7 +14,7 @@ STAMPS := $(VENV)/.stamps
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.cedar' -o -name '*.cedarschema' 2>/dev/null) Cargo.toml Cargo.lock
 CONSOLE_SOURCES := $(shell find console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: help setup setup-run system run check test lint format bench fuzz proto clean \
+.PHONY: help setup setup-run system run check test lint format bench proto clean \
 	check-rust check-python check-console test-rust test-python test-console
 
 help: ## this list
