@@ -212,7 +212,8 @@ fn watch_with_ffmpeg(url: &str) {
             rows.iter().filter(|row| row[0] == track).map(|row| row[1].parse().expect("dts")).collect();
         assert!(times.len() > 100, "track {track}: {}", times.len());
         assert!(times[0].abs() < 20_000, "track {track} begins at {}", times[0]);
-        assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "track {track}");
+        let back = times.windows(2).position(|pair| pair[0] >= pair[1]);
+        assert_eq!(back.map(|place| &times[place.saturating_sub(3)..place + 4]), None, "track {track}");
     }
 }
 

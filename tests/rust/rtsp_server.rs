@@ -262,19 +262,17 @@ fn garbage_is_answered_and_closed() {
 #[test]
 fn silence_and_crowds_have_a_limit() {
     let studio = Studio::on_air_with(|options| {
-        options.request_timeout = Duration::from_secs(2);
+        options.request_timeout = Duration::from_secs(4);
         options.max_strangers_per_address = 2;
     });
-    let mut idle = studio.client();
-    let mut slow = studio.client();
+    let (mut idle, mut slow) = (studio.client(), studio.client());
+    // Both have their place when they have their answer.
+    assert_eq!(idle.ask("OPTIONS", "*", &[]).status(), 200);
+    assert_eq!(slow.ask("OPTIONS", "*", &[]).status(), 200);
     slow.send(b"OPTIONS * RTSP/1.0\r\n");
-    until("both have a place", || {
-        let mut third = studio.client();
-        let answer = third.ask("OPTIONS", "*", &[]);
-        let is_refused = answer.status() == 453;
-        assert!(!is_refused || answer.header("X-Vidhub-Reason") == "LIMIT_CONNECTIONS_PER_ADDRESS");
-        is_refused
-    });
+    let refused = studio.client().ask("OPTIONS", "*", &[]);
+    assert_eq!(refused.status(), 453);
+    assert_eq!(refused.header("X-Vidhub-Reason"), "LIMIT_CONNECTIONS_PER_ADDRESS");
     assert!(matches!(idle.hear(), Heard::Closed));
     assert!(matches!(slow.hear(), Heard::Closed));
 }
@@ -374,9 +372,10 @@ fn a_reader_that_stalls_hurts_only_itself() {
 fn a_slow_reader_goes_on_at_a_keyframe() {
     let mut studio = Studio::on_air_with(|options| options.sink_queue_bytes = 100_000);
     let mut client = studio.client();
+    // A small one: else the reader's own kernel takes megabytes for it.
+    socket2::SockRef::from(&client.socket).set_recv_buffer_size(64 * 1024).expect("receive buffer");
     client.play(&studio.url("gate"), &[0]);
-    // Far more than kernel and backlog hold, unread.
-    while studio.telemetry.dropped(DropReason::SlowViewer).load(SeqCst) < 1_000 {
+    while studio.telemetry.dropped(DropReason::SlowViewer).load(SeqCst) < 100 {
         studio.publish(30_000);
     }
     client.socket.set_read_timeout(Some(Duration::from_millis(20))).expect("time-out");
