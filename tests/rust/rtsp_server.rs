@@ -115,7 +115,7 @@ fn playing_starts_at_the_cached_keyframe_with_the_numbers_that_were_announced() 
     let (session, answer) = client.play(&base, &[0, 1]);
     assert_eq!(answer.header("Range"), "npt=0.000-");
     assert!(answer.header("Session").starts_with(&session));
-    // Both at the keyframe's instant: 90,000 ticks of video are 8,000 of sound.
+    // Both at the keyframe's instant, which is never 0: players take that for unknown.
     let expected = format!("url={base}/trackID=0;seq=0;rtptime=90000,url={base}/trackID=1;seq=0;rtptime=8000");
     assert_eq!(answer.header("RTP-Info"), expected);
     studio.publish(3_000);

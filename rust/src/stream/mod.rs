@@ -13,4 +13,4 @@ mod worker;
 pub use inbox::{ShardInbox, SinkHandle};
 pub use live::{Description, MAX_TRACKS, SourceState, Stream, StreamLimits, Subscription};
 pub use shard::{Flow, Shards, Sink};
-pub use wire_unit::{RtpPacket, WireUnit};
+pub use wire_unit::{RtpPacket, WireUnit, rtp_timestamp};

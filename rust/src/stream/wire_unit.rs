@@ -16,7 +16,7 @@ pub struct RtpPacket {
     pub marker: bool,
     /// Low 16 bits go on the wire; counts from 0 at the start of the stream, per track.
     pub sequence: u64,
-    /// Low 32 bits of the presentation time; packets of a long piece of G.711 differ.
+    /// See `rtp_timestamp`; packets of a long piece of G.711 differ.
     pub timestamp: u32,
     pub payload: Arc<[u8]>,
 }
@@ -29,11 +29,18 @@ enum Payload {
     G711 { channels: u8 },
 }
 
+/// Where a moment of the timeline stands on a track's RTP clock: one second on, for all tracks alike. The timeline begins
+/// at zero, and ffmpeg takes a timestamp of 0 in RTP-Info or the first packet for "not known" and repeats it.
+pub fn rtp_timestamp(pts: i64, clock_rate_hz: u32) -> u32 {
+    (pts as u32).wrapping_add(clock_rate_hz)
+}
+
 /// What a track's packets have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     payload: Payload,
     payload_type: u8,
+    clock_rate_hz: u32,
     ssrc: u32,
 }
 
@@ -44,7 +51,7 @@ impl Shape {
             CodecParameters::Aac { .. } => Payload::Aac,
             CodecParameters::G711 { channels } => Payload::G711 { channels },
         };
-        Self { payload, payload_type, ssrc }
+        Self { payload, payload_type, clock_rate_hz: track.clock_rate_hz, ssrc }
     }
 
     /// How many packets the unit will take. Known without cutting it, so that sequence numbers are given out whether
@@ -113,7 +120,7 @@ impl WireUnit {
 
     /// RTP timestamp of the unit.
     pub fn timestamp(&self) -> u32 {
-        self.unit.pts as u32
+        rtp_timestamp(self.unit.pts, self.shape.clock_rate_hz)
     }
 
     /// RTP packets of this unit, derived on first use (H.264: RFC 6184 mode 1; AAC: RFC 3640; G.711: RFC 3551).
@@ -155,7 +162,7 @@ impl WireUnit {
     }
 
     fn each_packet(&self, mut each: impl FnMut(rtp::Header, u64, &[&[u8]])) {
-        let Shape { payload, payload_type, ssrc } = self.shape;
+        let Shape { payload, payload_type, ssrc, .. } = self.shape;
         let mut place = 0;
         let mut next = |offset: u32, ends_at: Option<usize>, parts: &[&[u8]]| {
             let sequence = self.first_sequence + place as u64;
@@ -189,7 +196,7 @@ mod tests {
     use crate::wire::h264_depay::{Event, H264Depacketiser, Packet};
 
     fn shape(payload: Payload) -> Shape {
-        Shape { payload, payload_type: 96, ssrc: 0xfeed }
+        Shape { payload, payload_type: 96, clock_rate_hz: 0, ssrc: 0xfeed }
     }
 
     fn wire(shape: Shape, unit: AccessUnit, first: u64) -> WireUnit {
@@ -285,6 +292,14 @@ mod tests {
         let stamps: Vec<_> = g711.packets().iter().map(|packet| (packet.sequence, packet.timestamp)).collect();
         assert_eq!(stamps, [(7, u32::MAX), (8, 1199)]);
         assert!(g711.packets().iter().all(|packet| !packet.marker));
+    }
+
+    #[test]
+    fn no_stream_begins_with_a_timestamp_that_players_take_for_unknown() {
+        let shape = Shape { clock_rate_hz: 90_000, ..shape(Payload::H264) };
+        let mut first = picture(&[slice(0x41, 10)], 0);
+        first.pts = 0;
+        assert_eq!(wire(shape, first, 0).timestamp(), 90_000);
     }
 
     #[test]

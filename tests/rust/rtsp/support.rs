@@ -201,7 +201,7 @@ fn picture(number: u64, bytes: usize) -> AccessUnit {
         nals.extend([&[0x67, 0x42, 0xc0, 0x1e, 0xd9][..], &[0x68, 0xce, 0x3c, 0x80]]);
     }
     nals.push(&slice);
-    annex_b(&nals, 90_000 + number as i64 * 3_600, keyframe)
+    annex_b(&nals, number as i64 * 3_600, keyframe)
 }
 
 pub fn annex_b(nals: &[&[u8]], pts: i64, keyframe: bool) -> AccessUnit {
@@ -217,7 +217,7 @@ pub fn annex_b(nals: &[&[u8]], pts: i64, keyframe: bool) -> AccessUnit {
 }
 
 fn sound(number: u64) -> AccessUnit {
-    sound_at(8_040 + number as i64 * 320, 320)
+    sound_at(40 + number as i64 * 320, 320)
 }
 
 /// Silence.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::TrackState;
+use crate::stream::rtp_timestamp;
 use crate::wire::rtcp::{self, SenderInfo};
 
 const NANOS: i128 = 1_000_000_000;
@@ -39,9 +40,9 @@ impl Clock {
         self.first.is_some()
     }
 
-    /// The first unit's instant on a track's clock.
-    pub fn start_ticks(&self, rate_hz: u32) -> Option<i64> {
-        Some(ticks(self.first?, rate_hz))
+    /// The first unit's instant on a track's RTP clock.
+    pub fn start_timestamp(&self, rate_hz: u32) -> Option<u32> {
+        Some(rtp_timestamp(ticks(self.first?, rate_hz), rate_hz))
     }
 
     /// What a report of this moment says of a track; None before the first unit.
@@ -52,7 +53,7 @@ impl Clock {
         Some(SenderInfo {
             ssrc: track.ssrc,
             ntp: rtcp::ntp(self.wall + now.saturating_duration_since(self.created)),
-            rtp_timestamp: ticks(moment, track.rate_hz) as u32,
+            rtp_timestamp: rtp_timestamp(ticks(moment, track.rate_hz), track.rate_hz),
             packets: track.packets,
             octets: track.octets,
         })
@@ -77,11 +78,11 @@ mod tests {
     #[test]
     fn all_tracks_start_at_one_instant() {
         let mut clock = Clock::new(Duration::from_secs(1_000), Instant::now());
-        assert_eq!(clock.start_ticks(90_000), None);
+        assert_eq!(clock.start_timestamp(90_000), None);
         clock.see(90_001, 90_000);
         clock.see(8_400, 8_000);
-        assert_eq!(clock.start_ticks(90_000), Some(90_001));
-        assert_eq!(clock.start_ticks(8_000), Some(8_000));
+        assert_eq!(clock.start_timestamp(90_000), Some(180_001));
+        assert_eq!(clock.start_timestamp(8_000), Some(16_000));
     }
 
     #[test]
@@ -95,9 +96,9 @@ mod tests {
         let later = start + Duration::from_secs(5);
         let video = clock.sender_info(&track(90_000), later).expect("started");
         let sound = clock.sender_info(&track(8_000), later).expect("started");
-        assert_eq!(first.rtp_timestamp, 180_000);
-        assert_eq!(video.rtp_timestamp, 180_000 + 450_000);
-        assert_eq!(sound.rtp_timestamp, 16_000 + 40_000);
+        assert_eq!(first.rtp_timestamp, 270_000);
+        assert_eq!(video.rtp_timestamp, 270_000 + 450_000);
+        assert_eq!(sound.rtp_timestamp, 24_000 + 40_000);
         assert_eq!(video.ntp - first.ntp, 5 << 32);
         assert_eq!((video.packets, video.octets), (2, 3));
     }
@@ -108,7 +109,7 @@ mod tests {
             for pts in [0, 1, 7, 1_001, 123_456_789, 1 << 40, -5] {
                 let mut clock = Clock::new(Duration::ZERO, Instant::now());
                 clock.see(pts, rate);
-                assert_eq!(clock.start_ticks(rate), Some(pts), "{rate} {pts}");
+                assert_eq!(clock.start_timestamp(rate), Some(rtp_timestamp(pts, rate)), "{rate} {pts}");
             }
         }
     }

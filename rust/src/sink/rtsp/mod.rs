@@ -195,9 +195,9 @@ impl RtspSink {
         // All on one instant, npt=0: the first unit's. A player that sets its tracks by these numbers has them in step.
         let infos: Vec<String> = tracks
             .filter_map(|(index, track)| {
-                let start = self.clock.start_ticks(track.rate_hz)?;
+                let start = self.clock.start_timestamp(track.rate_hz)?;
                 let sequence = track.first_sequence.map(|number| format!(";seq={}", number as u16)).unwrap_or_default();
-                Some(format!("url={}trackID={index}{sequence};rtptime={}", self.base, start as u32))
+                Some(format!("url={}trackID={index}{sequence};rtptime={start}", self.base))
             })
             .collect();
         let mut answer = self.ok(play.cseq).header("Range", "npt=0.000-");
