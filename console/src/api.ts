@@ -20,9 +20,17 @@ export class HubError extends Error {
   }
 }
 
+/** Set while a login may be going on, so that a first visit does not ask the hub for one. No secret. */
+const LOGGED_IN = "vidhub.loggedIn";
+/** The hub no longer takes the access token; a new one may help. */
+const RENEWABLE = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID"]);
+/** They refuse what was typed, not the login. */
+const TYPED_WRONG = new Set(["LOGIN_FAILED", "LOGIN_BACKOFF", "PASSWORD_WRONG"]);
+
 // The access token lives here and nowhere else; the refresh token is a cookie that no script can read.
 let accessToken = "";
 let renewal: ReturnType<typeof setTimeout> | undefined;
+let refreshing: Promise<void> | undefined;
 
 const bearer: Interceptor = (next) => (request) => {
   if (accessToken) request.header.set("Authorization", `Bearer ${accessToken}`);
@@ -30,14 +38,24 @@ const bearer: Interceptor = (next) => (request) => {
 };
 
 const transport = createConnectTransport({ baseUrl: location.origin, interceptors: [bearer], useBinaryFormat: true });
+/** For what is said as the page goes away: the browser sends it all the same. */
+const lastWords = createConnectTransport({
+  baseUrl: location.origin,
+  interceptors: [bearer],
+  useBinaryFormat: true,
+  fetch: (input, init) => fetch(input, { ...init, keepalive: true }),
+});
 const auth = createClient(AuthService, transport);
 export const cameras = createClient(CameraService, transport);
 export const sessions = createClient(SessionService, transport);
+export const closing = createClient(SessionService, lastWords);
 export const system = createClient(SystemService, transport);
 
 /** Who is logged in. */
 export const me = shallowRef<WhoAmIResponse>();
 export const mustChangePassword = shallowRef(false);
+/** Why the last login ended, when nobody asked for it. */
+export const farewell = shallowRef<HubError>();
 
 export async function login(username: string, password: string): Promise<void> {
   const answer = await call(() => auth.login({ username, password }));
@@ -47,10 +65,14 @@ export async function login(username: string, password: string): Promise<void> {
 
 /** Takes up a login that the browser's cookie still holds; false when there is none. */
 export async function resume(): Promise<boolean> {
+  if (!localStorage.getItem(LOGGED_IN)) return false;
   try {
     await refresh();
     return true;
-  } catch {
+  } catch (cause) {
+    const error = hubError(cause);
+    if (error.code === Code.Unauthenticated) localStorage.removeItem(LOGGED_IN);
+    farewell.value = error;
     return false;
   }
 }
@@ -70,12 +92,15 @@ export async function changePassword(oldPassword: string, newPassword: string): 
   await login(name, newPassword);
 }
 
-/** One tab at a time: the hub takes a refresh token that was used before for a stolen one, and ends the login. */
-async function refresh(): Promise<void> {
-  const work = () => call(() => auth.refresh({}));
-  // Browsers have locks on secure origins alone; elsewhere people keep to one tab.
-  const answer = navigator.locks ? await navigator.locks.request("vidhub.refresh", work) : await work();
-  await enter(answer.accessToken, answer.expireTime);
+/** One at a time, in all tabs: the hub takes a refresh token that was used before for a stolen one. */
+function refresh(): Promise<void> {
+  const work = () => attempt(() => auth.refresh({}));
+  refreshing ??= (async () => {
+    // Browsers have locks on secure origins alone; elsewhere people keep to one tab.
+    const answer = navigator.locks ? await navigator.locks.request("vidhub.refresh", work) : await work();
+    await enter(answer.accessToken, answer.expireTime);
+  })().finally(() => (refreshing = undefined));
+  return refreshing;
 }
 
 async function enter(token: string, expires: Timestamp | undefined): Promise<void> {
@@ -84,33 +109,66 @@ async function enter(token: string, expires: Timestamp | undefined): Promise<voi
   const life = expires ? timestampMs(expires) - Date.now() : 60_000;
   // Early enough for two more tries.
   renewal = setTimeout(() => void keep(), Math.max(5_000, life * 0.6));
-  me.value = await call(() => auth.whoAmI({}));
+  me.value = await attempt(() => auth.whoAmI({}));
+  farewell.value = undefined;
+  localStorage.setItem(LOGGED_IN, "1");
 }
 
 async function keep(): Promise<void> {
   try {
     await refresh();
-  } catch (error) {
-    if (error instanceof HubError && error.code === Code.Unauthenticated) leave();
+  } catch (cause) {
+    const error = hubError(cause);
+    if (error.code === Code.Unauthenticated) leave(error);
     else renewal = setTimeout(() => void keep(), 10_000);
   }
 }
 
-function leave(): void {
+function leave(because?: HubError): void {
   clearTimeout(renewal);
   accessToken = "";
   me.value = undefined;
   mustChangePassword.value = false;
+  farewell.value = because;
+  localStorage.removeItem(LOGGED_IN);
 }
 
-/** Makes one call; whatever goes wrong becomes a HubError. A login that has ended leads back to the login page. */
+/**
+ * Makes one call; whatever goes wrong becomes a HubError. A token that ran out (the computer slept) is renewed and the
+ * call made once more; a login that has ended leads back to the login page.
+ */
 export async function call<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await attempt(work);
+  } catch (cause) {
+    const error = hubError(cause);
+    if (!(await isRevived(error))) throw error;
+    return attempt(work);
+  }
+}
+
+/** Whether a call that was refused for its login may be made again. */
+export async function isRevived(error: HubError): Promise<boolean> {
+  if (error.code !== Code.Unauthenticated || !accessToken || TYPED_WRONG.has(error.reason)) return false;
+  if (!RENEWABLE.has(error.reason)) {
+    leave(error);
+    return false;
+  }
+  try {
+    await refresh();
+    return true;
+  } catch (cause) {
+    const last = hubError(cause);
+    if (last.code === Code.Unauthenticated) leave(last);
+    return false;
+  }
+}
+
+async function attempt<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
-    const error = hubError(cause);
-    if (error.code === Code.Unauthenticated && accessToken && error.reason !== "LOGIN_FAILED") leave();
-    throw error;
+    throw hubError(cause);
   }
 }
 
@@ -138,4 +196,3 @@ export function firstString(message: Uint8Array): string {
   if (message[0] !== 0x0a || length === undefined || length > 127) return "";
   return new TextDecoder().decode(message.subarray(2, 2 + length));
 }
-

@@ -2,7 +2,7 @@
 import { Code } from "@connectrpc/connect";
 import { shallowReactive, shallowRef, triggerRef } from "vue";
 
-import { cameras, hubError } from "./api";
+import { cameras, hubError, isRevived, me } from "./api";
 import { CameraState, type Camera, type Revision } from "./gen/vidhub/v1/camera_pb";
 
 const PAGE = 1000;
@@ -11,6 +11,12 @@ const LONGEST_PAUSE = 15_000;
 
 export const known = shallowRef(new Map<string, Camera>());
 export const status = shallowReactive({ isLoaded: false, isConnected: true });
+
+/** What one person may know of is not the next one's to see. */
+export function forget(): void {
+  known.value = new Map();
+  Object.assign(status, { isLoaded: false, isConnected: true });
+}
 
 /** Lists and watches until the signal says stop. */
 export async function keepCatalogue(signal: AbortSignal): Promise<void> {
@@ -27,7 +33,7 @@ export async function keepCatalogue(signal: AbortSignal): Promise<void> {
     } catch (cause) {
       if (signal.aborted) return;
       const error = hubError(cause);
-      if (error.code === Code.Unauthenticated) return;
+      if (error.code === Code.Unauthenticated && !(await isRevived(error)) && !me.value) return;
       if (error.code === Code.OutOfRange) from = undefined;
     }
     status.isConnected = false;

@@ -1,10 +1,12 @@
-// One session from the purpose to its end: opened on record, renewed while it is watched, brought back after a break.
+// One view of a camera, from the purpose to its end: opened on record, renewed while it is watched, brought back after
+// a break.
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { shallowReactive } from "vue";
 
-import { call, hubError, sessions } from "./api";
+import { call, closing, hubError, sessions, type HubError } from "./api";
 import { StreamProfile } from "./gen/vidhub/v1/camera_pb";
 import type { Session } from "./gen/vidhub/v1/session_service_pb";
+import { figures, type Figures, type Look } from "./player/figures";
 import { Freshness } from "./player/freshness";
 import { WhepError, WhepPlayer } from "./player/whep";
 
@@ -16,19 +18,26 @@ export interface Purpose {
   note: string;
 }
 
-/** Longest pause between two attempts, in milliseconds. */
+/** Pauses between two attempts, in milliseconds. */
+const SHORTEST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
+const LOOK_EVERY = 1_000;
+/** Seconds that a connected stream may take for its first picture. */
+const FIRST_PICTURE_S = 10;
 /** These say that another try may help; the others end the view. */
 const PASSING = new Set([
   "CAMERA_UNREACHABLE",
   "CAMERA_SILENT",
   "CAMERA_NO_KEYFRAME",
   "HUB_UNREACHABLE",
-  "BACKEND_UNAVAILABLE",
   "TICKET_EXPIRED",
   "MEDIA_BLOCKED",
   "HUB_DRAINING",
+  "STREAM_CHANGED",
+  "CODEC_CHANGED",
 ]);
+/** The hub's doing, not a decision: the same purpose opens a new session, on record like the first. */
+const REOPENED = new Set(["SESSION_LOST", "HUB_DRAINING", "HUB_STOPPED"]);
 
 export class Watching {
   readonly view = shallowReactive({
@@ -37,6 +46,7 @@ export class Watching {
     detail: "",
     watermark: "",
     frozenSeconds: 0,
+    figures: undefined as Figures | undefined,
   });
   private session: Session | undefined;
   private whepUrl = "";
@@ -45,8 +55,9 @@ export class Watching {
   private freshness: Freshness | undefined;
   private renewal: ReturnType<typeof setTimeout> | undefined;
   private retry: ReturnType<typeof setTimeout> | undefined;
-  private pause = 500;
-  private hadMedia = false;
+  private looks: ReturnType<typeof setInterval> | undefined;
+  private pause = SHORTEST_PAUSE;
+  private hadPicture = false;
   private readonly stopped = new AbortController();
 
   constructor(
@@ -55,6 +66,7 @@ export class Watching {
     private readonly video: HTMLVideoElement,
   ) {}
 
+  /** Opens a session and plays it. */
   async start(): Promise<void> {
     try {
       const opened = await call(() =>
@@ -68,11 +80,14 @@ export class Watching {
       this.ticket = opened.ticket;
       this.view.watermark = opened.watermark;
     } catch (cause) {
-      if (!this.stopped.signal.aborted) this.finish("failed", hubError(cause).reason, hubError(cause).message);
+      if (this.isStopped) return;
+      const error = hubError(cause);
+      if (PASSING.has(error.reason)) this.again(error.reason, error.message);
+      else this.finish("failed", error.reason, error.message);
       return;
     }
     // Closed while it was being opened: the session must not stay behind.
-    if (this.stopped.signal.aborted) return this.closeSession();
+    if (this.isStopped) return this.closeSession();
     this.planRenewal();
     await this.connect();
   }
@@ -84,109 +99,152 @@ export class Watching {
     this.closeSession();
   }
 
+  private get isStopped(): boolean {
+    return this.stopped.signal.aborted;
+  }
+
   private closeSession(): void {
     const sessionId = this.session?.id;
     this.session = undefined;
-    if (sessionId) void sessions.closeSession({ sessionId }).catch(() => undefined);
+    if (sessionId) void closing.closeSession({ sessionId }).catch(() => undefined);
   }
 
   private async connect(): Promise<void> {
-    this.view.phase = this.hadMedia ? "reconnecting" : "connecting";
     this.tearDownMedia();
-    this.player = new WhepPlayer(this.video, {
-      onConnected: () => {
-        this.hadMedia = true;
-        this.pause = 500;
-      },
+    this.view.phase = this.hadPicture ? "reconnecting" : "connecting";
+    const player = new WhepPlayer(this.video, {
+      onConnected: () => this.watchFigures(player),
       onLost: () => void this.lost(),
     });
+    this.player = player;
     this.freshness = new Freshness(
       this.video,
-      (seconds) => (this.view.frozenSeconds = seconds),
-      () => {
-        if (this.view.phase !== "live") Object.assign(this.view, { phase: "live", reason: "", detail: "" });
-        this.view.frozenSeconds = 0;
-      },
+      (seconds) => this.onAge(seconds),
+      () => this.onPicture(),
     );
     try {
-      await this.player.play(this.whepUrl, this.ticket, this.stopped.signal);
-      this.freshness.start();
+      await player.play(this.whepUrl, this.ticket, this.stopped.signal);
+      if (player === this.player) this.freshness.start();
     } catch (cause) {
-      if (this.stopped.signal.aborted) return;
+      if (this.isStopped || player !== this.player) return;
       const error = cause instanceof WhepError ? cause : new WhepError(0, "MEDIA_BLOCKED", String(cause), 2);
-      if (error.reason === "SESSION_UNKNOWN") return void this.lost();
+      if (error.status === 401) return void this.lost();
       if (!PASSING.has(error.reason)) return this.finish("failed", error.reason, error.message);
       this.again(error.reason, error.message, error.retryAfter);
     }
   }
 
+  private onPicture(): void {
+    this.hadPicture = true;
+    this.pause = SHORTEST_PAUSE;
+    if (this.view.phase !== "live") Object.assign(this.view, { phase: "live", reason: "", detail: "" });
+    if (this.view.frozenSeconds) this.view.frozenSeconds = 0;
+  }
+
+  private onAge(seconds: number): void {
+    if (this.view.phase === "live") this.view.frozenSeconds = seconds;
+    else if (seconds >= FIRST_PICTURE_S) this.again("MEDIA_BLOCKED", "");
+  }
+
+  private watchFigures(player: WhepPlayer): void {
+    let before: Look | undefined;
+    clearInterval(this.looks);
+    this.looks = setInterval(async () => {
+      const now = await player.look();
+      if (player !== this.player) return;
+      this.view.figures = before && now ? figures(before, now) : undefined;
+      before = now;
+    }, LOOK_EVERY);
+  }
+
   /** Media broke off: because the session ended, or because the way there did. */
   private async lost(): Promise<void> {
-    if (this.stopped.signal.aborted || !this.session) return;
+    if (this.isStopped || !this.session) return;
+    this.view.phase = this.hadPicture ? "reconnecting" : "connecting";
     try {
-      const { id } = this.session;
-      const found = await call(() => sessions.listSessions({ cameraId: this.cameraId, includeEnded: true, pageSize: 100 }));
-      const mine = found.sessions.find((session) => session.id === id);
-      if (mine?.endReason) return this.finish("ended", mine.endReason, "");
-    } catch {
-      // Not to be asked now: try again below.
+      const end = await this.endReason();
+      if (this.isStopped) return;
+      if (end) return this.ended(end, "");
+    } catch (cause) {
+      if (this.isStopped) return;
+      const error = hubError(cause);
+      return this.again(error.reason, error.message);
     }
-    this.again(this.hadMedia ? "" : "MEDIA_BLOCKED", "");
+    this.again(this.hadPicture ? "" : "MEDIA_BLOCKED", "");
+  }
+
+  /** What stands on record as the end of this session; empty while it has none. */
+  private async endReason(): Promise<string> {
+    const id = this.session?.id;
+    const found = await call(() =>
+      sessions.listSessions({ cameraId: this.cameraId, includeEnded: true, pageSize: 100 }),
+    );
+    return found.sessions.find((session) => session.id === id)?.endReason ?? "";
+  }
+
+  private ended(reason: string, detail: string): void {
+    if (!REOPENED.has(reason)) return this.finish("ended", reason, detail);
+    this.session = undefined;
+    this.again(reason, detail);
   }
 
   private again(reason: string, detail: string, retryAfter = 0): void {
-    this.tearDownMedia();
+    this.tearDown();
     Object.assign(this.view, { phase: "reconnecting", reason, detail });
     const wait = Math.max(retryAfter * 1000, this.pause * (0.75 + Math.random() / 2));
     this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
-    this.retry = setTimeout(() => void this.renewAndConnect(), wait);
+    this.retry = setTimeout(() => void (this.session ? this.renewAndConnect() : this.start()), wait);
   }
 
   /** A ticket is good for its first use within a minute: a new connection wants a new one. */
   private async renewAndConnect(): Promise<void> {
-    if (await this.renew()) await this.connect();
+    const error = await this.renew();
+    if (this.isStopped) return;
+    if (!error) await this.connect();
+    else if (PASSING.has(error.reason)) this.again(error.reason, error.message);
+    else await this.refused(error);
   }
 
-  private async renew(): Promise<boolean> {
-    const sessionId = this.session?.id;
-    if (!sessionId) return false;
+  private async renew(): Promise<HubError | undefined> {
+    const sessionId = this.session?.id ?? "";
     try {
       const renewed = await call(() => sessions.renewSession({ sessionId }));
+      if (this.session?.id !== sessionId) return undefined;
       this.session = renewed.session;
       this.ticket = renewed.ticket;
       this.planRenewal();
-      return true;
+      return undefined;
     } catch (cause) {
-      const error = hubError(cause);
-      if (this.stopped.signal.aborted) return false;
-      if (PASSING.has(error.reason)) this.again(error.reason, error.message);
-      else await this.ended(error.reason, error.message);
-      return false;
+      return hubError(cause);
     }
   }
 
-  /** The hub knows the session no more: what ended it stands on record. */
-  private async ended(reason: string, detail: string): Promise<void> {
-    const id = this.session?.id;
-    const found = await call(() =>
-      sessions.listSessions({ cameraId: this.cameraId, includeEnded: true, pageSize: 100 }),
-    ).catch(() => undefined);
-    const mine = found?.sessions.find((session) => session.id === id);
-    this.finish("ended", mine?.endReason || reason, mine?.endReason ? "" : detail);
+  /** The hub renews the session no more: what ended it stands on record. */
+  private async refused(error: HubError): Promise<void> {
+    const end = await this.endReason().catch(() => "");
+    if (!this.isStopped) this.ended(end || error.reason, end ? "" : error.message);
   }
 
   private planRenewal(): void {
     clearTimeout(this.renewal);
     const expires = this.session?.expireTime;
-    if (!expires) return;
-    const left = timestampMs(expires) - Date.now();
-    this.renewal = setTimeout(() => void this.renew(), Math.max(1_000, left / 2));
+    if (expires) this.renewIn((timestampMs(expires) - Date.now()) / 2);
+  }
+
+  private renewIn(milliseconds: number): void {
+    this.renewal = setTimeout(async () => {
+      const error = await this.renew();
+      if (!error || this.isStopped || !this.session) return;
+      // The picture goes on: there is time for more tries until the session expires.
+      if (PASSING.has(error.reason)) this.renewIn(LONGEST_PAUSE);
+      else await this.refused(error);
+    }, Math.max(1_000, milliseconds));
   }
 
   private finish(phase: Phase, reason: string, detail: string): void {
     this.tearDown();
     this.session = undefined;
-    Object.assign(this.view, { phase, reason, detail, frozenSeconds: 0 });
+    Object.assign(this.view, { phase, reason, detail });
   }
 
   private tearDown(): void {
@@ -196,8 +254,10 @@ export class Watching {
   }
 
   private tearDownMedia(): void {
+    clearInterval(this.looks);
     this.freshness?.stop();
     this.player?.close();
-    this.view.frozenSeconds = 0;
+    this.player = undefined;
+    Object.assign(this.view, { frozenSeconds: 0, figures: undefined });
   }
 }

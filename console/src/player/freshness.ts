@@ -9,7 +9,7 @@ export class Freshness {
 
   constructor(
     private readonly video: HTMLVideoElement,
-    /** Called once a second with the seconds since the last picture, 0 while it moves. */
+    /** Called once a second with the seconds since the last picture (or the start), 0 while it moves. */
     private readonly onAge: (seconds: number) => void,
     private readonly onPicture: () => void,
     private readonly now: () => number = () => performance.now(),
@@ -36,6 +36,8 @@ export class Freshness {
   }
 
   private check(): void {
+    // A page in the background paints nothing: that says nothing about the camera.
+    if (document.hidden) this.last = this.now();
     const seconds = Math.floor((this.now() - this.last) / 1000);
     this.onAge(seconds >= FROZEN_AFTER_S ? seconds : 0);
   }

@@ -1,4 +1,5 @@
 // A WHEP player (draft-ietf-wish-whep): one peer connection, one picture. It knows nothing of cameras or grants.
+import { look, type Look } from "./figures";
 
 /** Why it did not start: the hub's reason from the problem document. */
 export class WhepError extends Error {
@@ -22,6 +23,8 @@ export interface WhepEvents {
 
 /** Longest wait for media after the answer, in milliseconds. */
 const MEDIA_PATIENCE = 10_000;
+/** The browser calls a connection disconnected after seconds of silence; so much longer it may come back. */
+const SILENCE_PATIENCE = 2_000;
 
 export class WhepPlayer {
   private peer: RTCPeerConnection | undefined;
@@ -46,15 +49,7 @@ export class WhepPlayer {
       media.addTrack(track);
       this.video.srcObject = media;
     };
-    peer.onconnectionstatechange = () => {
-      if (peer !== this.peer) return;
-      if (peer.connectionState === "connected") {
-        clearTimeout(this.patience);
-        this.events.onConnected();
-      } else if (peer.connectionState === "failed" || peer.connectionState === "closed") {
-        this.lost();
-      }
-    };
+    peer.onconnectionstatechange = () => this.onState(peer);
     await peer.setLocalDescription(await peer.createOffer());
     const answer = await fetch(url, {
       method: "POST",
@@ -69,34 +64,76 @@ export class WhepPlayer {
     if (answer.status !== 201) throw await problem(answer);
     this.resource = new URL(answer.headers.get("Location") ?? "", url).href;
     await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
-    this.patience = setTimeout(() => this.lost(), MEDIA_PATIENCE);
+    if (peer !== this.peer) return this.leave();
+    // The hub ends a session by closing DTLS; the connection's own state follows seconds later only.
+    for (const { transport } of peer.getReceivers()) {
+      transport?.addEventListener("statechange", () => {
+        if (transport.state === "closed" || transport.state === "failed") this.lost(peer);
+      });
+    }
+    this.wait(MEDIA_PATIENCE, peer);
     // Without sound the picture may start without a gesture.
     this.video.muted = true;
     void this.video.play().catch(() => undefined);
   }
 
+  /** How the picture comes in; undefined when there is none. */
+  async look(): Promise<Look | undefined> {
+    return this.peer && look((await this.peer.getStats()) as unknown as Map<string, unknown>);
+  }
+
   /** Ends it here and at the hub. */
   close(): void {
+    this.end();
+    this.leave();
+  }
+
+  private onState(peer: RTCPeerConnection): void {
+    if (peer !== this.peer) return;
+    switch (peer.connectionState) {
+      case "connected":
+        clearTimeout(this.patience);
+        this.events.onConnected();
+        break;
+      case "disconnected":
+        this.wait(SILENCE_PATIENCE, peer);
+        break;
+      case "failed":
+      case "closed":
+        this.lost(peer);
+        break;
+    }
+  }
+
+  private wait(milliseconds: number, peer: RTCPeerConnection): void {
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => this.lost(peer), milliseconds);
+  }
+
+  private lost(peer: RTCPeerConnection): void {
+    if (peer !== this.peer) return;
+    this.end();
+    this.events.onLost();
+  }
+
+  private end(): void {
     clearTimeout(this.patience);
     const peer = this.peer;
     this.peer = undefined;
     peer?.close();
     this.video.srcObject = null;
-    if (this.resource) {
-      void fetch(this.resource, {
-        method: "DELETE",
-        headers: { Authorization: `Bearer ${this.ticket}` },
-        keepalive: true,
-        credentials: "omit",
-      }).catch(() => undefined);
-      this.resource = "";
-    }
   }
 
-  private lost(): void {
-    if (!this.peer) return;
-    this.close();
-    this.events.onLost();
+  /** Tells the hub, unless it was the hub that ended it. */
+  private leave(): void {
+    if (!this.resource) return;
+    void fetch(this.resource, {
+      method: "DELETE",
+      headers: { Authorization: `Bearer ${this.ticket}` },
+      keepalive: true,
+      credentials: "omit",
+    }).catch(() => undefined);
+    this.resource = "";
   }
 }
 
