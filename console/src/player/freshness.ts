@@ -3,8 +3,15 @@
 /** Seconds without a new picture after which it counts as frozen. */
 export const FROZEN_AFTER_S = 3;
 
+/**
+ * Ticks of the 90 kHz clock by which a new picture is later than the one before. A hub that is asked for a keyframe
+ * while the camera is silent sends the last pictures again, one tick apart each: they are old all the same.
+ */
+const STEP = 450;
+
 export class Freshness {
   private last = 0;
+  private lastTimestamp: number | undefined;
   private timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
@@ -27,12 +34,21 @@ export class Freshness {
   }
 
   private listen(): void {
-    this.video.requestVideoFrameCallback(() => {
+    this.video.requestVideoFrameCallback((_now, { rtpTimestamp }) => {
       if (this.timer === undefined) return;
-      this.last = this.now();
-      this.onPicture();
+      if (this.isNew(rtpTimestamp)) {
+        this.lastTimestamp = rtpTimestamp;
+        this.last = this.now();
+        this.onPicture();
+      }
       this.listen();
     });
+  }
+
+  /** Timestamps wrap at 32 bits; browsers that give none are believed. */
+  private isNew(timestamp: number | undefined): boolean {
+    if (timestamp === undefined || this.lastTimestamp === undefined) return true;
+    return (timestamp - this.lastTimestamp) >>> 0 >= STEP;
   }
 
   private check(): void {

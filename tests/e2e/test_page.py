@@ -1,0 +1,90 @@
+"""What holds for every state of the page: the policy, one origin, and access for everybody."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+from support.console import OFF, STEADY, Console
+
+from .conftest import SIZE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+AXE = Path(__file__).parents[2] / "console/node_modules/axe-core/axe.min.js"
+_REPORT = """addEventListener('securitypolicyviolation', (event) =>
+  console.error(event.violatedDirective, event.blockedURI))"""
+_VIOLATIONS = """async () => (await axe.run({ resultTypes: ['violations'] })).violations.map(
+  (found) => `${found.id}: ${found.nodes.map((node) => node.html).join(' | ')}`)"""
+
+
+async def test_the_page_keeps_to_its_policy_and_to_its_origin(site, console: Console):
+    page = console.page
+    said: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    await page.add_init_script(_REPORT)
+    name, _ = await site.operator()
+    answer = await page.goto("/")
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    await console.type_login(name)
+    await console.watch(STEADY)
+    await page.get_by_test_id("language").click()
+    await page.set_viewport_size({"width": 700, "height": 700})
+    await page.get_by_role("button", name="Close").click()
+    await page.get_by_test_id("logout").click()
+    await page.get_by_label("Username").wait_for()
+    assert said == []
+    assert {url for url in requests if not url.startswith(f"{site.hub.url}/")} == set()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page(chromium: Browser, site) -> AsyncIterator[Page]:
+    """axe is put into the page, which its policy would not let in."""
+    context = await chromium.new_context(base_url=site.hub.url, viewport=SIZE, locale="zh-CN", bypass_csp=True)
+    context.set_default_timeout(15_000)
+    await context.add_init_script(path=AXE)
+    yield await context.new_page()
+    await context.close()
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+async def test_axe_finds_nothing_in_any_state(site, open_page: Page, language: str):
+    console = Console(open_page)
+    name, _ = await site.operator()
+    found: dict[str, list[str]] = {}
+
+    async def look(state: str) -> None:
+        found[state] = await open_page.evaluate(_VIOLATIONS)
+
+    await console.open()
+    if language == "en":
+        await open_page.get_by_test_id("language").click()
+    await look("login")
+    await console.type_login("nobody", "not-the-password-1")
+    await console.alert.wait_for()
+    await look("login refused")
+    await console.log_in(name)
+    await expect(console.camera(OFF)).to_have_attribute("data-state", "offline")
+    await look("tree")
+    await console.choose(STEADY)
+    await open_page.get_by_test_id("open-live").click()
+    await console.alert.wait_for()
+    await look("dialog")
+    await console.state_purpose()
+    await console.phase("live")
+    await look("live")
+    await console.choose(OFF)
+    await console.state_purpose()
+    await console.alert.wait_for()
+    await look("camera off")
+    await open_page.set_viewport_size({"width": 600, "height": 700})
+    await look("narrow")
+    assert {state: problems for state, problems in found.items() if problems} == {}
+    assert await open_page.evaluate("() => document.documentElement.lang") == language
