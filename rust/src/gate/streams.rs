@@ -202,7 +202,7 @@ impl Lease {
 
     fn impatient(&self) -> Error {
         let waited = self.patience.as_secs_f64();
-        if self.running.stream.description().is_some() {
+        if self.running.stream.has_pictures() || self.running.stream.description().is_some() {
             Error::new(
                 ErrorKind::Unavailable,
                 "CAMERA_NO_KEYFRAME",

@@ -167,6 +167,7 @@ impl Intake {
             if !self.described.is_empty() {
                 self.telemetry.dropped(DropReason::SourceGap).fetch_add(1, Relaxed);
             }
+            self.stream.holds_back();
             return false;
         }
         if let (true, Some(parameters)) = (unit.keyframe, parameters) {

@@ -1,7 +1,7 @@
 //! The stream itself: state, description, GOP cache, subscriptions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -69,6 +69,8 @@ pub struct Stream {
     telemetry: Arc<Telemetry>,
     /// Taken before `inner`, never while holding it: who looks at the state may ask for the description meanwhile.
     state: watch::Sender<SourceState>,
+    /// Pictures come, if only such as wait for a keyframe.
+    has_pictures: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -106,6 +108,7 @@ impl Stream {
             name,
             telemetry,
             state: watch::Sender::new(SourceState::Idle),
+            has_pictures: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 description: None,
                 rtp: Vec::new(),
@@ -200,9 +203,22 @@ impl Stream {
         }
     }
 
+    /// The source holds a picture back until a keyframe comes.
+    pub fn holds_back(&self) {
+        self.has_pictures.store(true, Relaxed);
+    }
+
+    /// Whether the camera sends pictures, playable or not.
+    pub fn has_pictures(&self) -> bool {
+        self.has_pictures.load(Relaxed)
+    }
+
     /// Says how the source is. `Live` shows only when a keyframe has come, and comes by itself then. Anything else
     /// empties the cache: nobody is shown an old picture for a live one, and what follows starts at a keyframe.
     pub fn report(&self, state: SourceState) {
+        if state != SourceState::Live {
+            self.has_pictures.store(false, Relaxed);
+        }
         let mut stale = Vec::new();
         self.state.send_if_modified(|known| {
             let mut inner = self.inner.lock();
