@@ -125,6 +125,7 @@ class App:
             telemetry=parts.telemetry,
             is_https=public_url.startswith("https:"),
         )
+        self._stack.callback(self._run_dir.remove, "app.sock")
         await self._serve("app", web, self._run_dir.listen("app.sock"))
         grpc = None
         if config.listen.grpc != OFF:

@@ -23,7 +23,7 @@ from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
 from vidhub.catalogue.media import MediaNotes
 from vidhub.catalogue.watch import Watches
-from vidhub.config import OFF, Config, HubOptions
+from vidhub.config import OFF, Config, HubOptions, split_address
 from vidhub.core import Change, Core
 from vidhub.errors import FailedPrecondition
 from vidhub.events import Fanout
@@ -219,6 +219,9 @@ def core_options(config: Config, hub: HubOptions, keys: HubKeys, backend_socket:
         if config.tls_cert is None or config.tls_key is None
         else {"cert": str(config.tls_cert), "key": str(config.tls_key)},
         "backend_socket": backend_socket,
+        # What the control plane binds; a port that is only chosen then can't be told beforehand.
+        "own_listeners": [one for one in (listen.grpc, listen.metrics) if one != OFF and split_address(one)[1]],
+        **({"grpc_port": port} if listen.grpc != OFF and (port := split_address(listen.grpc)[1]) else {}),
         "trusted_proxies": [str(ipaddress.ip_network(one, strict=False)) for one in config.trusted_proxies],
         "stream": {
             "linger_s": stream.linger_s,
