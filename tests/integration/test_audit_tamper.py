@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,16 +47,22 @@ def altered(text: str) -> str:
     return text[:-1] + ("x" if text[-1] != "x" else "y")
 
 
-@pytest.fixture
-async def data(tmp_path: Path) -> Path:
-    place = tmp_path / "data"
-    await filled(place)
-    status, found = await verdict(place)
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("history") / "data"
+    asyncio.run(filled(place))
+    status, found = asyncio.run(verdict(place))
     assert status == 0, found
     assert found["intact"] is True
     assert found["first_bad"] is None
     assert int(str(found["entries"])) >= 5
     return place
+
+
+@pytest.fixture
+def data(tmp_path: Path, history: Path) -> Path:
+    """A copy to lay hands on."""
+    return Path(shutil.copytree(history, tmp_path / "data"))
 
 
 async def test_one_altered_byte_is_found_and_named(data: Path):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
+import itertools
 import json
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -142,7 +145,7 @@ async def tcp_camera(
         tasks.add(task)
         try:
             await serve(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             tasks.discard(task)
@@ -169,3 +172,40 @@ async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     while await reader.read(65_536):
         writer.write(bytes(range(256)) * 16)
         await writer.drain()
+
+
+def without_keyframes(clip: Path) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """A camera that tells its parameters in the SDP and then sends every picture of the clip but the keyframes."""
+    units = list(nal_units(clip.read_bytes()))
+    kinds = {unit[0] & 0x1F: unit for unit in units}
+    sprop = ",".join(base64.b64encode(kinds[kind]).decode() for kind in (7, 8))
+    sdp = (
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+        f"a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}\r\na=control:trackID=0\r\n"
+    )
+    slices = [unit for unit in units if unit[0] & 0x1F == 1]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            request = (await reader.readuntil(b"\r\n\r\n")).decode()
+            method, url, _ = request.split(" ", 2)
+            cseq = next(line for line in request.splitlines() if line.lower().startswith("cseq"))
+            head, body = [cseq], ""
+            if method == "DESCRIBE":
+                head, body = [*head, f"Content-Base: {url}/", "Content-Type: application/sdp"], sdp
+            elif method == "SETUP":
+                head += ["Session: 1", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"]
+            elif method == "PLAY":
+                head += ["Session: 1"]
+            head.append(f"Content-Length: {len(body)}")
+            writer.write(("\r\n".join(["RTSP/1.0 200 OK", *head, "", ""]) + body).encode())
+            if method == "PLAY":
+                break
+        for number in itertools.count():
+            unit = slices[number % len(slices)]
+            rtp = struct.pack(">BBHII", 0x80, 0x80 | 96, number % 65_536, number * 9_000 % 2**32, 7) + unit
+            writer.write(struct.pack(">BBH", 0x24, 0, len(rtp)) + rtp)
+            await writer.drain()
+            await asyncio.sleep(0.1)  # ten pictures a second
+
+    return serve

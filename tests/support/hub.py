@@ -57,7 +57,9 @@ class HubProcess:
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self.process.returncode is None:
-            self.process.send_signal(number)
+            # `send_signal` would look first whether it is dead, and take its status from whoever waits for it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
         async with asyncio.timeout(PATIENCE_S):
             return await self.process.wait()
 
