@@ -87,8 +87,8 @@ format: ## rewrites the sources into the house format
 proto: $(STAMPS)/python ## generates python/vidhub/v1, python/buf and console/src/gen from protos/
 	tools/proto.sh
 
-bench: setup-run ## speeds beside the floor measured in the same run
-	python benches/run.py
+bench: setup-run ## speeds beside the floor measured in the same run (BENCH=--quick for a short one)
+	python -m benches.run $(BENCH)
 
 clean: ## removes what was built
 	rm -rf target $(VENV) console/node_modules console/dist python/vidhub/console dist .cache

@@ -104,6 +104,8 @@ pub struct Seen {
     pub error: Option<String>,
 }
 
+pub type Tap = Box<dyn FnMut(&[u8])>;
+
 pub struct WhepClient {
     rtc: Rtc,
     socket: UdpSocket,
@@ -117,6 +119,8 @@ pub struct WhepClient {
     last_timestamp: Option<u64>,
     deadline: Instant,
     pub seen: Seen,
+    /// Is shown each payload of video.
+    pub tap: Option<Tap>,
 }
 
 impl WhepClient {
@@ -153,6 +157,7 @@ impl WhepClient {
             last_timestamp: None,
             deadline: now,
             seen: Seen::default(),
+            tap: None,
         };
         (client, offer.to_sdp_string())
     }
@@ -227,6 +232,9 @@ impl WhepClient {
                     self.seen.first_keyframe.get_or_insert(now);
                 }
                 self.seen.frames += u64::from(packet.header.marker);
+                if let Some(tap) = &mut self.tap {
+                    tap(&packet.payload);
+                }
             }
             _ => {}
         }

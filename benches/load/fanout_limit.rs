@@ -1,0 +1,237 @@
+//! The floor: what the kernel and the cipher alone cost when one thread gives the hub's own packets to N receivers with the
+//! fewest system calls. Reading a camera is not in it; system calls, copies, wake-ups and the loopback are.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use _core::wire::{h264_pay, rtp};
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::clip::{self, FRAME_NS};
+use crate::clock::{now_ns, pin, raise_open_files, seconds, sleep_until, thread_cpu_ns};
+
+const TAG: usize = 16;
+/// What one send with segmentation may hold.
+const MAX_BATCH: usize = 65_000;
+
+#[derive(Deserialize)]
+pub struct Configuration {
+    clip: PathBuf,
+    receivers: usize,
+    seconds: f64,
+    /// "tcp": one send of a contiguous picture for each receiver. "udp": AES-128-GCM and segmentation offload.
+    transport: String,
+    send_core: usize,
+    receive_core: usize,
+}
+
+/// A picture's RTP packets as the hub cuts them.
+type Packets = Vec<Vec<u8>>;
+
+pub fn run(configuration: &Configuration) {
+    raise_open_files();
+    pin(configuration.send_core);
+    let pictures: Vec<Packets> = clip::read(&configuration.clip).iter().map(packets).collect();
+    let floor = match configuration.transport.as_str() {
+        "tcp" => tcp(configuration, &pictures),
+        "udp" => udp(configuration, &pictures),
+        other => panic!("{other} is neither tcp nor udp"),
+    };
+    crate::say(&json!({
+        "packets": floor.packets,
+        "cpu_s": seconds(floor.cpu_ns),
+        "cpu_s_per_1m": seconds(floor.cpu_ns) * 1e6 / floor.packets as f64,
+        "delivered": floor.received as f64 / floor.sent_octets as f64,
+    }));
+}
+
+struct Floor {
+    packets: u64,
+    cpu_ns: u64,
+    sent_octets: u64,
+    received: u64,
+}
+
+fn packets(picture: &clip::Picture) -> Packets {
+    let (data, nals) = clip::annex_b(picture);
+    let mut packets = Packets::new();
+    h264_pay::packetise(&data, &nals, |parts| {
+        let header =
+            rtp::Header { marker: false, payload_type: 96, sequence: packets.len() as u16, timestamp: 0, ssrc: 1 };
+        let mut packet = header.to_bytes().to_vec();
+        parts.iter().for_each(|part| packet.extend_from_slice(part));
+        packets.push(packet);
+    });
+    packets
+}
+
+/// Sends round after round, one picture each, and counts the CPU time of this thread.
+fn rounds(length: f64, pictures: &[Packets], mut send: impl FnMut(usize)) -> (u64, u64) {
+    let (begun, cpu) = (now_ns(), thread_cpu_ns());
+    let mut packets = 0;
+    for round in 0u64.. {
+        if seconds(now_ns() - begun) >= length {
+            break;
+        }
+        let place = round as usize % pictures.len();
+        send(place);
+        packets += pictures[place].len() as u64;
+        sleep_until(begun + (round + 1) * FRAME_NS);
+    }
+    (packets, thread_cpu_ns() - cpu)
+}
+
+fn tcp(configuration: &Configuration, pictures: &[Packets]) -> Floor {
+    let frames: Vec<Vec<u8>> = pictures
+        .iter()
+        .map(|packets| {
+            let framed = packets.iter().flat_map(|packet| {
+                let [high, low] = (packet.len() as u16).to_be_bytes();
+                [b'$', 0, high, low].into_iter().chain(packet.iter().copied())
+            });
+            framed.collect()
+        })
+        .collect();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (mut senders, mut receivers) = (Vec::new(), Vec::new());
+    for _ in 0..configuration.receivers {
+        let receiver = TcpStream::connect(address).expect("connects");
+        receiver.set_nonblocking(true).expect("a socket");
+        let (sender, _) = listener.accept().expect("accepts");
+        sender.set_nodelay(true).expect("a socket");
+        senders.push(sender);
+        receivers.push(receiver);
+    }
+    let sink = Drain::start(configuration.receive_core, receivers, |mut socket, room| socket.read(room));
+    let mut sent_octets = 0;
+    let (rounds_packets, cpu_ns) = rounds(configuration.seconds, pictures, |place| {
+        for mut sender in &senders {
+            sender.write_all(&frames[place]).expect("the receiver is there");
+        }
+        sent_octets += (frames[place].len() * senders.len()) as u64;
+    });
+    let received = sink.stop(sent_octets);
+    Floor { packets: rounds_packets * senders.len() as u64, cpu_ns, sent_octets, received }
+}
+
+fn udp(configuration: &Configuration, pictures: &[Packets]) -> Floor {
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let state = UdpSocketState::new(UdpSockRef::from(&sender)).expect("a UDP socket");
+    let (mut addresses, mut receivers) = (Vec::<SocketAddr>::new(), Vec::new());
+    for _ in 0..configuration.receivers {
+        let receiver = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket2::SockRef::from(&receiver).set_recv_buffer_size(4 << 20).expect("a socket");
+        receiver.set_nonblocking(true).expect("a socket");
+        addresses.push(receiver.local_addr().expect("bound"));
+        receivers.push(receiver);
+    }
+    let sink = Drain::start(configuration.receive_core, receivers, |socket, room| socket.recv(room));
+    // A key for each, as in SRTP.
+    let keys: Vec<LessSafeKey> = (0..configuration.receivers)
+        .map(|place| LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[place as u8; 16]).expect("16 octets")))
+        .collect();
+    let mut counter = 0u64;
+    let mut sent_octets = 0;
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    let (rounds_packets, cpu_ns) = rounds(configuration.seconds, pictures, |place| {
+        for (key, address) in keys.iter().zip(&addresses) {
+            let mut segment = 0;
+            let mut flush = |batch: &mut Vec<u8>, segment: usize| {
+                if !batch.is_empty() {
+                    let transmit = Transmit {
+                        destination: *address,
+                        ecn: None,
+                        contents: batch,
+                        segment_size: Some(segment),
+                        src_ip: None,
+                    };
+                    state.try_send(UdpSockRef::from(&sender), &transmit).expect("loopback takes it");
+                    sent_octets += batch.len() as u64;
+                    batch.clear();
+                }
+            };
+            for packet in &pictures[place] {
+                let sealed = packet.len() + TAG;
+                let is_full = batch.len() + sealed > MAX_BATCH || batch.len() >= segment * state.max_gso_segments();
+                if sealed > segment || batch.len() % segment != 0 || is_full {
+                    flush(&mut batch, segment);
+                    segment = sealed;
+                }
+                let start = batch.len();
+                batch.extend_from_slice(packet);
+                let mut nonce = [0; 12];
+                nonce[4..].copy_from_slice(&counter.to_be_bytes());
+                counter += 1;
+                let (header, body) = batch[start..].split_at_mut(rtp::HEADER_LEN);
+                let tag = key
+                    .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&*header), body)
+                    .expect("a short message");
+                batch.extend_from_slice(tag.as_ref());
+            }
+            flush(&mut batch, segment);
+        }
+    });
+    let received = sink.stop(sent_octets);
+    Floor { packets: rounds_packets * keys.len() as u64, cpu_ns, sent_octets, received }
+}
+
+/// A thread that reads all receivers on a core of its own.
+struct Drain {
+    received: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Drain {
+    fn start<S: AsRawFd + Send + 'static>(
+        core: usize,
+        sockets: Vec<S>,
+        read: impl Fn(&S, &mut [u8]) -> std::io::Result<usize> + Send + 'static,
+    ) -> Self {
+        let (received, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, over) = (received.clone(), is_over.clone());
+        let thread = std::thread::spawn(move || {
+            pin(core);
+            let mut poll = Poll::new().expect("epoll");
+            for (place, socket) in sockets.iter().enumerate() {
+                let mut source = SourceFd(&socket.as_raw_fd());
+                poll.registry().register(&mut source, Token(place), Interest::READABLE).expect("a socket");
+            }
+            let mut events = Events::with_capacity(1024);
+            let mut room = vec![0; 256 * 1024];
+            while !over.load(Relaxed) {
+                // A wait cut short is as good as one that was not.
+                let _ = poll.poll(&mut events, Some(Duration::from_millis(50)));
+                for event in &events {
+                    while let Ok(length @ 1..) = read(&sockets[event.token().0], &mut room) {
+                        count.fetch_add(length as u64, Relaxed);
+                    }
+                }
+            }
+        });
+        Self { received, is_over, thread }
+    }
+
+    /// Waits a little for what is on its way; the octets that arrived.
+    fn stop(self, expected: u64) -> u64 {
+        let end = now_ns() + 500_000_000;
+        while self.received.load(Relaxed) < expected && now_ns() < end {
+            sleep_until(now_ns() + 5_000_000);
+        }
+        self.is_over.store(true, Relaxed);
+        self.thread.join().expect("the reading thread does not panic");
+        self.received.load(Relaxed)
+    }
+}

@@ -1,0 +1,221 @@
+//! One RTSP reader, interleaved on TCP: a state machine that is fed what its socket has.
+
+use std::io::{ErrorKind, Read, Write};
+
+use mio::net::TcpStream;
+
+use crate::clip;
+use crate::clock::{milliseconds, now_ns};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Connecting,
+    Describe,
+    Setup,
+    Play,
+    Playing,
+    Dead,
+}
+
+/// What the load program adds up.
+#[derive(Clone, Copy, Default)]
+pub struct Counts {
+    pub packets: u64,
+    /// RTP octets.
+    pub bytes: u64,
+    pub lost: u64,
+}
+
+pub struct Reader {
+    url: String,
+    ticket: String,
+    pub socket: TcpStream,
+    pub state: State,
+    /// What was read and is not complete yet.
+    rest: Vec<u8>,
+    cseq: u32,
+    session: String,
+    base: String,
+    pub started: u64,
+    pub first_key: Option<u64>,
+    sequence: Option<u16>,
+    pub counts: Counts,
+    pub error: String,
+}
+
+impl Reader {
+    /// Connects to `rtsp://ADDRESS:PORT/…`.
+    pub fn connect(url: &str, ticket: &str) -> std::io::Result<Self> {
+        let host = url.strip_prefix("rtsp://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let address = host.parse().map_err(|_| std::io::Error::from(ErrorKind::InvalidInput))?;
+        Ok(Self {
+            url: url.to_owned(),
+            ticket: ticket.to_owned(),
+            started: now_ns(),
+            socket: TcpStream::connect(address)?,
+            state: State::Connecting,
+            rest: Vec::new(),
+            cseq: 0,
+            session: String::new(),
+            base: String::new(),
+            first_key: None,
+            sequence: None,
+            counts: Counts::default(),
+            error: String::new(),
+        })
+    }
+
+    /// Its socket can be written to or read from.
+    pub fn on_ready(&mut self, room: &mut [u8], delays: &mut Vec<f64>) {
+        if self.state == State::Connecting {
+            match self.socket.take_error() {
+                Ok(None) if self.socket.peer_addr().is_ok() => {
+                    // Without it a request waits for the answer to the last one.
+                    let _ = self.socket.set_nodelay(true);
+                    self.state = State::Describe;
+                    let url = self.url.clone();
+                    self.request("DESCRIBE", &url, "Accept: application/sdp\r\n");
+                }
+                Ok(None) => return,
+                Ok(Some(cause)) | Err(cause) => return self.die(&format!("connect: {cause}")),
+            }
+        }
+        while self.state != State::Dead {
+            match self.socket.read(room) {
+                Ok(0) => return self.die(&format!("closed in {:?}", self.state)),
+                Ok(length) => {
+                    let (now, is_full) = (now_ns(), length == room.len());
+                    if self.rest.is_empty() {
+                        let used = self.parse(&room[..length], now, delays);
+                        self.rest.extend_from_slice(&room[used..length]);
+                    } else {
+                        let mut all = std::mem::take(&mut self.rest);
+                        all.extend_from_slice(&room[..length]);
+                        let used = self.parse(&all, now, delays);
+                        all.drain(..used);
+                        self.rest = all;
+                    }
+                    if !is_full {
+                        return;
+                    }
+                }
+                Err(cause) if cause.kind() == ErrorKind::WouldBlock => return,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                Err(cause) => return self.die(&format!("read: {cause}")),
+            }
+        }
+    }
+
+    /// Shows that it is still there, as players do.
+    pub fn keep_alive(&mut self) {
+        if self.state == State::Playing {
+            let base = self.base.clone();
+            self.request("OPTIONS", &base, "");
+        }
+    }
+
+    fn die(&mut self, why: &str) {
+        self.state = State::Dead;
+        self.error = why.to_owned();
+    }
+
+    fn request(&mut self, method: &str, url: &str, extra: &str) {
+        self.cseq += 1;
+        let mut text = format!("{method} {url} RTSP/1.0\r\nCSeq: {}\r\n{extra}", self.cseq);
+        if !self.ticket.is_empty() {
+            text += &format!("Authorization: Bearer {}\r\n", self.ticket);
+        }
+        if !self.session.is_empty() {
+            text += &format!("Session: {}\r\n", self.session);
+        }
+        if let Err(cause) = self.socket.write_all(format!("{text}\r\n").as_bytes()) {
+            self.die(&format!("{method}: {cause}"));
+        }
+    }
+
+    /// Takes what is complete; tells how much that was.
+    fn parse(&mut self, data: &[u8], now: u64, delays: &mut Vec<f64>) -> usize {
+        let mut place = 0;
+        while self.state != State::Dead {
+            match &data[place..] {
+                [b'$', channel, high, low, rest @ ..] => {
+                    let length = usize::from(u16::from_be_bytes([*high, *low]));
+                    let Some(packet) = rest.get(..length) else { break };
+                    if channel & 1 == 0 {
+                        self.packet(packet, now, delays);
+                    }
+                    place += 4 + length;
+                }
+                [b'$', ..] | [] => break,
+                text => {
+                    let Some(end) = text.windows(4).position(|four| four == b"\r\n\r\n") else { break };
+                    let head = String::from_utf8_lossy(&text[..end]).into_owned();
+                    let length = field(&head, "Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0);
+                    let Some(body) = text.get(end + 4..end + 4 + length) else { break };
+                    self.answer(&head, body);
+                    place += end + 4 + length;
+                }
+            }
+        }
+        place
+    }
+
+    fn answer(&mut self, head: &str, body: &[u8]) {
+        if !head.starts_with("RTSP/") {
+            // A request of the server: it says goodbye.
+            return self.die(head.lines().next().unwrap_or_default());
+        }
+        if self.state == State::Playing {
+            return;
+        }
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        if status != "200" {
+            return self.die(&format!("{:?}: {status} {}", self.state, field(head, "X-Vidhub-Reason").unwrap_or("")));
+        }
+        match self.state {
+            State::Describe => {
+                self.base = field(head, "Content-Base").unwrap_or(&self.url).trim_end_matches('/').to_owned() + "/";
+                let sdp = String::from_utf8_lossy(body);
+                let video = sdp.split("m=video").nth(1).and_then(|video| video.split("a=control:").nth(1));
+                let Some(control) = video.and_then(|control| control.lines().next()) else {
+                    return self.die("no video in the SDP");
+                };
+                let track = if control.starts_with("rtsp:") { control.to_owned() } else { self.base.clone() + control };
+                self.state = State::Setup;
+                self.request("SETUP", &track, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n");
+            }
+            State::Setup => {
+                let session = field(head, "Session").and_then(|session| session.split(';').next());
+                self.session = session.unwrap_or_default().to_owned();
+                self.state = State::Play;
+                let base = self.base.clone();
+                self.request("PLAY", &base, "Range: npt=0.000-\r\n");
+            }
+            State::Play => self.state = State::Playing,
+            State::Connecting | State::Playing | State::Dead => {}
+        }
+    }
+
+    fn packet(&mut self, packet: &[u8], now: u64, delays: &mut Vec<f64>) {
+        // The hub writes neither contributing sources nor extensions nor padding.
+        let Some((header, payload)) = packet.split_at_checked(12) else { return };
+        self.counts.packets += 1;
+        self.counts.bytes += packet.len() as u64;
+        let sequence = u16::from_be_bytes([header[2], header[3]]);
+        let ahead = self.sequence.map_or(0, |last| sequence.wrapping_sub(last).wrapping_sub(1));
+        self.counts.lost += u64::from(ahead);
+        self.sequence = Some(sequence);
+        let told = clip::inspect(payload);
+        if told.is_key {
+            self.first_key.get_or_insert(now);
+        }
+        if let Some(sent) = told.sent_ns {
+            delays.push(milliseconds(now.saturating_sub(sent)));
+        }
+    }
+}
+
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let lines = head.lines().filter_map(|line| line.split_once(':'));
+    lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}

@@ -1,0 +1,114 @@
+//! N RTSP readers in one thread, joining one after the other; counts packets over a window that the driver hears of.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::Spread;
+use crate::clock::{milliseconds, now_ns, pin, raise_open_files, seconds, thread_cpu_ns};
+use crate::rtsp_client::{Counts, Reader, State};
+
+const KEEP_ALIVE_S: f64 = 20.0;
+
+#[derive(Deserialize)]
+pub struct Configuration {
+    /// Readers take turns with them.
+    targets: Vec<Target>,
+    readers: usize,
+    /// Joins a second.
+    rate: f64,
+    warmup_s: f64,
+    seconds: f64,
+    core: usize,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    url: String,
+    ticket: String,
+}
+
+pub fn run(configuration: &Configuration) {
+    raise_open_files();
+    pin(configuration.core);
+    let mut poll = Poll::new().expect("epoll");
+    let mut events = Events::with_capacity(1024);
+    let mut room = vec![0; 256 * 1024];
+    let mut readers: Vec<Reader> = Vec::new();
+    let mut failed: Vec<String> = Vec::new();
+    let mut delays = Vec::new();
+    let begun = now_ns();
+    let mut all_joined = None;
+    let mut window: Option<(u64, Counts, u64)> = None;
+    let mut keep_alive = KEEP_ALIVE_S;
+    let (from, until) = loop {
+        let elapsed = seconds(now_ns() - begun);
+        let started = readers.len() + failed.len();
+        if started < configuration.readers && elapsed * configuration.rate >= started as f64 {
+            let target = &configuration.targets[started % configuration.targets.len()];
+            match Reader::connect(&target.url, &target.ticket) {
+                Ok(mut reader) => {
+                    let interest = Interest::READABLE | Interest::WRITABLE;
+                    poll.registry().register(&mut reader.socket, Token(readers.len()), interest).expect("a socket");
+                    readers.push(reader);
+                }
+                Err(cause) => failed.push(cause.to_string()),
+            }
+        } else if started == configuration.readers {
+            let since = elapsed - *all_joined.get_or_insert(elapsed);
+            match &window {
+                None if since >= configuration.warmup_s => {
+                    delays.clear();
+                    window = Some((now_ns(), total(&readers), thread_cpu_ns()));
+                    crate::say(&json!({"event": "window_start"}));
+                }
+                Some(from) if seconds(now_ns() - from.0) >= configuration.seconds => {
+                    break (*from, (now_ns(), total(&readers), thread_cpu_ns()));
+                }
+                _ => {}
+            }
+        }
+        if elapsed > keep_alive {
+            keep_alive += KEEP_ALIVE_S;
+            readers.iter_mut().for_each(Reader::keep_alive);
+        }
+        match poll.poll(&mut events, Some(Duration::from_millis(if started < configuration.readers { 1 } else { 20 })))
+        {
+            Err(cause) if cause.kind() != ErrorKind::Interrupted => panic!("epoll: {cause}"),
+            _ => {}
+        }
+        for event in &events {
+            let reader = &mut readers[event.token().0];
+            if reader.state != State::Dead {
+                reader.on_ready(&mut room, &mut delays);
+            }
+        }
+    };
+    crate::say(&json!({"event": "window_end"}));
+    let dead: Vec<&Reader> = readers.iter().filter(|reader| reader.state == State::Dead).collect();
+    let error = dead.first().map(|reader| reader.error.clone()).or(failed.first().cloned()).unwrap_or_default();
+    let joined = readers.iter().filter_map(|reader| Some(milliseconds(reader.first_key? - reader.started)));
+    crate::say(&json!({
+        "playing": readers.iter().filter(|reader| reader.state == State::Playing && reader.counts.packets > 0).count(),
+        "dead": dead.len() + failed.len(),
+        "error": error,
+        "window_s": seconds(until.0 - from.0),
+        "packets": until.1.packets - from.1.packets,
+        "bytes": until.1.bytes - from.1.bytes,
+        "lost": until.1.lost - from.1.lost,
+        "first_key_ms": Spread::of(joined.collect()),
+        "relay_ms": Spread::of(delays),
+        "client_cpu_s": seconds(until.2 - from.2),
+    }));
+}
+
+fn total(readers: &[Reader]) -> Counts {
+    readers.iter().fold(Counts::default(), |sum, Reader { counts, .. }| Counts {
+        packets: sum.packets + counts.packets,
+        bytes: sum.bytes + counts.bytes,
+        lost: sum.lost + counts.lost,
+    })
+}
