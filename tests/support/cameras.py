@@ -94,21 +94,17 @@ def make_clip(
     fps: int = 25,
     key_interval: int = 25,
     bitrate_k: int = 0,
-    picture: str = "testsrc2",
 ) -> Path:
-    """An H.264 elementary stream without B-frames, every picture unlike the others. bitrate_k 0: what it takes."""
-    rate = (
-        ["-b:v", f"{bitrate_k}k", "-minrate", f"{bitrate_k}k", "-maxrate", f"{bitrate_k}k", "-bufsize", f"{bitrate_k}k"]
-        if bitrate_k
-        else ["-crf", "23"]
-    )
-    filler = ":nal-hrd=cbr" if bitrate_k else ""
+    """An H.264 elementary stream without B-frames, every picture unlike the others. bitrate_k: noise, so much of it."""
+    kilobits = f"{bitrate_k}k"
+    rate = ["-b:v", kilobits, "-maxrate", kilobits, "-bufsize", kilobits] if bitrate_k else ["-crf", "23"]
+    noise = ",noise=alls=80:allf=t+u" if bitrate_k else ""
     subprocess.run(
         [
-            *("ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"{picture}=size={size}:rate={fps}"),
+            *("ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={fps}{noise}"),
             *("-t", str(seconds), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-profile:v", "baseline"),
             *("-preset", "ultrafast", "-tune", "zerolatency", "-threads", "1", *rate),
-            *("-x264-params", f"keyint={key_interval}:min-keyint={key_interval}:scenecut=0{filler}"),
+            *("-x264-params", f"keyint={key_interval}:min-keyint={key_interval}:scenecut=0"),
             *("-f", "h264", str(path)),
         ],
         check=True,

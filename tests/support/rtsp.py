@@ -64,6 +64,7 @@ class RtspClient(asyncio.Protocol):
         self._cseq = 0
         self._session = ""
         self._base = ""
+        self._controls: list[str] = []
         self._arrived = asyncio.Event()
         self._transport: asyncio.Transport | None = None
 
@@ -98,6 +99,10 @@ class RtspClient(asyncio.Protocol):
         assert self._transport is not None
         self._transport.pause_reading()
 
+    def resume(self) -> None:
+        assert self._transport is not None
+        self._transport.resume_reading()
+
     @property
     def url(self) -> str:
         return f"rtsp://{self.address}{self.path}"
@@ -121,6 +126,8 @@ class RtspClient(asyncio.Protocol):
     async def describe(self, **headers: str) -> Reply:
         reply = await self.ask("DESCRIBE", Accept="application/sdp", **headers)
         self._base = reply.header("Content-Base") or self.url + "/"
+        media = reply.body.decode().partition("\nm=")[2]
+        self._controls = re.findall(r"^a=control:(\S+)", media, re.MULTILINE)
         return reply
 
     async def log_in(self, user: str, password: str, *, algorithm: str = "SHA-256") -> Reply:
@@ -132,7 +139,7 @@ class RtspClient(asyncio.Protocol):
 
     async def set_up(self, track: int = 0, **headers: str) -> Reply:
         transport = f"RTP/AVP/TCP;unicast;interleaved={2 * track}-{2 * track + 1}"
-        reply = await self.ask("SETUP", f"{self._base}trackID={track}", Transport=transport, **headers)
+        reply = await self.ask("SETUP", self._base + self._controls[track], Transport=transport, **headers)
         self._session = reply.header("Session").partition(";")[0] or self._session
         return reply
 

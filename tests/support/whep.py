@@ -31,6 +31,7 @@ class WhepViewer:
     ticket: str
     peer: RTCPeerConnection
     times: list[float] = field(default_factory=list)
+    media_times: list[float] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
     first_s: float = 0.0
 
@@ -69,6 +70,7 @@ class WhepViewer:
                     self.first_s = now - began
                 self.size = (frame.width, frame.height)
                 self.times.append(now)
+                self.media_times.append(frame.pts / 90_000)
                 self._arrived.set()
         self._over()
 
