@@ -51,6 +51,7 @@ export default {
     reconnecting: "Reconnecting…",
     frozen: "Picture frozen for {seconds} s",
     frozenHint: "This is an old picture, not what is happening now.",
+    cameraState: "Camera: {state}.",
     ended: "Ended",
     failed: "Can't be opened",
     close: "Close",

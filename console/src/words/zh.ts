@@ -51,6 +51,7 @@ export default {
     reconnecting: "正在重连…",
     frozen: "画面已停止 {seconds} 秒",
     frozenHint: "所见为旧画面，不是现场当前情况。",
+    cameraState: "摄像机状态：{state}。",
     ended: "已结束",
     failed: "无法打开",
     close: "关闭",

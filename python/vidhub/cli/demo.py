@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from vidhub.errors import Internal, Unavailable
 
 PORTS = {"http": 8080, "grpc": 50051, "rtsp": 8554, "webrtc": 8555, "metrics": 9464}
 OPERATOR = "zhang"
+HUB_NAME = "鹰潭市"
 # Time a program of ours may take to say that it is ready, and to end.
 PATIENCE_S = 60.0
 
@@ -131,37 +132,60 @@ async def _demo(home: Path, port_offset: int, cache: Path, *, as_json: bool) -> 
 async def _set_up(
     stack: contextlib.AsyncExitStack, data: Path, work: Path, port_offset: int, cache: Path, step: Any
 ) -> tuple[dict[str, Any], str, asyncio.subprocess.Process]:
-    with step("footage"):
-        await asyncio.to_thread(lambda: [clips.prepare(source, cache) for source in clips.packaged()])
-    with step("cameras"):
-        _, cameras = await stack.enter_async_context(_running("camera-sim", "--cache", str(cache)))
-    with step("hub"):
-        listeners = [part for name, port in PORTS.items() for part in (f"--{name}", f"127.0.0.1:{port + port_offset}")]
+    # Ended in the other order: the hub before its cameras.
+    camera_stack = await stack.enter_async_context(contextlib.AsyncExitStack())
+    hub_stack = await stack.enter_async_context(contextlib.AsyncExitStack())
+
+    async def start_cameras() -> list[str]:
+        with step("footage"):
+            await asyncio.to_thread(lambda: [clips.prepare(source, cache) for source in clips.packaged()])
+        with step("cameras"):
+            _, said = await camera_stack.enter_async_context(_running("camera-sim", "--cache", str(cache)))
+        return list(said["ready"]["urls"])
+
+    async def start_hub() -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
+        flags = [part for name, port in PORTS.items() for part in (f"--{name}", f"127.0.0.1:{port + port_offset}")]
         # The cameras are on this machine, where the hub would not dial of itself.
-        hub, ready = await stack.enter_async_context(
-            _running("serve", "--data-dir", str(data), *listeners, environment={"VIDHUB_SOURCE__ALLOW": "127.0.0.0/8"})
-        )
-    urls = cameras["ready"]["urls"]
-    with step(f"{len(UNITS)} units enrol and register {sum(len(unit.cameras) for unit in UNITS)} cameras"):
-        number = 0
-        for unit in UNITS:
-            await _connect(unit, data, work, urls, number)
-            number += len(unit.cameras)
-    with step("operator"):
-        password = secrets.token_urlsafe(12)
-        await _operator(data, password)
+        environment = {"VIDHUB_SOURCE__ALLOW": "127.0.0.0/8", "VIDHUB_HUB__NAME": HUB_NAME}
+        with step("hub"):
+            return await hub_stack.enter_async_context(
+                _running("serve", "--data-dir", str(data), *flags, environment=environment)
+            )
+
+    urls, (hub, ready) = await _together(start_cameras(), start_hub())
+    password = secrets.token_urlsafe(12)
+    with step(f"an operator; {len(UNITS)} units enrol and register {sum(len(unit.cameras) for unit in UNITS)} cameras"):
+        await _together(_operator(data, password), _connect_all(data, work, urls))
     with step("console answers"):
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
             (await client.get(f"http://{ready['ready']['http']}/")).raise_for_status()
     return ready["ready"], password, hub
 
 
+async def _together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """All at the same time. What fails first is raised as it is, and the others are given up."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _connect_all(data: Path, work: Path, urls: list[str]) -> None:
+    known = {each["name"] for each in (await _vidhub("unit", "list", "--data-dir", str(data)))["units"]}
+    connecting = []
+    number = 0
+    for unit in UNITS:
+        if unit.name not in known:
+            connecting.append(_connect(unit, data, work, urls, number))
+        number += len(unit.cameras)
+    await _together(*connecting)
+
+
 async def _connect(unit: DemoUnit, data: Path, work: Path, urls: list[str], number: int) -> None:
     """A unit's whole way: token, enrolment, registration through gRPC."""
-    known = {each["name"]: each["id"] for each in (await _vidhub("unit", "list", "--data-dir", str(data)))["units"]}
     folder = work / unit.region
-    if unit.name in known:
-        return
     token = folder / "enrolment.json"
     await _vidhub(
         "unit", "token", unit.name, "--region", unit.region, "--industry", unit.industry,
