@@ -95,6 +95,8 @@ export class Watching {
   /** Ends it here and on record. */
   close(): void {
     this.stopped.abort();
+    // The session takes its connections with it.
+    this.player?.close({ quietly: true });
     this.tearDown();
     this.closeSession();
   }

@@ -82,9 +82,10 @@ export class WhepPlayer {
     return this.peer && look((await this.peer.getStats()) as unknown as Map<string, unknown>);
   }
 
-  /** Ends it here and at the hub. */
-  close(): void {
+  /** Ends it here, and at the hub unless the hub will hear of it by another way. */
+  close({ quietly = false } = {}): void {
     this.end();
+    if (quietly) this.resource = "";
     this.leave();
   }
 
@@ -113,6 +114,7 @@ export class WhepPlayer {
   private lost(peer: RTCPeerConnection): void {
     if (peer !== this.peer) return;
     this.end();
+    this.resource = "";
     this.events.onLost();
   }
 
@@ -124,7 +126,6 @@ export class WhepPlayer {
     this.video.srcObject = null;
   }
 
-  /** Tells the hub, unless it was the hub that ended it. */
   private leave(): void {
     if (!this.resource) return;
     void fetch(this.resource, {
