@@ -254,7 +254,9 @@ fn a_sink_that_arrives_after_the_end_is_ended_at_once() {
     let ticket = house.open("s1");
     let admission = house.admit(&ticket, Protocol::RtspTcp);
     house.gate.sessions.end("s1", "GRANT_REVOKED");
-    ended(&house.play(&admission), "GRANT_REVOKED");
+    let (sink, viewer) = sink();
+    admission.connected(house.shards.attach(admission.stream().clone(), Box::new(sink), true));
+    ended(&viewer, "GRANT_REVOKED");
 }
 
 #[test]
@@ -357,4 +359,67 @@ fn a_silent_camera_is_waited_for_no_longer_than_the_patience() {
     let ticket = house.open("s1");
     let admission = house.admit(&ticket, Protocol::RtspTcp);
     assert_eq!(house.runtime.block_on(admission.ready()).unwrap_err().reason(), "CAMERA_SILENT");
+}
+
+#[test]
+fn who_comes_and_goes_while_it_lingers_puts_the_end_off() {
+    let house = house(Source::Plays, Duration::from_millis(600), Duration::from_secs(30));
+    let ticket = house.open("s1");
+    drop(house.admit(&ticket, Protocol::RtspTcp));
+    std::thread::sleep(Duration::from_millis(400));
+    drop(house.admit(&ticket, Protocol::RtspTcp));
+    let left = std::time::Instant::now();
+    until(|| house.stopped.load(SeqCst) == 1);
+    assert!(left.elapsed() >= Duration::from_millis(600), "{:?}", left.elapsed());
+}
+
+#[test]
+fn a_session_that_ends_while_its_camera_is_waited_for_ends_the_wait() {
+    let house = quick(Source::Silent);
+    let waiting = house.admit(&house.open("s1"), Protocol::WebrtcUdp);
+    let ready = house.runtime.spawn(async move { waiting.ready().await.map(drop) });
+    house.gate.sessions.end("s1", "GRANT_REVOKED");
+    let ended = house.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(1), ready).await });
+    assert_eq!(ended.expect("within a second").unwrap().unwrap_err().reason(), "SESSION_UNKNOWN");
+}
+
+#[test]
+fn what_was_admitted_knows_that_its_session_has_ended_before_it_plays() {
+    let house = quick(Source::Plays);
+    let admission = house.admit(&house.open("s1"), Protocol::RtspTcp);
+    assert!(admission.is_open());
+    house.gate.sessions.end("s1", "GRANT_REVOKED");
+    assert!(!admission.is_open());
+    let late = house.runtime.block_on(admission.ready());
+    assert_eq!(late.unwrap_err().reason(), "SESSION_UNKNOWN", "nothing of the camera is told any more");
+}
+
+#[test]
+fn a_camera_that_moves_ends_who_watches_the_old_address_and_keeps_their_session() {
+    let house = quick(Source::Plays);
+    let ticket = house.open("s1");
+    let old = house.admit(&ticket, Protocol::RtspTcp);
+    let viewer = house.play(&old);
+    let renamed = Camera { name: "other".into(), revision: 2, ..camera(CAMERA) };
+    house.gate.apply_cameras(2, vec![renamed], &[]).unwrap();
+    assert_eq!(house.gate.streams(), 1, "a new name moves nothing");
+    let mut moved = Camera { revision: 3, ..camera(CAMERA) };
+    moved.streams[0].url = "rtsp://192.0.2.2/".into();
+    house.gate.apply_cameras(3, vec![moved], &[]).unwrap();
+    ended(&viewer, "STREAM_CHANGED");
+    house.play(&house.admit(&ticket, Protocol::RtspTcp));
+    assert_eq!(house.started.load(SeqCst), 2);
+    assert!(house.ends().is_empty());
+}
+
+#[test]
+fn who_waits_for_a_stream_that_is_stopped_is_told_at_once() {
+    let house = quick(Source::Silent);
+    let waiting = house.admit(&house.open("s1"), Protocol::RtspTcp);
+    let ready = house.runtime.spawn(async move { waiting.ready().await.map(drop) });
+    let mut moved = Camera { revision: 2, ..camera(CAMERA) };
+    moved.streams[0].url = "rtsp://192.0.2.2/".into();
+    house.gate.apply_cameras(2, vec![moved], &[]).unwrap();
+    let ended = house.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(1), ready).await });
+    assert_eq!(ended.expect("within a second").unwrap().unwrap_err().reason(), "CAMERA_UNREACHABLE");
 }

@@ -344,6 +344,13 @@ fn a_body_for_the_application_is_counted_while_it_streams() {
     );
     let answer = raw(port.address, honest.as_bytes()).unwrap();
     assert_eq!((answer.status, answer.reason().as_str()), (413, "TOO_LARGE"));
+    // A client that sends all of it before it reads is answered as well, not reset.
+    let mut busy = std::net::TcpStream::connect(port.address).unwrap();
+    std::io::Write::write_all(&mut busy, honest.replace("Connection: close\r\n", "").as_bytes()).unwrap();
+    std::io::Write::write_all(&mut busy, &vec![b'x'; MAX_API_BODY + 1]).unwrap();
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut busy, &mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
     let chunk = "x".repeat(1 << 16);
     for (chunks, status) in [(MAX_API_BODY >> 16, 200), ((MAX_API_BODY >> 16) + 1, 413)] {
         let mut text =

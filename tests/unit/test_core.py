@@ -1,14 +1,20 @@
 """The wrapper of the extension: values in, values out, events on the loop."""
 
 import asyncio
+import json
+import math
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.domain import HUB, SYSTEM, camera, person, unit
 
+from vidhub import _core
 from vidhub.core import Change, Core
-from vidhub.errors import Internal, InvalidArgument, NotFound, OutOfRange
+from vidhub.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, OutOfRange, Unavailable
 from vidhub.events import Fanout
 from vidhub.identity import HubKeys
 from vidhub.model import (
@@ -196,3 +202,68 @@ async def test_stopping_twice_is_harmless(core):
     core.start_listening()
     await core.stop()
     await core.stop()
+
+
+@pytest.fixture
+def options(tmp_path):
+    return {"hub_id": HUB, "ticket_key_pem": HubKeys.open(tmp_path).hub_pem.decode(), "threads": 2}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+async def test_a_start_that_fails_leaves_no_port_bound(options):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        http, webrtc, rtsp = free_port(), free_port(), taken.getsockname()[1]
+        listen = {"http": f"127.0.0.1:{http}", "webrtc": f"127.0.0.1:{webrtc}", "rtsp": f"127.0.0.1:{rtsp}"}
+        core = Core({**options, "listen": listen})
+        with pytest.raises(Unavailable, match="--rtsp"):
+            await core.start()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", http))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+            again.bind(("127.0.0.1", webrtc))
+    bound = await core.start()
+    assert str(http) in bound["http"]
+    with pytest.raises(FailedPrecondition, match="already"):
+        await core.start()
+    await core.stop()
+
+
+def test_a_stop_while_another_thread_drains_is_harmless(options):
+    core = _core.Core(json.dumps({**options, "listen": {"http": "127.0.0.1:0"}}))
+    address, port = str(core.start()["http"]).rsplit(":", 1)
+    with socket.create_connection((address, int(port))) as busy, ThreadPoolExecutor() as threads:
+        # A request under way, which the drain would wait for.
+        busy.sendall(b"POST /whep/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        draining = threads.submit(core.drain, 20.0)
+        stopping = [threads.submit(core.stop) for _ in range(3)]
+        began = time.monotonic()
+        for one in [draining, *stopping]:
+            one.result(timeout=10)
+        assert time.monotonic() - began < 8
+    core.drain(math.nan)
+    core.drain(math.inf)
+    core.drain(-math.inf)
+
+
+def test_a_quarantined_camera_is_not_dialled_after_a_restart(options):
+    with socket.create_server(("127.0.0.1", 0)) as dialled, socket.create_server(("127.0.0.1", 0)) as quarantined:
+        core = _core.Core(json.dumps({**options, "source": {"allow": ["127.0.0.0/8"]}}))
+        cameras = [
+            (camera(number).id, "", "u1", "360602", "11", 5, 0.0, 0.0, number == 2, number, [(1, url, "", "", 1)], "")
+            for number, listener in ((1, dialled), (2, quarantined))
+            if (url := f"rtsp://127.0.0.1:{listener.getsockname()[1]}/")
+        ]
+        core.load(EPOCH, 2, cameras, [])
+        core.start()
+        for number in (1, 2):
+            core.probe_now(camera(number).id)
+        dialled.settimeout(5)
+        dialled.accept()[0].close()
+        quarantined.settimeout(1)
+        with pytest.raises(TimeoutError):
+            quarantined.accept()
+        core.stop()

@@ -11,7 +11,7 @@ use tracing::info;
 use super::Gate;
 use super::door::{Admission, BoxFuture};
 use super::events::Event;
-use super::sessions::Session;
+use super::sessions::{Session, unknown};
 use super::streams::Lease;
 use crate::error::Result;
 use crate::stream::{Description, SinkHandle, Stream};
@@ -61,7 +61,17 @@ impl Admission for Admitted {
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {
-        Box::pin(self.lease.ready())
+        Box::pin(async {
+            tokio::select! {
+                biased;
+                () = self.session.over() => Err(unknown()),
+                ready = self.lease.ready() => ready,
+            }
+        })
+    }
+
+    fn is_open(&self) -> bool {
+        self.session.is_open()
     }
 
     fn connected(&self, sink: SinkHandle) {
@@ -69,8 +79,9 @@ impl Admission for Admitted {
         if number.is_some() {
             return;
         }
-        *number = Some(self.session.connect(self.protocol, sink));
+        *number = Some(self.session.connect(self.protocol, sink.clone()));
         drop(number);
+        self.lease.plays(sink);
         self.session.give_back();
         let session = self.session.spec.id.clone();
         self.gate.events.push(Event::SessionConnected { session, protocol: self.protocol.word() });

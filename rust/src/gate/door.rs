@@ -57,6 +57,11 @@ pub trait Admission: Send + Sync + 'static {
     /// Starts the source if need be (all who wait share one start) and waits until the tracks are known and a keyframe
     /// is cached. Errors: CAMERA_REFUSED_LOGIN, CAMERA_SILENT, CAMERA_UNREACHABLE, CAMERA_NO_KEYFRAME (Unavailable).
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>>;
+    /// Whether the session is still open. To be asked before a sink is built: one that is on its shard may play for a
+    /// moment before its end reaches it.
+    fn is_open(&self) -> bool {
+        true
+    }
     /// The sink is on its shard: from now on the session's end ends it, and an older connection of the same session
     /// and protocol is replaced. If the session has ended meanwhile, the sink is ended at once.
     fn connected(&self, sink: SinkHandle);

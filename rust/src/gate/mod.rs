@@ -19,7 +19,7 @@ pub use streams::{Key, StartSource, Streams, StreamsOptions, WatchStream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{CodecParameters, Profile};
 use crate::policy::{Action, Decision, Grant, Policy, Principal, Reach, Resource};
-use crate::registry::{Camera, Candidates, Change, Filter, Page, Registry, Row, Scope, State};
+use crate::registry::{Camera, CameraStream, Candidates, Change, Filter, Page, Registry, Row, Scope, State};
 use crate::source::Target;
 use crate::stream::{Description, SourceState};
 use crate::telemetry::{self, Protocol, Telemetry, Verdict};
@@ -126,7 +126,7 @@ impl Gate {
             for session in self.sessions.of_camera(camera) {
                 self.sessions.end(&session.spec.id, "CAMERA_RETIRED");
             }
-            self.streams.stop_camera(camera);
+            self.streams.stop_camera(camera, "CAMERA_RETIRED");
         }
         for camera in &changed {
             self.review(camera);
@@ -138,9 +138,6 @@ impl Gate {
     fn review(&self, camera: &str) {
         let sessions = self.sessions.of_camera(camera);
         let Some(row) = self.registry.get(camera) else { return };
-        if row.is_quarantined() {
-            self.streams.stop_camera(camera);
-        }
         for session in sessions {
             let spec = &session.spec;
             let decision = self.decide(&spec.principal, Action::ViewLive, &row, &spec.purpose, now());
@@ -149,6 +146,11 @@ impl Gate {
                     if decision.reason == "CAMERA_QUARANTINED" { "CAMERA_QUARANTINED" } else { "POLICY_CHANGED" };
                 self.sessions.end(&spec.id, reason);
             }
+        }
+        if row.is_quarantined() {
+            self.streams.stop_camera(camera, "CAMERA_QUARANTINED");
+        } else {
+            self.streams.stop_moved(camera, |profile| row.stream(profile).map(|stream| target(camera, stream)));
         }
     }
 
@@ -209,15 +211,13 @@ impl Gate {
                 format!("camera {camera} has no address to pull from: its unit pushes it, and does not now"),
             ));
         };
-        let target = Target {
-            camera: camera.into(),
-            url: stream.url,
-            username: stream.username,
-            password: stream.password,
-            transport: stream.transport,
-        };
-        Ok(((camera.to_owned(), stream.profile), target))
+        Ok(((camera.to_owned(), stream.profile), target(camera, stream)))
     }
+}
+
+fn target(camera: &str, stream: CameraStream) -> Target {
+    let CameraStream { url, username, password, transport, .. } = stream;
+    Target { camera: camera.into(), url, username, password, transport }
 }
 
 /// Notes what was learned of a camera and says so when it is news.

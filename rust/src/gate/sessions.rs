@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::events::{Event, Events};
 use crate::error::{Error, ErrorKind, Result};
@@ -53,6 +54,8 @@ struct Life {
 pub struct Session {
     pub spec: SessionSpec,
     life: Mutex<Life>,
+    /// Cancelled when it has ended, for attempts that wait for their camera.
+    over: CancellationToken,
 }
 
 impl Session {
@@ -71,6 +74,10 @@ impl Session {
         }
         life.pending += 1;
         Ok(())
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.life.lock().ended.is_none()
     }
 
     pub fn give_back(&self) {
@@ -101,6 +108,11 @@ impl Session {
         number
     }
 
+    /// Returns when the session has ended.
+    pub async fn over(&self) {
+        self.over.cancelled().await;
+    }
+
     pub fn disconnect(&self, number: u64) {
         self.life.lock().connections.retain(|connection| connection.number != number);
     }
@@ -112,6 +124,7 @@ impl Session {
             return false;
         }
         life.ended = Some(reason);
+        self.over.cancel();
         let connections = std::mem::take(&mut life.connections);
         drop(life);
         for connection in connections {
@@ -157,7 +170,7 @@ impl Sessions {
         book.deadlines.insert((spec.expires, spec.id.clone()));
         book.by_camera.entry(spec.camera.clone()).or_default().insert(spec.id.clone());
         let life = Life { expires: spec.expires, ended: None, pending: 0, connections: Vec::new(), next_number: 0 };
-        let session = Arc::new(Session { spec, life: Mutex::new(life) });
+        let session = Arc::new(Session { spec, life: Mutex::new(life), over: CancellationToken::new() });
         book.by_rtsp_user.insert(session.spec.rtsp_user.clone(), session.clone());
         book.by_id.insert(session.spec.id.clone(), session);
         drop(book);

@@ -1,6 +1,7 @@
 //! The streams that run: started by the first who asks, shared by all who follow, kept for a linger time, dropped after.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,8 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
 use crate::source::Target;
-use crate::stream::{Description, SourceState, Stream, StreamLimits};
+use crate::stream::{Description, SinkHandle, SourceState, Stream, StreamLimits};
 use crate::telemetry::Telemetry;
+
+/// Why a viewer is ended whose camera is to be pulled from elsewhere.
+const MOVED: &str = "STREAM_CHANGED";
 
 /// Which stream: camera id and profile.
 pub type Key = (String, Profile);
@@ -40,6 +44,28 @@ struct Running {
     stop: CancellationToken,
     interest: Mutex<usize>,
     idle: Notify,
+    /// What plays from it, by lease.
+    sinks: Mutex<HashMap<u64, SinkHandle>>,
+}
+
+impl Running {
+    fn new(stream: Arc<Stream>, target: Target) -> Arc<Self> {
+        let (stop, idle) = (CancellationToken::new(), Notify::new());
+        Arc::new(Self { stream, target, stop, interest: Mutex::new(0), idle, sinks: Mutex::default() })
+    }
+
+    fn lease(self: &Arc<Self>, patience: Duration) -> Lease {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        *self.interest.lock() += 1;
+        Lease { running: self.clone(), patience, number: NEXT.fetch_add(1, Relaxed) }
+    }
+
+    /// Stops the source and ends whoever watches: nothing will come any more, and their session may be as good as ever.
+    fn end(&self, reason: &'static str) {
+        self.stop.cancel();
+        let sinks = std::mem::take(&mut *self.sinks.lock());
+        sinks.values().for_each(|sink| sink.end(reason));
+    }
 }
 
 /// Starts, shares and drops streams.
@@ -56,6 +82,7 @@ pub struct Streams {
 pub struct Lease {
     running: Arc<Running>,
     patience: Duration,
+    number: u64,
 }
 
 impl Streams {
@@ -74,12 +101,11 @@ impl Streams {
         let mut running = self.running.lock();
         if let Some(shared) = running.get(&key) {
             if shared.target == target {
-                *shared.interest.lock() += 1;
-                return Ok(Lease { running: shared.clone(), patience: self.options.patience });
+                return Ok(shared.lease(self.options.patience));
             }
-            // The camera's record has changed since: whoever watches the old address is left to it until it ends.
+            // The camera's record has changed in this very moment.
             if let Some(old) = running.remove(&key) {
-                old.stop.cancel();
+                old.end(MOVED);
             }
         }
         if running.len() >= self.options.max_streams {
@@ -91,19 +117,14 @@ impl Streams {
         }
         let name: Arc<str> = format!("{}/{}", key.0, if key.1 == Profile::Main { "main" } else { "sub" }).into();
         let stream = Stream::new(name, self.options.limits.clone(), self.telemetry.clone());
-        let started = Arc::new(Running {
-            stream: stream.clone(),
-            target: target.clone(),
-            stop: CancellationToken::new(),
-            interest: Mutex::new(1),
-            idle: Notify::new(),
-        });
+        let started = Running::new(stream.clone(), target.clone());
+        let lease = started.lease(self.options.patience);
         running.insert(key.clone(), started.clone());
         drop(running);
         (self.start)(target, stream, started.stop.clone());
         self.runtime.spawn(report(Arc::downgrade(self), key.clone(), started.clone()));
-        self.runtime.spawn(drop_when_idle(Arc::downgrade(self), key, started.clone(), self.options.linger));
-        Ok(Lease { running: started, patience: self.options.patience })
+        self.runtime.spawn(drop_when_idle(Arc::downgrade(self), key, started, self.options.linger));
+        Ok(lease)
     }
 
     /// Streams that run, lingering ones included.
@@ -118,12 +139,26 @@ impl Streams {
         }
     }
 
+    /// Stops the streams of one camera that are pulled from elsewhere than `target` says now. Players that are told so
+    /// ask again.
+    pub fn stop_moved(&self, camera: &str, target: impl Fn(Profile) -> Option<Target>) {
+        for profile in [Profile::Main, Profile::Sub] {
+            let key = (camera.to_owned(), profile);
+            let mut all = self.running.lock();
+            if all.get(&key).is_some_and(|running| Some(&running.target) != target(profile).as_ref())
+                && let Some(running) = all.remove(&key)
+            {
+                running.end(MOVED);
+            }
+        }
+    }
+
     /// Stops the streams of one camera: its record or its right to be shown has gone.
-    pub fn stop_camera(&self, camera: &str) {
+    pub fn stop_camera(&self, camera: &str, reason: &'static str) {
         self.running.lock().retain(|key, running| {
             let stays = key.0 != camera;
             if !stays {
-                running.stop.cancel();
+                running.end(reason);
             }
             stays
         });
@@ -152,9 +187,13 @@ async fn drop_when_idle(streams: Weak<Streams>, key: Key, running: Arc<Running>,
             () = running.stop.cancelled() => return,
             () = running.idle.notified() => {}
         }
-        tokio::select! {
-            () = running.stop.cancelled() => return,
-            () = tokio::time::sleep(linger) => {}
+        loop {
+            tokio::select! {
+                () = running.stop.cancelled() => return,
+                // Somebody came and went meanwhile: the time begins anew.
+                () = running.idle.notified() => {}
+                () = tokio::time::sleep(linger) => break,
+            }
         }
         let Some(streams) = streams.upgrade() else { return };
         let mut all = streams.running.lock();
@@ -175,6 +214,14 @@ impl Lease {
         &self.running.stream
     }
 
+    /// What plays from the stream is ended with it.
+    pub fn plays(&self, sink: SinkHandle) {
+        self.running.sinks.lock().insert(self.number, sink.clone());
+        if self.running.stop.is_cancelled() {
+            sink.end(MOVED);
+        }
+    }
+
     /// Waits until the tracks are known and a keyframe is cached. All who wait share one start.
     pub async fn ready(&self) -> Result<Arc<Description>> {
         let mut state = self.running.stream.state();
@@ -193,7 +240,11 @@ impl Lease {
                 }
                 SourceState::Idle | SourceState::Connecting => {}
             }
-            match timeout_at(deadline, state.changed()).await {
+            let changed = tokio::select! {
+                () = self.running.stop.cancelled() => return Err(stopped()),
+                changed = timeout_at(deadline, state.changed()) => changed,
+            };
+            match changed {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(_) => return Err(self.impatient()),
             }
@@ -220,8 +271,14 @@ impl Lease {
     }
 }
 
+/// Nothing comes any more from a stream that was stopped while somebody waited for it.
+fn stopped() -> Error {
+    Error::new(ErrorKind::Unavailable, "CAMERA_UNREACHABLE", "the camera's record has just changed: try again")
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.running.sinks.lock().remove(&self.number);
         let mut interest = self.running.interest.lock();
         *interest -= 1;
         if *interest == 0 {

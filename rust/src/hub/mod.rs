@@ -5,13 +5,15 @@ mod probing;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
@@ -29,12 +31,14 @@ use crate::server::rtsp::{RtspOptions, RtspServer};
 use crate::server::tls;
 use crate::server::webrtc::{Webrtc, WebrtcOptions};
 use crate::source::{self, Networks};
-use crate::stream::{Shards, StreamLimits};
+use crate::stream::{Shards, SourceState, StreamLimits};
 use crate::telemetry::Telemetry;
 use crate::ticket::Tickets;
 
 /// Streams that may run at once on one hub.
 const MAX_STREAMS: usize = 4096;
+/// After a fault of ours on what a camera sends, before it is dialled again.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
 
 /// One hub's core.
 pub struct Hub {
@@ -48,7 +52,10 @@ pub struct Hub {
     rtsp: Mutex<Option<RtspServer>>,
     /// Cancelled when the listeners shall close.
     accepting: CancellationToken,
+    /// Cancelled when a drain under way shall wait no longer.
+    stopping: CancellationToken,
     tasks: TaskTracker,
+    is_started: AtomicBool,
     ready: AtomicBool,
     /// None once stopped.
     runtime: Mutex<Option<Runtime>>,
@@ -110,7 +117,9 @@ impl Hub {
             webrtc: Mutex::new(None),
             rtsp: Mutex::new(None),
             accepting: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            is_started: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             runtime: Mutex::new(Some(runtime)),
         })
@@ -129,7 +138,6 @@ impl Hub {
     pub fn start(&self) -> Result<HashMap<&'static str, Option<String>>> {
         let handle = self.runtime.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or_else(stopped)?;
         let listen = &self.options.listen;
-        let door: Arc<dyn Door> = Arc::new(self.gate.clone());
         let mut bound: HashMap<&'static str, Option<String>> =
             HashMap::from([("http", None), ("rtsp", None), ("rtsps", None), ("webrtc", None)]);
         if listen.rtsps.is_some() {
@@ -139,56 +147,74 @@ impl Hub {
                 "RTSP over TLS is not served yet: leave --rtsps off",
             ));
         }
-        let webrtc = match &listen.webrtc {
-            Some(address) => {
-                let options = WebrtcOptions {
-                    advertise: self.options.advertise.iter().map(|ip| SocketAddr::new(*ip, 0)).collect(),
-                    ..WebrtcOptions::default()
-                };
-                let webrtc = Webrtc::start(
-                    socket_address("webrtc", address)?,
-                    options,
-                    self.shards.clone(),
-                    self.telemetry.clone(),
-                )
+        if self.is_started.swap(true, Relaxed) {
+            return Err(Error::new(ErrorKind::FailedPrecondition, "HUB_STARTED", "the core listens already"));
+        }
+        let opened = self.open(&handle, &mut bound);
+        if opened.is_err() {
+            // What was bound is given back: the next attempt finds all ports free.
+            drop(self.rtsp.lock().take());
+            if let Some(webrtc) = self.webrtc.lock().take() {
+                webrtc.stop();
+            }
+            self.is_started.store(false, Relaxed);
+        }
+        opened?;
+        let own = bound.values().flatten().chain(&self.options.own_listeners);
+        self.networks.set_own_listeners(own.filter_map(|address| address.parse().ok()).collect());
+        self.probing.begin(&self.gate.registry);
+        Ok(bound)
+    }
+
+    /// Binds one port after the other, and serves HTTP when all are bound.
+    fn open(&self, handle: &Handle, bound: &mut HashMap<&'static str, Option<String>>) -> Result<()> {
+        let listen = &self.options.listen;
+        let door: Arc<dyn Door> = Arc::new(self.gate.clone());
+        if let Some(address) = &listen.webrtc {
+            let options = WebrtcOptions {
+                advertise: self.options.advertise.iter().map(|ip| SocketAddr::new(*ip, 0)).collect(),
+                ..WebrtcOptions::default()
+            };
+            let local = socket_address("webrtc", address)?;
+            let webrtc = Webrtc::start(local, options, self.shards.clone(), self.telemetry.clone())
                 .map_err(|error| named("webrtc", address, error))?;
-                bound.insert("webrtc", Some(webrtc.local_address().to_string()));
-                Some(webrtc)
+            bound.insert("webrtc", Some(webrtc.local_address().to_string()));
+            *self.webrtc.lock() = Some(webrtc);
+        }
+        let http = match &listen.http {
+            Some(address) => {
+                let tls = match &self.options.tls {
+                    Some(files) => Some(tls::server_config(&files.cert, &files.key, &http::PROTOCOLS)?),
+                    None => None,
+                };
+                let listener = handle.block_on(bind("http", address))?;
+                bound.insert("http", local_address(&listener));
+                let options = HttpOptions {
+                    backend: self.options.backend_socket.clone(),
+                    tls,
+                    trusted_proxies: self.options.trusted_proxies.clone(),
+                    grpc_port: self.options.grpc_port,
+                    ..HttpOptions::default()
+                };
+                Some((listener, options))
             }
             None => None,
         };
-        if let Some(address) = &listen.http {
-            let tls = match &self.options.tls {
-                Some(files) => Some(tls::server_config(&files.cert, &files.key, &http::PROTOCOLS)?),
-                None => None,
-            };
-            let listener = handle.block_on(bind("http", address))?;
-            bound.insert("http", local_address(&listener));
-            let options = HttpOptions {
-                backend: self.options.backend_socket.clone(),
-                tls,
-                trusted_proxies: self.options.trusted_proxies.clone(),
-                grpc_port: self.options.grpc_port,
-                ..HttpOptions::default()
-            };
-            let serving = http::serve(listener, options, door.clone(), webrtc.clone(), self.accepting.clone());
-            self.tasks.spawn_on(logged("http", serving), &handle);
-        }
         if let Some(address) = &listen.rtsp {
             let options = RtspOptions {
                 sink_queue_bytes: self.options.stream.sink_queue_bytes,
                 ..RtspOptions::new(socket_address("rtsp", address)?)
             };
-            let server = RtspServer::start(&handle, options, door, self.shards.clone(), self.telemetry.clone())
+            let server = RtspServer::start(handle, options, door.clone(), self.shards.clone(), self.telemetry.clone())
                 .map_err(|error| named("rtsp", address, error))?;
             bound.insert("rtsp", Some(server.address().to_string()));
             *self.rtsp.lock() = Some(server);
         }
-        *self.webrtc.lock() = webrtc;
-        let own = bound.values().flatten().chain(&self.options.own_listeners);
-        self.networks.set_own_listeners(own.filter_map(|address| address.parse().ok()).collect());
-        self.probing.begin(&self.gate.registry);
-        Ok(bound)
+        if let Some((listener, options)) = http {
+            let serving = http::serve(listener, options, door, self.webrtc.lock().clone(), self.accepting.clone());
+            self.tasks.spawn_on(logged("http", serving), handle);
+        }
+        Ok(())
     }
 
     pub fn set_ready(&self, ready: bool) {
@@ -228,13 +254,22 @@ impl Hub {
         // Sessions stay open on record: after a restart their viewers renew them.
         self.shards.stop("HUB_DRAINING");
         let Some(handle) = self.runtime.lock().as_ref().map(|runtime| runtime.handle().clone()) else { return };
-        if handle.block_on(async { tokio::time::timeout(timeout, self.tasks.wait()).await }).is_err() {
+        let drained = handle.block_on(async {
+            tokio::select! {
+                biased;
+                // Another thread does not want to wait, and takes the clock away with the runtime.
+                () = self.stopping.cancelled() => true,
+                waited = tokio::time::timeout(timeout, self.tasks.wait()) => waited.is_ok(),
+            }
+        });
+        if !drained {
             warn!("drain: time is over before every request under way was answered");
         }
     }
 
     /// Ends all threads and waits for them. Once is enough; more is harmless.
     pub fn stop(&self) {
+        self.stopping.cancel();
         let Some(runtime) = self.runtime.lock().take() else { return };
         self.accepting.cancel();
         drop(self.rtsp.lock().take());
@@ -254,14 +289,25 @@ impl Drop for Hub {
     }
 }
 
-/// Pulls cameras by RTSP; URLs of other schemes are refused by the source itself.
-fn start_source(
-    runtime: tokio::runtime::Handle,
-    options: Arc<source::Options>,
-    telemetry: Arc<Telemetry>,
-) -> StartSource {
+/// Pulls cameras by RTSP; URLs of other schemes are refused by the source itself. A fault of ours in one camera's source
+/// is that camera's alone, and does not last.
+fn start_source(runtime: Handle, options: Arc<source::Options>, telemetry: Arc<Telemetry>) -> StartSource {
     Box::new(move |target, stream, stop| {
-        runtime.spawn(source::supervise(target, stream, options.clone(), telemetry.clone(), stop));
+        let (options, telemetry) = (options.clone(), telemetry.clone());
+        runtime.spawn(async move {
+            let camera = target.camera.clone();
+            let pull =
+                || source::supervise(target.clone(), stream.clone(), options.clone(), telemetry.clone(), stop.clone());
+            while AssertUnwindSafe(pull()).catch_unwind().await.is_err() {
+                error!(%camera, "the source has panicked");
+                let message = "the hub failed on what the camera sends; its log says where".to_owned();
+                stream.report(SourceState::Failed { reason: "CAMERA_UNREACHABLE", message });
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(AFTER_PANIC) => {}
+                }
+            }
+        });
     })
 }
 

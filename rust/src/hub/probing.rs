@@ -48,7 +48,7 @@ impl Probing {
         let mut after = String::new();
         loop {
             let page = registry.page(&Candidates::All, &Filter::default(), &after, ROWS, &mut |_| true);
-            for row in &page.rows {
+            for row in page.rows.iter().filter(|row| !row.is_quarantined()) {
                 let stream = row.stream(Profile::Main).or_else(|| row.stream(Profile::Sub));
                 if let Some(target) = stream.and_then(|stream| target(row.id(), stream)) {
                     prober.upsert(target);

@@ -40,7 +40,8 @@ impl Core {
 
     #[pyo3(signature = (timeout_s, /))]
     fn drain(&self, py: Python<'_>, timeout_s: f64) {
-        py.detach(|| self.hub.drain(Duration::from_secs_f64(timeout_s.clamp(0.0, 3600.0))));
+        let timeout = if timeout_s.is_nan() { 0.0 } else { timeout_s.clamp(0.0, 3600.0) };
+        py.detach(|| self.hub.drain(Duration::from_secs_f64(timeout)));
     }
 
     fn stop(&self, py: Python<'_>) {

@@ -5,8 +5,8 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -38,6 +38,10 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: appli
     {\"type\":\"/problems/limit-connections\",\"title\":\"Service unavailable\",\"status\":503,\
     \"detail\":\"too many connections, in all or from your address; close some\",\"reason\":\"LIMIT_CONNECTIONS\"}";
 
+/// What a client may still send after an answer that came before the end of its request, and for how long.
+const LINGER_BYTES: usize = 16 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
 /// How connections hear that the server stops.
 #[derive(Clone)]
 pub struct Stop {
@@ -59,15 +63,18 @@ where
         opened = tokio::time::timeout(HEADER_TIMEOUT, Opened::read(stream)) => opened,
     };
     let Ok(Ok(Some((opened, is_http2)))) = opened else { return };
+    let lingers = Arc::clone(&opened.lingers);
     let io = TokioIo::new(opened);
     let busy = Arc::new(AtomicUsize::new(0));
     let service = Arc::new(service);
     let counted = {
         let busy = Arc::clone(&busy);
         service_fn(move |request| {
-            let (service, guard) = (Arc::clone(&service), Busy::new(&busy));
+            let (service, guard, lingers) = (Arc::clone(&service), Busy::new(&busy), Arc::clone(&lingers));
             async move {
+                let has_body = !hyper::body::Body::is_end_stream(Request::body(&request));
                 let response = service.call(request).await?;
+                lingers.store(has_body && !response.status().is_success(), Relaxed);
                 // Busy until the last byte of the answer.
                 Ok::<_, Infallible>(response.map(|body| {
                     body.map_frame(move |frame| {
@@ -185,6 +192,10 @@ impl Drop for Busy {
 struct Opened<IO> {
     first: Bytes,
     stream: IO,
+    /// The client may still be sending what was refused. Closing with unread bytes would reset the connection and take
+    /// the answer back, so what comes is taken for a while.
+    lingers: Arc<AtomicBool>,
+    linger: Option<(Pin<Box<tokio::time::Sleep>>, usize)>,
 }
 
 impl<IO: AsyncRead + Unpin> Opened<IO> {
@@ -198,7 +209,7 @@ impl<IO: AsyncRead + Unpin> Opened<IO> {
             let common = first.len().min(HTTP2_PREFACE.len());
             let same = first.get(..common) == HTTP2_PREFACE.get(..common);
             if !same || common == HTTP2_PREFACE.len() {
-                return Ok(Some((Self { first: first.freeze(), stream }, same)));
+                return Ok(Some((Self { first: first.freeze(), stream, lingers: Arc::default(), linger: None }, same)));
             }
         }
     }
@@ -216,7 +227,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Opened<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Opened<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Opened<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -238,7 +249,23 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Opened<IO> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let Self { stream, lingers, linger, .. } = &mut *self;
+        if linger.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+        }
+        if !lingers.load(Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        let (until, left) = linger.get_or_insert_with(|| (Box::pin(tokio::time::sleep(LINGER_TIME)), LINGER_BYTES));
+        let mut scratch = [0; 16 << 10];
+        while *left > 0 && until.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => *left = left.saturating_sub(buffer.filled().len()),
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -13,6 +13,9 @@ pub const MAX_UNIT_BYTES: usize = 8 << 20;
 /// Slices and side information of one access unit.
 const MAX_NALS: usize = 512;
 const MAX_PPS: usize = 8;
+/// Real sets have some dozen octets, a few hundred with scaling lists. They are kept, put before keyframes and written
+/// into descriptions, so one of megabytes would cost many times its size.
+const MAX_SET_BYTES: usize = 4096;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// The parameter sets learned so far, in band or from SDP.
@@ -26,6 +29,9 @@ pub struct ParameterSets {
 impl ParameterSets {
     /// Takes over an SPS or PPS; anything else, and what can't be read, is left out.
     pub fn learn(&mut self, nal: &[u8]) {
+        if nal.len() > MAX_SET_BYTES {
+            return;
+        }
         match nal.first().map(|header| NalKind::of(*header)) {
             Some(NalKind::Sps) => {
                 if self.sps.as_ref().is_some_and(|(known, _)| known == nal) {
@@ -150,18 +156,15 @@ impl UnitBuilder {
     }
 
     /// Adds a whole NAL unit.
-    pub fn push(&mut self, nal: &[u8], sets: &mut ParameterSets) -> Result<(), TooLarge> {
-        let kind = nal.first().map_or(NalKind::Invalid, |header| NalKind::of(*header));
-        // Some cameras put "SPS 00 00 00 01 PPS 00 00 00 01 SEI …" into one packet. No NAL unit may hold a start code (§7.4.1), so cutting there is safe.
-        if matches!(kind, NalKind::Sps | NalKind::Pps | NalKind::Sei | NalKind::AccessUnitDelimiter)
+    pub fn push(&mut self, mut nal: &[u8], sets: &mut ParameterSets) -> Result<(), TooLarge> {
+        // Some cameras put "SPS 00 00 00 01 PPS 00 00 00 01 SEI …" into one packet. No NAL unit may hold a start code
+        // (§7.4.1), so cutting there is safe.
+        while let Some(header) = nal.first()
+            && matches!(NalKind::of(*header), NalKind::Sps | NalKind::Pps | NalKind::Sei | NalKind::AccessUnitDelimiter)
             && let Some(cut) = find_start_code(nal, 0)
         {
-            let head = nal.get(..cut).unwrap_or_default();
-            self.push_one(trim_zeros(head), sets)?;
-            return match nal.get(cut + 3..) {
-                Some(rest) if !rest.is_empty() => self.push(rest, sets),
-                _ => Ok(()),
-            };
+            self.push_one(trim_zeros(nal.get(..cut).unwrap_or_default()), sets)?;
+            nal = nal.get(cut + 3..).unwrap_or_default();
         }
         self.push_one(nal, sets)
     }
@@ -321,6 +324,27 @@ mod tests {
         let unit = unit.finish(&mut sets).unwrap();
         assert!(unit.keyframe);
         assert_eq!(nals(&unit), [SPS, PPS, &[0x06, 5, 1, 0x80], &[0x65, 0x88, 1, 2]]);
+    }
+
+    #[test]
+    fn a_packet_of_nothing_but_start_codes_costs_no_stack() {
+        let (mut sets, mut unit) = (ParameterSets::default(), UnitBuilder::new(7, 0));
+        let packed = [9, 0, 0, 1].repeat(400_000);
+        std::thread::scope(|scope| {
+            let small = std::thread::Builder::new().stack_size(64 << 10);
+            small.spawn_scoped(scope, || unit.push(&packed, &mut sets).unwrap()).unwrap();
+        });
+        assert!(!unit.has_picture());
+    }
+
+    #[test]
+    fn a_parameter_set_of_megabytes_is_not_learned() {
+        let mut sets = ParameterSets::default();
+        sets.learn(SPS);
+        sets.learn(&[PPS, &vec![0xff; MAX_SET_BYTES]].concat());
+        assert!(!sets.is_complete());
+        sets.learn(PPS);
+        assert!(sets.is_complete());
     }
 
     #[test]

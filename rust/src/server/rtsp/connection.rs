@@ -372,6 +372,10 @@ impl<S: Socket> Connection<S> {
     /// Hands the connection to a shard, which answers PLAY with the first unit.
     fn play(self, cseq: Option<u32>) {
         let (Some(admitted), Some(session)) = (self.admitted, self.session) else { return };
+        if !admitted.admission.is_open() {
+            debug!(peer = %self.peer, "a session ended between SETUP and PLAY");
+            return;
+        }
         let transport = match self.socket.into_transport() {
             Ok(transport) => transport,
             Err(error) => {
