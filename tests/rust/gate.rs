@@ -221,6 +221,37 @@ fn a_ticket_that_is_late_for_a_first_use_still_names_its_session() {
 }
 
 #[test]
+fn who_is_refused_is_told_to_the_control_plane_with_the_session_of_the_ticket() {
+    let house = quick(Source::Plays);
+    let late = {
+        house.open("s1");
+        house.gate.issue_ticket("s1", gate::now() - 1.0).unwrap()
+    };
+    let tell = |ticket: Option<&str>| {
+        let error = house.gate.admit(CAMERA, ticket.map(Proof::Ticket), Protocol::RtspTcp, PEER).err().unwrap();
+        let refusal = gate::Refusal { camera: CAMERA, ticket, error: &error, protocol: Protocol::RtspTcp, peer: PEER };
+        house.gate.refused(&refusal);
+    };
+    tell(Some(&late));
+    tell(Some("forged"));
+    tell(None);
+    let told: Vec<_> = house
+        .events
+        .take(usize::MAX)
+        .into_iter()
+        .filter_map(|(_, event)| match event {
+            Event::MediaRefused { camera, session, reason, protocol, address } => {
+                assert_eq!((camera.as_str(), protocol, address), (CAMERA, "rtsp_tcp", PEER.ip()));
+                Some((session, reason))
+            }
+            _ => None,
+        })
+        .collect();
+    let expected = [("s1", "TICKET_EXPIRED"), ("", "TICKET_INVALID"), ("", "TICKET_MISSING")];
+    assert_eq!(told, expected.map(|(session, reason)| (session.to_owned(), reason)));
+}
+
+#[test]
 fn a_revoked_grant_ends_its_sessions_on_every_protocol_once() {
     let house = quick(Source::Plays);
     let ticket = house.open("s1");
