@@ -7,7 +7,7 @@ import { CameraState, type Camera, type Revision } from "./gen/vidhub/v1/camera_
 
 const PAGE = 1000;
 /** Longest pause between two attempts to watch, in milliseconds. */
-const LONGEST_PAUSE = 15_000;
+const LONGEST_PAUSE = 5_000;
 
 export const known = shallowRef(new Map<string, Camera>());
 export const status = shallowReactive({ isLoaded: false, isConnected: true });
@@ -25,9 +25,12 @@ export async function keepCatalogue(signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     try {
       if (!from) from = await list(signal);
-      for await (const change of cameras.watchCameras({ from }, { signal })) {
+      // The hub answers before it has anything to tell.
+      const onHeader = (): void => {
         status.isConnected = true;
         pause = 500;
+      };
+      for await (const change of cameras.watchCameras({ from }, { signal, onHeader })) {
         from = apply(change.event) ?? from;
       }
     } catch (cause) {
@@ -37,7 +40,7 @@ export async function keepCatalogue(signal: AbortSignal): Promise<void> {
       if (error.code === Code.OutOfRange) from = undefined;
     }
     status.isConnected = false;
-    await sleep(pause + Math.random() * pause, signal);
+    await sleep(pause * (0.75 + Math.random() / 2), signal);
     pause = Math.min(pause * 2, LONGEST_PAUSE);
   }
 }

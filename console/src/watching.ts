@@ -4,6 +4,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { shallowReactive } from "vue";
 
 import { call, closing, hubError, sessions, type HubError } from "./api";
+import { status } from "./catalogue";
 import { StreamProfile } from "./gen/vidhub/v1/camera_pb";
 import type { Session } from "./gen/vidhub/v1/session_service_pb";
 import { figures, type Figures, type Look } from "./player/figures";
@@ -20,7 +21,7 @@ export interface Purpose {
 
 /** Pauses between two attempts, in milliseconds. */
 const SHORTEST_PAUSE = 500;
-const LONGEST_PAUSE = 10_000;
+const LONGEST_PAUSE = 5_000;
 const LOOK_EVERY = 1_000;
 /** Seconds that a connected stream may take for its first picture. */
 const FIRST_PICTURE_S = 10;
@@ -144,8 +145,11 @@ export class Watching {
   }
 
   private onAge(seconds: number): void {
-    if (this.view.phase === "live") this.view.frozenSeconds = seconds;
-    else if (seconds >= FIRST_PICTURE_S) this.again("MEDIA_BLOCKED", "");
+    if (this.view.phase === "live") {
+      this.view.frozenSeconds = seconds;
+      // Neither pictures nor the catalogue: it is the hub that is gone, which WebRTC takes long to notice.
+      if (seconds && !status.isConnected) void this.lost();
+    } else if (seconds >= FIRST_PICTURE_S) this.again("MEDIA_BLOCKED", "");
   }
 
   private watchFigures(player: WhepPlayer): void {
@@ -187,6 +191,8 @@ export class Watching {
   private ended(reason: string, detail: string): void {
     if (!REOPENED.has(reason)) return this.finish("ended", reason, detail);
     this.session = undefined;
+    // It answers, so it is back.
+    this.pause = SHORTEST_PAUSE;
     this.again(reason, detail);
   }
 

@@ -34,6 +34,7 @@ FLAGS = [
     "--disable-sync",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 ]
+SETTINGS = {"VIDHUB_SOURCE__ALLOW": "127.0.0.0/8", "VIDHUB_STREAM__LINGER_S": "1"}
 SIZE: ViewportSize = {"width": 1280, "height": 760}
 
 
@@ -78,6 +79,7 @@ class Site:
     """The hub, its cameras, and the people who may watch them."""
 
     hub: HubProcess
+    steady: SimProcess
     frail: SimProcess
     clip: clips.Clip
     _people: int = field(default=0, init=False)
@@ -92,12 +94,23 @@ class Site:
         given = await self.hub.ask(
             "grant_create",
             username=name,
-            camera_ids=[camera_message(number).id for number in (1, 2, 3)],
+            region_prefixes=["3606"],
             actions=["view_live"],
             purposes=list(purposes or ("patrol", "investigation")),
             not_after=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
         )
         return name, given["id"]
+
+
+async def register(running: HubProcess, *urls: str) -> None:
+    unit = await enrol(running)
+    cameras = [camera_message(number, url) for number, url in enumerate(urls, start=1)]
+    async with unit.channel() as channel:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        answer = await stub.BatchRegisterCameras(
+            camera_service_pb2.BatchRegisterCamerasRequest(cameras=cameras), timeout=30
+        )
+    assert not answer.rejected, answer
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -108,20 +121,11 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     async with (
         camera_sim(source) as steady,
         camera_sim(source) as frail,
-        hub(data, VIDHUB_SOURCE__ALLOW="127.0.0.0/8", VIDHUB_STREAM__LINGER_S="1") as running,
+        hub(data, **SETTINGS) as running,
     ):
-        unit = await enrol(running)
         # Port 9 discards; nothing listens there.
-        urls = (steady.url, frail.url, "rtsp://127.0.0.1:9/off")
-        async with unit.channel() as channel:
-            stub = camera_service_pb2_grpc.CameraServiceStub(channel)
-            answer = await stub.BatchRegisterCameras(
-                camera_service_pb2.BatchRegisterCamerasRequest(
-                    cameras=[camera_message(number, url) for number, url in enumerate(urls, start=1)]
-                )
-            )
-        assert not answer.rejected, answer
-        yield Site(running, frail, clip)
+        await register(running, steady.url, frail.url, "rtsp://127.0.0.1:9/off")
+        yield Site(running, steady, frail, clip)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
