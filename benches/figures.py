@@ -90,13 +90,26 @@ def table(figures: Figures) -> Table:
     return shown
 
 
+def page(figures: Figures, about: dict[str, Any]) -> str:
+    """`docs/reference/benchmarks.md`."""
+    facts = "".join(f"- {name}: {f'`{value}`' if name == 'command' else value}\n" for name, value in about.items())
+    return f"""# Figures
+
+Written by `make bench BENCH="--markdown docs/reference/benchmarks.md"`; what each figure means, and what is in its floor,
+stands in `benches/README.md`. The hub has one core of the machine; camera, readers and viewers have another.
+
+{facts}
+{markdown(figures)}"""
+
+
 def markdown(figures: Figures) -> str:
+    """The table of each group."""
     lines = []
     for group, rows in figures.groups():
-        lines += [f"### {group}", "", "| | unit | median [min–max] | floor | ratio | |", "|---|---|--:|--:|--:|---|"]
+        lines += [f"## {group}", "", "| | unit | median [min–max] | floor | ratio | |", "|---|---|--:|--:|--:|---|"]
         lines += ["| " + " | ".join(_cells(figure)) + " |" for figure in rows]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def document(figures: Figures, about: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from support.hub import Ended
 
 from benches import ROOT, control, footage, media, programs
-from benches.figures import Figures, document, markdown, table
+from benches.figures import Figures, document, page, table
 
 PARTS = ("core", "media", "control")
 CACHE = ROOT / ".cache"
@@ -64,8 +64,7 @@ def main() -> int:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(document(figures, about), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if options.markdown:
-        head = "".join(f"- {name}: {value}\n" for name, value in about.items())
-        options.markdown.write_text(f"{head}\n{markdown(figures)}", encoding="utf-8")
+        options.markdown.write_text(page(figures, about), encoding="utf-8")
     console.print(f"{about['command']}: {about['seconds']} s; figures in {options.json}")
     return 0
 
