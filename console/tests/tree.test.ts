@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
 import { CameraSchema, CameraState, type Camera } from "../src/gen/vidhub/v1/camera_pb";
-import { buildTree, stateWord } from "../src/tree";
+import { buildTree, openRows, stateWord, step } from "../src/tree";
 
 function camera(id: string, unitId: string, regionCode: string, state: CameraState, stale = false): Camera {
   return create(CameraSchema, { id, name: `camera ${id}`, unitId, unitName: `unit ${unitId}`, regionCode, state, stale });
@@ -31,4 +31,39 @@ test("a stale camera counts as online no more", () => {
 test("a unit that has no name is shown by its id", () => {
   const nameless = create(CameraSchema, { id: "1", unitId: "u7", regionCode: "360602" });
   expect(buildTree([nameless])[0]!.children![0]!.label).toBe("u7");
+});
+
+const two = buildTree([
+  camera("1", "a", "360602", CameraState.ONLINE),
+  camera("2", "a", "360602", CameraState.ONLINE),
+  camera("3", "b", "360603", CameraState.ONLINE),
+]);
+
+test("only what stands open has rows, each with its place among its sisters", () => {
+  expect(openRows(two, () => false).map((row) => [row.node.key, row.level, row.position, row.size, row.isOpen])).toEqual([
+    ["region/360602", 1, 1, 2, false],
+    ["region/360603", 1, 2, 2, false],
+  ]);
+  const rows = openRows(two, () => true);
+  expect(rows.map((row) => row.level)).toEqual([1, 2, 3, 3, 1, 2, 3]);
+  expect([rows[3]!.position, rows[3]!.size, rows[3]!.isOpen]).toEqual([2, 2, undefined]);
+});
+
+test("keys lead through the tree as the ARIA pattern says", () => {
+  const rows = openRows(two, (key) => key !== "region/360603");
+  const last = rows.length - 1;
+  expect(step(rows, -1, "ArrowDown", 5)).toEqual({ focus: 0 });
+  expect(step(rows, 0, "ArrowUp", 5)).toEqual({ focus: 0 });
+  expect(step(rows, last, "ArrowDown", 5)).toEqual({ focus: last });
+  expect(step(rows, 0, "PageDown", 2)).toEqual({ focus: 2 });
+  expect(step(rows, last, "Home", 5)).toEqual({ focus: 0 });
+  expect(step(rows, 0, "End", 5)).toEqual({ focus: last });
+  expect(step(rows, 0, "ArrowRight", 5)).toEqual({ focus: 1 });
+  expect(step(rows, last, "ArrowRight", 5)).toEqual({ toggle: "region/360603" });
+  expect(step(rows, 2, "ArrowRight", 5)).toBeUndefined();
+  expect(step(rows, 3, "ArrowLeft", 5)).toEqual({ focus: 1 });
+  expect(step(rows, 1, "ArrowLeft", 5)).toEqual({ toggle: rows[1]!.node.key });
+  expect(step(rows, last, "ArrowLeft", 5)).toBeUndefined();
+  expect(step([], -1, "ArrowDown", 5)).toBeUndefined();
+  expect(step(rows, 0, "x", 5)).toBeUndefined();
 });
