@@ -56,7 +56,13 @@ async def test_a_unit_enrols_by_the_command_line_and_registers_with_plain_grpcio
         assert token.status == 0, token.err
         assert token.answer["file"] == str(file)
         assert file.stat().st_mode & 0o777 == 0o600
+        # A place that takes no key does not cost the claim.
+        nowhere = await cli("unit", "enrol", file, "--out", file)
+        assert (nowhere.status, nowhere.error["reason"]) == (1, "FILE_NOT_WRITTEN")
         enrolled = (await cli("unit", "enrol", file, "--out", folder)).answer
+        again = await cli("unit", "enrol", file, "--out", folder)
+        assert (again.status, again.error["reason"]) == (1, "CLAIM_USED")
+        assert sorted(path.name for path in folder.iterdir()) == ["ca.pem", "identity.json", "unit.key", "unit.pem"]
         assert enrolled["unit_id"] == token.answer["unit_id"]
         assert (folder / "unit.key").stat().st_mode & 0o777 == 0o600
         identity = json.loads((folder / "identity.json").read_text())

@@ -306,8 +306,10 @@ class Sessions:
         decision = self._judge(principal, camera_id, purpose)
         expire_time = _until(now + self._session_ttl, decision.valid_until)
         session = self._new(principal, camera_id, purpose, profile, decision.grant_id, now, expire_time)
+        is_admitted = False
 
         def apply(_: None) -> None:
+            nonlocal is_admitted
             try:
                 # What was right before the write may not be any more.
                 again = self._judge(principal, camera_id, purpose)
@@ -316,6 +318,7 @@ class Sessions:
                 if self._cuts[principal.ref] != cuts:
                     raise PermissionDenied("USER_SUSPENDED", "your access ended while the session was being opened")
                 self._admit(principal, session)
+                is_admitted = True
             except VidhubError as error:
                 self._forget(session.id)
                 self._ends.add(session.id, self._clock(), error.reason)
@@ -325,8 +328,9 @@ class Sessions:
         self._count[principal.ref] += 1
         try:
             await self._store.write(lambda conn: self._record(conn, principal, session), apply=apply)
-        except VidhubError:
-            self._forget(session.id)
+        except BaseException:  # also of a caller who left: what waits in the queue then is never written
+            if not is_admitted:
+                self._forget(session.id)
             raise
         try:
             ticket = self._core.issue_ticket(session.id, self._ticket_ttl_s)

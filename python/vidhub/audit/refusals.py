@@ -1,4 +1,4 @@
-"""Keeps floods of refusals from filling the disk: per reason, address and minute one entry, then one with the count."""
+"""Keeps floods of refusals from filling the disk: per reason, address and minute a few that differ, then one count."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from vidhub.model import AuditRecord
 
 # Distinct (reason, address, minute) kept at once; past it addresses are counted together, per reason.
 MAX_KEYS = 4_096
+# Refusals that differ in who, what or how have entries of their own, so many of one key; the others are counted.
+MAX_APART = 8
 _MAX_WAITING = 3 * MAX_KEYS
 _MANY = "many addresses"
 
@@ -27,6 +29,7 @@ _Key = tuple[str, str, int]
 class _Count:
     first: AuditRecord
     more: int = 0
+    apart: set[int] = dataclasses.field(default_factory=set)
 
 
 class Refusals:
@@ -48,11 +51,12 @@ class Refusals:
         if key not in self._counts and len(self._counts) >= MAX_KEYS:
             record = dataclasses.replace(record, source_address=_MANY)
             key = (record.result, _MANY, minute)
-        count = self._counts.get(key)
-        if count is not None:
+        count = self._counts.setdefault(key, _Count(record))
+        what = hash((record.principal, record.action, record.resource, record.detail_json))
+        if what in count.apart or len(count.apart) >= (1 if record.source_address == _MANY else MAX_APART):
             count.more += 1
             return
-        self._counts[key] = _Count(record)
+        count.apart.add(what)
         self._enqueue(record)
 
     async def flush(self, *, everything: bool = False) -> None:

@@ -49,8 +49,15 @@ def enrol(
             "CLAIM_EXPIRED", "the enrolment file is over (24 hours): ask the hub for a new one"
         ) from None
     key = new_key()
-    answer = rpc.run(_enrol(claim, signing_request(key)))
-    private_file(out / "unit.key", key_pem(key).decode())
+    # Before the call: it burns the claim, and what it gives is nothing without the key. Aside, for the folder may hold
+    # an identity that is in use.
+    fresh = out / "unit.key.new"
+    private_file(fresh, key_pem(key).decode())
+    try:
+        answer = rpc.run(_enrol(claim, signing_request(key)))
+        fresh.replace(out / "unit.key")
+    finally:
+        fresh.unlink(missing_ok=True)
     private_file(out / "unit.pem", answer.certificate_pem)
     private_file(out / "ca.pem", answer.ca_pem)
     not_after = x509.load_pem_x509_certificate(answer.certificate_pem.encode()).not_valid_after_utc

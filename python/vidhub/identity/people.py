@@ -38,6 +38,8 @@ from vidhub.store.times import now
 
 LOGIN_LIFE = timedelta(hours=12)
 MAX_LOGINS = 16
+# So many in memory are never worth a look for those that ran out.
+FEW_LOGINS = 1_024
 FIRST_NAME = "admin"
 
 log = structlog.get_logger(__name__)
@@ -79,6 +81,7 @@ class People:
         self._users: dict[str, User] = {}
         self._names: dict[str, str] = {}
         self._logins: dict[str, users.Login] = {}
+        self._forget_at = FEW_LOGINS
         self._on_suspended: list[Callable[[User], None]] = []
         self._on_logins_ended: list[Callable[[frozenset[str], str], None]] = []
 
@@ -270,6 +273,7 @@ class People:
             if surplus is not None:
                 self._end_logins(surplus, "LOGIN_REPLACED")
                 self._logins[login.id] = login
+                self._forget_ended(time)
 
         if await self._store.write(work, apply=apply) is None:
             self._refused(user.name, "auth.login", "USER_SUSPENDED", address)
@@ -446,13 +450,16 @@ class People:
         await self._store.write(work, apply=lambda _: self._end_logins(login_ids, reason))
 
     def _end_logins(self, login_ids: list[str], reason: str) -> None:
-        time = self._clock()
-        if len(self._logins) > 1_024 and len(self._logins) % 256 == 0:
-            self._logins = {i: x for i, x in self._logins.items() if x.expire_time > time}
         ended = frozenset(i for i in login_ids if self._logins.pop(i, None) is not None)
         if ended:
             for listener in self._on_logins_ended:
                 listener(ended, reason)
+
+    def _forget_ended(self, time: datetime) -> None:
+        """Logins that ran out; looked for whenever their number has doubled."""
+        if len(self._logins) >= self._forget_at:
+            self._logins = {i: x for i, x in self._logins.items() if x.expire_time > time}
+            self._forget_at = max(FEW_LOGINS, 2 * len(self._logins))
 
     def _learn(self, user: User) -> None:
         self._users[user.id] = user

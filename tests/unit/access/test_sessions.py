@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -217,6 +218,20 @@ async def test_a_caller_who_goes_while_opening_leaves_a_session_that_ends(ready)
         await opening
     left = (await ready.sessions.list(OPERATOR)).sessions
     assert len(left) == ready.core.counts()["sessions"]
+
+
+async def test_who_goes_before_anything_was_written_keeps_no_place(ready):
+    free = threading.Event()
+    held = asyncio.create_task(ready.store.write(lambda _: free.wait(10)))
+    await asyncio.sleep(0)
+    asked = [asyncio.create_task(ready.sessions.open(OPERATOR, CAMERA, PATROL)) for _ in range(MOST_PER_PRINCIPAL)]
+    await asyncio.sleep(0)
+    for opening in asked:
+        opening.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    free.set()
+    await held
+    await ready.sessions.open(OPERATOR, CAMERA, PATROL)
 
 
 async def test_a_session_ends_when_its_time_is_over(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from vidhub.audit import AuditLog, chain
+from vidhub.audit.refusals import MAX_APART
 from vidhub.errors import Aborted, InvalidArgument
 from vidhub.model import AuditEntry, AuditRecord
 from vidhub.store import Store
@@ -133,6 +135,21 @@ async def test_a_refusal_is_recorded_at_once_and_a_flood_is_folded(store: Store,
     assert len(found) == 5
     folded = [json.loads(e.record.detail_json)["folded"] for e in found if e.record.detail_json]
     assert folded == [9_999]
+
+
+async def test_refusals_that_differ_have_entries_of_their_own_up_to_a_bound(store: Store, audit: AuditLog) -> None:
+    for protocol in ("whep", "rtsp"):
+        for _ in range(100):
+            audit.refusal(replace(refused(), detail_json=json.dumps({"protocol": protocol})))
+    await audit._refusals.flush()
+    assert [json.loads(e.record.detail_json)["protocol"] for e in await entries_of(audit)] == ["rtsp", "whep"]
+    for i in range(1_000):
+        audit.refusal(replace(refused(), resource=f"camera/{i}"))
+    await audit._refusals.flush(everything=True)
+    found = await entries_of(audit)
+    assert len(found) == MAX_APART + 1
+    folded = [json.loads(e.record.detail_json or "{}").get("folded", 0) for e in found]
+    assert sum(folded) == 1_200 - MAX_APART
 
 
 async def test_refusals_from_everywhere_are_bounded(store: Store, audit: AuditLog) -> None:

@@ -21,7 +21,7 @@ from vidhub.errors import (
     Unauthenticated,
     VidhubError,
 )
-from vidhub.identity import People
+from vidhub.identity import People, people
 from vidhub.model import Principal, Role
 
 PASSWORD = "晴天 with 7 clouds"
@@ -46,6 +46,16 @@ async def test_a_login_becomes_a_principal(hub: Any, system: Principal) -> None:
     assert (login.expire_time - hub.clock.time).total_seconds() == 300
     assert (login.refresh_expire_time - hub.clock.time).total_seconds() == 12 * 3_600
     assert await hub.actions() == [("system", "user.add", "ok"), ("user/zhang", "auth.login", "ok")]
+
+
+async def test_logins_that_ran_out_leave_the_memory(hub: Any, system: Principal, monkeypatch: Any) -> None:
+    monkeypatch.setattr(people, "FEW_LOGINS", 4)
+    hub.people._forget_at = 4
+    await account(hub, system)
+    for _ in range(12):
+        await hub.people.login("zhang", PASSWORD, "192.0.2.1")
+        hub.clock.advance(hours=5)
+    assert len(hub.people._logins) <= 5
 
 
 async def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(hub: Any, system: Principal) -> None:
