@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from vidhub.api import convert
+from vidhub.api.auth import bearer
 from vidhub.api.call import Call
 from vidhub.errors import PermissionDenied, Unauthenticated
 from vidhub.identity.people import Login, People
@@ -42,7 +44,7 @@ class AuthServicer:
         self._secure = "; Secure" if is_cookie_secure(public_url) else ""
 
     async def login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
-        self._refuse_other_sites(call, must_say=False)
+        self._refuse_other_sites(call)
         login = await self._people.login(request.username, request.password, call.address)
         self._keep(call, login)
         return pb.LoginResponse(
@@ -52,7 +54,7 @@ class AuthServicer:
         )
 
     async def refresh(self, _request: pb.RefreshRequest, call: Call) -> pb.RefreshResponse:
-        self._refuse_other_sites(call, must_say=True)
+        self._refuse_other_sites(call)
         token = _refresh_token(call)
         if not token:
             raise Unauthenticated("REFRESH_MISSING", "there is no log-in to go on with: log in")
@@ -67,8 +69,11 @@ class AuthServicer:
     async def logout(self, _request: pb.LogoutRequest, call: Call) -> pb.LogoutResponse:
         token = _refresh_token(call)
         if token:
-            self._refuse_other_sites(call, must_say=True)
+            self._refuse_other_sites(call)
             await self._people.logout(token, call.address)
+        if "authorization" in call.metadata:  # a program may hold no cookie
+            with suppress(Unauthenticated):  # no login of ours, or over: there is nothing to end
+                await self._people.end_login(self._people.by_bearer(bearer(call.metadata), call.address))
         self._forget(call)
         return pb.LogoutResponse()
 
@@ -88,8 +93,9 @@ class AuthServicer:
         await self._people.change_password(call.caller, request.old_password, request.new_password)
         return pb.ChangePasswordResponse()
 
-    def _refuse_other_sites(self, call: Call, *, must_say: bool) -> None:
-        """Browsers say where a request comes from. must_say: whoever does not say it is refused as well."""
+    def _refuse_other_sites(self, call: Call) -> None:
+        """Browsers say where a request comes from. Whoever says nothing is a program, which no other site can steer:
+        a page could send our content types only after a preflight, and `SameSite` keeps the cookie from it."""
         site = call.metadata.get("sec-fetch-site", "")
         origin = call.metadata.get("origin", "")
         if site:
@@ -97,7 +103,7 @@ class AuthServicer:
         elif origin:
             is_ours = urlsplit(origin).netloc in {self._public_host, call.metadata.get("host", "")} - {""}
         else:
-            is_ours = not must_say
+            is_ours = True
         if not is_ours:
             raise PermissionDenied("CROSS_SITE", "this request came from another site: use the hub's own console")
 

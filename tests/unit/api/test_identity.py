@@ -180,7 +180,7 @@ async def test_a_stolen_cookie_ends_the_login_and_is_taken_from_the_browser(hub:
         ({"origin": "http://127.0.0.1:8080"}, True),
         ({"origin": "http://evil.example"}, False),
         ({"origin": "null"}, False),
-        ({}, False),
+        ({}, True),
     ],
 )
 async def test_no_other_site_can_renew_or_end_a_login(hub: Hub, headers: dict[str, str], is_ours: bool) -> None:
@@ -192,6 +192,17 @@ async def test_no_other_site_can_renew_or_end_a_login(hub: Hub, headers: dict[st
         else:
             assert refused_json(answer)[1:3] == ("permission_denied", "CROSS_SITE")
             assert refused_json(await client.post(f"{AUTH}/Logout", json={}, headers=headers))[2] == "CROSS_SITE"
+
+
+async def test_logging_out_with_the_access_token_alone_ends_the_login(hub: Hub) -> None:
+    async with hub.http() as client:
+        login = await hub.login(client)
+        client.cookies.clear()
+        assert (await client.post(f"{AUTH}/Logout", json={}, headers=bearer(login))).status_code == 200
+        gone = await client.post(f"{AUTH}/WhoAmI", json={}, headers=bearer(login))
+        assert refused_json(gone)[1:3] == ("unauthenticated", "LOGIN_REVOKED")
+        again = await client.post(f"{AUTH}/Logout", json={}, headers={"authorization": "Bearer nonsense"})
+        assert again.status_code == 200
 
 
 async def test_a_program_without_a_browser_may_log_in(hub: Hub) -> None:
