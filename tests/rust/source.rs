@@ -444,6 +444,53 @@ async fn garbage_is_no_camera() {
 }
 
 #[tokio::test]
+async fn a_camera_that_talks_without_end_costs_no_memory() {
+    // What fits into the sockets of both sides on its way, and no more, can be sent before the connection is closed.
+    const MOST: usize = 32 << 20;
+    let heads: [&[u8]; 3] = [
+        b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Type: application/sdp\r\nContent-Length: 999999999999\r\n\r\n",
+        b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nX-Endless: ",
+        b"",
+    ];
+    for head in heads {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtsp://{}/live", listener.local_addr().unwrap());
+        let pull = Pull::start(
+            target(&url, "", ""),
+            Options { connect_timeout: PATIENCE, retry: (PATIENCE, PATIENCE), ..options() },
+        );
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.read_exact(&mut [0; 16]).await.unwrap();
+        socket.write_all(head).await.unwrap();
+        let (chunk, mut sent) = (vec![b'x'; 64 << 10], 0);
+        while sent < MOST && socket.write_all(&chunk).await.is_ok() {
+            sent += chunk.len();
+        }
+        assert!(sent < MOST, "the hub goes on reading");
+        assert_eq!(pull.failed().await.0, "CAMERA_UNREACHABLE");
+        pull.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_description_of_ten_thousand_tracks_is_refused_at_once() {
+    let track = |number| format!("m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track{number}\r\n");
+    for tracks in [40, 10_000] {
+        let head = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
+        let sdp = head.to_owned() + &(0..tracks).map(track).collect::<String>();
+        let camera = Scripted::start(move |request, _| match request.starts_with("DESCRIBE") {
+            true => described(request, "", &sdp),
+            false => well_behaved(request, &[]),
+        })
+        .await;
+        let pull = Pull::start(target(&camera.url(), "", ""), options());
+        assert_eq!(pull.failed().await.0, "CAMERA_UNREACHABLE");
+        assert_eq!(camera.requests("SETUP"), 0);
+        pull.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn no_picture_that_we_carry_is_told_with_what_there_is() {
     let sdp = SDP.replace("H264", "H265");
     let camera = Scripted::start(move |request, _| described(request, "", &sdp)).await;

@@ -26,6 +26,9 @@ use super::{Denial, Failure, FailureKind, Options, Target};
 const DEFAULT_PORT: u16 = 554;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
+/// Of one description; reading takes time for each of its parts.
+const MAX_MEDIA: usize = 32;
+const MAX_SDP_BYTES: usize = 64 << 10;
 /// How long the answer to "is anybody there at all?" is waited for after a time-out.
 const DIAGNOSIS: Duration = Duration::from_secs(1);
 
@@ -159,6 +162,10 @@ async fn describe_at(
         Ok(session) => session.map_err(|error| explain(&error, "DESCRIBE", target))?,
         Err(_) => return Err(diagnose(dialled).await),
     };
+    if session.streams().len() > MAX_MEDIA || session.sdp().len() > MAX_SDP_BYTES {
+        let message = "the camera's description is larger than any camera's: check that the address is one's";
+        return Err(Failure::new(FailureKind::Invalid, message));
+    }
     stays_home(&session, address, dialled)?;
     let offers = offers(&session, target)?;
     Ok(Camera { session, offers, connect_timeout: options.connect_timeout })
