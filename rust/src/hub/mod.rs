@@ -140,12 +140,8 @@ impl Hub {
         let listen = &self.options.listen;
         let mut bound: HashMap<&'static str, Option<String>> =
             HashMap::from([("http", None), ("rtsp", None), ("rtsps", None), ("webrtc", None)]);
-        if listen.rtsps.is_some() {
-            return Err(Error::new(
-                ErrorKind::Unimplemented,
-                "RTSPS_NOT_SERVED",
-                "RTSP over TLS is not served yet: leave --rtsps off",
-            ));
+        if let Some(address) = &listen.rtsps {
+            warn!(%address, "RTSP over TLS is not served yet: --rtsps stays closed");
         }
         if self.is_started.swap(true, Relaxed) {
             return Err(Error::new(ErrorKind::FailedPrecondition, "HUB_STARTED", "the core listens already"));
