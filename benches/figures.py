@@ -95,8 +95,8 @@ def page(figures: Figures, about: dict[str, Any]) -> str:
     facts = "".join(f"- {name}: {f'`{value}`' if name == 'command' else value}\n" for name, value in about.items())
     return f"""# Figures
 
-Written by `make bench BENCH="--markdown docs/reference/benchmarks.md"`; what each figure means, and what is in its floor,
-stands in `benches/README.md`. The hub has one core of the machine; camera, readers and viewers have another.
+Written by `make bench BENCH="--markdown docs/reference/benchmarks.md"`; what each figure means, and what is in
+its floor, stands in `benches/README.md`. The hub has one core of the machine; camera, readers and viewers have another.
 
 {facts}
 {markdown(figures)}"""
