@@ -16,7 +16,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::level_filters::LevelFilter;
 use tracing::{error, warn};
+use tracing_subscriber::EnvFilter;
 
 use probing::{Probing, target_of};
 
@@ -64,6 +66,7 @@ pub struct Hub {
 impl Hub {
     /// Builds registry, policy, sessions and threads; opens no port.
     pub fn new(options: HubOptions) -> Result<Self> {
+        begin_log(&options.log);
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),
             given => given,
@@ -283,6 +286,13 @@ impl Drop for Hub {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The core's own log on stderr: once a process, whichever hub is first. On the frame path nothing is logged.
+fn begin_log(filter: &str) {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).parse_lossy(filter);
+    // Another subscriber, such as a test's, stays.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
 }
 
 /// Pulls cameras by RTSP; URLs of other schemes are refused by the source itself. A fault of ours in one camera's source
