@@ -8,7 +8,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::values::{self, CameraBasic, CameraPage, CameraRow, ChangeRow, Decision, Event, GrantRow, Principal};
-use crate::camera_sim::{self, SimCamera};
 use crate::error::{Error, ErrorKind};
 use crate::gate::{self, SessionSpec};
 use crate::hub::{Hub, HubOptions};
@@ -301,39 +300,6 @@ impl Core {
                 is_theirs.then_some(reason)
             })
         })
-    }
-}
-
-#[pyclass(frozen, module = "vidhub._core")]
-pub struct CameraSim {
-    inner: camera_sim::CameraSim,
-}
-
-#[pymethods]
-impl CameraSim {
-    #[new]
-    #[pyo3(signature = (listen, cameras, username = "", password = "", /))]
-    fn new(
-        py: Python<'_>,
-        listen: &str,
-        cameras: Vec<(String, String, f64)>,
-        username: &str,
-        password: &str,
-    ) -> PyResult<Self> {
-        let cameras: Vec<_> = cameras
-            .into_iter()
-            .map(|(name, clip, frame_rate)| SimCamera { name, clip: clip.into(), frame_rate })
-            .collect();
-        let inner = py.detach(|| camera_sim::CameraSim::start(listen, &cameras, username, password))?;
-        Ok(Self { inner })
-    }
-
-    fn address(&self) -> String {
-        self.inner.address().to_string()
-    }
-
-    fn stop(&self, py: Python<'_>) {
-        py.detach(|| self.inner.stop());
     }
 }
 

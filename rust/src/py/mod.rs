@@ -13,7 +13,6 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<camera_sim::CameraSim>()?;
     module.add_class::<core::Core>()?;
-    module.add_class::<core::CameraSim>()?;
     module.add_class::<values::Principal>()?;
     module.add_class::<values::CameraBasic>()?;
     module.add_class::<values::CameraPage>()?;
