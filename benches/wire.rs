@@ -60,9 +60,9 @@ fn main() {
     report("interleaved buffer", || measure(|unit| _ = black_box(unit.interleaved().len())));
     report("interleaved, second reader", || {
         let (units, _) = group();
-        units.iter().for_each(|unit| drop(black_box(unit.interleaved().clone())));
+        units.iter().for_each(|unit| drop(black_box(unit.interleaved())));
         let start = thread_time();
-        units.iter().for_each(|unit| drop(black_box(unit.interleaved().clone())));
+        units.iter().for_each(|unit| drop(black_box(unit.interleaved())));
         thread_time() - start
     });
 }

@@ -20,14 +20,25 @@ macro_rules! label {
 
 label!(
     /// How media comes in.
-    SourceKind { RtspPull => "rtsp_pull" }
+    SourceKind { RtspPull => "rtsp_pull", RtspPush => "rtsp_push", Whip => "whip" }
 );
 label!(
     /// How media goes out.
-    SinkKind { Rtsp => "rtsp", Whep => "whep" }
+    SinkKind { Rtsp => "rtsp", Whep => "whep", Mse => "mse", Frames => "frames" }
 );
 label!(Direction { In => "in", Out => "out" });
-label!(Protocol { RtspTcp => "rtsp_tcp", Rtsps => "rtsps", WebrtcUdp => "webrtc_udp" });
+label!(
+    /// What carries media, in or out.
+    Protocol {
+        RtspTcp => "rtsp_tcp",
+        RtspUdp => "rtsp_udp",
+        Rtsps => "rtsps",
+        WebrtcUdp => "webrtc_udp",
+        WebrtcTcp => "webrtc_tcp",
+        Mse => "mse",
+        Frames => "frames",
+    }
+);
 label!(
     /// Why media was dropped.
     DropReason { SlowViewer => "slow_viewer", SourceGap => "source_gap", Malformed => "malformed", OverBudget => "over_budget" }

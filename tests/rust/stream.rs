@@ -86,6 +86,31 @@ fn who_joins_where_nothing_is_cached_waits_for_the_next_keyframe() {
 }
 
 #[test]
+fn who_goes_over_to_another_stream_goes_on_at_its_keyframe_and_hears_no_more_of_the_first() {
+    let ((main, _), (sub, _)) = (live(), live());
+    let shards = Shards::start(1).unwrap();
+    let (mut sink, viewer) = sink();
+    sink.other = Some(sub.clone());
+    sink.answer = Box::new(|event| match event {
+        Event::Datagram(data) if data == b"over" => Flow::Switch,
+        _ => Flow::Continue,
+    });
+    let handle = shards.attach(main.clone(), Box::new(sink), true);
+    viewer.subscribed(&handle);
+    (0..7).for_each(|place| sub.publish(unit(place == 5, 40)));
+    main.publish(unit(true, 40));
+    viewer.units_until(0);
+    // The second time there is nowhere to go: it stays where it is.
+    (0..2).for_each(|_| assert!(handle.datagram(PEER, PEER, b"over".to_vec())));
+    let cached = viewer.units_until(1);
+    assert_eq!(cached.iter().map(|unit| (unit.index, unit.starts_gop())).collect::<Vec<_>>(), [(0, true), (1, false)]);
+    main.publish(unit(false, 40));
+    sub.publish(unit(false, 40));
+    assert_eq!(viewer.units_until(2).len(), 1, "nothing of the first stream");
+    shards.stop("DONE");
+}
+
+#[test]
 fn viewers_stay_through_an_outage_and_through_new_parameters() {
     let (stream, _) = live();
     let shards = Shards::start(1).unwrap();

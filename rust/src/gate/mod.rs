@@ -17,7 +17,7 @@ pub use sessions::{SessionSpec, Sessions};
 pub use streams::{Key, StartSource, Streams, StreamsOptions, WatchStream};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::media::{CodecParameters, Profile};
+use crate::media::Profile;
 use crate::policy::{Action, Decision, Grant, Policy, Principal, Reach, Resource};
 use crate::registry::{Camera, CameraStream, Candidates, Change, Filter, Page, Registry, Row, Scope, State};
 use crate::source::Target;
@@ -239,7 +239,7 @@ pub fn watch_streams(
             seen_live(camera);
             note_state(&registry, &events, camera, State::Online, "");
             for track in description.into_iter().flat_map(|description| &description.tracks) {
-                if let CodecParameters::H264 { width, height, .. } = track.parameters {
+                if let Some((width, height, _)) = track.parameters.picture() {
                     events.push(Event::StreamMedia {
                         camera: camera.clone(),
                         profile: if *profile == Profile::Main { 1 } else { 2 },

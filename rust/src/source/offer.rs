@@ -14,21 +14,92 @@ pub enum Offer {
     G711 { codec: Codec, channels: u8, rate_hz: u32 },
 }
 
-/// One media section, as far as it tells what is in it.
+/// Media sections of one description that are read.
+pub const MAX_SECTIONS: usize = 32;
+
+/// One media section, as far as it tells what is in it: of several formats the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section<'a> {
+    /// "video", "audio", …
     pub media: &'a str,
-    pub encoding: &'a str,
+    /// In lower case, as in "h264"; empty when nothing tells.
+    pub encoding: String,
     pub payload_type: u8,
+    /// 0 when nothing tells.
     pub rate_hz: u32,
     pub channels: u8,
-    pub sdp: &'a [u8],
+    /// What `a=fmtp` says of the format.
+    pub parameters: Option<&'a str>,
+    /// `a=control` (RFC 2326 §C.1.1).
+    pub control: Option<&'a str>,
+}
+
+/// Reads a session description (RFC 4566) into its media sections. By line and with patience: cameras break SDP in ways
+/// that no grammar knows.
+pub fn sections(sdp: &str) -> Vec<Section<'_>> {
+    let mut sections: Vec<Section<'_>> = Vec::new();
+    for line in sdp.lines().map(str::trim_end) {
+        if let Some(media) = line.strip_prefix("m=") {
+            if sections.len() == MAX_SECTIONS {
+                break;
+            }
+            let mut words = media.split_ascii_whitespace();
+            let media = words.next().unwrap_or_default();
+            let payload_type = words.nth(2).and_then(|first| first.parse().ok()).unwrap_or(u8::MAX);
+            let (encoding, rate_hz) = static_format(payload_type);
+            let encoding = encoding.to_owned();
+            sections.push(Section {
+                media,
+                encoding,
+                payload_type,
+                rate_hz,
+                channels: 1,
+                parameters: None,
+                control: None,
+            });
+            continue;
+        }
+        let (Some(section), Some(attribute)) = (sections.last_mut(), line.strip_prefix("a=")) else { continue };
+        let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+        let of_format = || {
+            let (number, rest) = value.trim_start().split_once([' ', '\t'])?;
+            (number.parse() == Ok(section.payload_type)).then(|| rest.trim())
+        };
+        match name {
+            "rtpmap" => {
+                if let Some(map) = of_format() {
+                    let mut parts = map.split('/').map(str::trim);
+                    section.encoding = parts.next().unwrap_or_default().to_ascii_lowercase();
+                    section.rate_hz = parts.next().and_then(|rate| rate.parse().ok()).unwrap_or(0);
+                    section.channels = parts.next().and_then(|channels| channels.parse().ok()).unwrap_or(1);
+                }
+            }
+            "fmtp" => {
+                if let Some(parameters) = of_format() {
+                    section.parameters = Some(parameters);
+                }
+            }
+            "control" => section.control = Some(value.trim()),
+            _ => {}
+        }
+    }
+    sections
+}
+
+/// Formats that need no `rtpmap` (RFC 3551 §6).
+fn static_format(payload_type: u8) -> (&'static str, u32) {
+    match payload_type {
+        0 => ("pcmu", 8_000),
+        8 => ("pcma", 8_000),
+        26 => ("jpeg", 90_000),
+        _ => ("", 0),
+    }
 }
 
 /// Reads one section. The error says why the hub does not carry it.
 pub fn read(section: &Section<'_>) -> Result<Offer, &'static str> {
-    let parameters = format_parameters(section.sdp, section.media, section.payload_type);
-    let find = |name: &str| parameters.as_deref().and_then(|parameters| parameter(parameters, name));
-    match (section.media, section.encoding) {
+    let find = |name: &str| section.parameters.and_then(|parameters| parameter(parameters, name));
+    match (section.media, section.encoding.as_str()) {
         ("video", "h264") if section.rate_hz == 90_000 => {
             let mut sets = ParameterSets::default();
             let known = find("sprop-parameter-sets").map(parameter_sets).unwrap_or_default();
@@ -57,26 +128,6 @@ pub fn read(section: &Section<'_>) -> Result<Offer, &'static str> {
         ("audio", _) => Err("the hub carries AAC and G.711 only"),
         _ => Err("it is neither picture nor sound"),
     }
-}
-
-/// The `fmtp` text of a payload type within its media section. Read by line: cameras break SDP in ways that no grammar knows.
-fn format_parameters(sdp: &[u8], media: &str, payload_type: u8) -> Option<String> {
-    let text = String::from_utf8_lossy(sdp);
-    let mut inside = false;
-    for line in text.lines() {
-        if let Some(section) = line.strip_prefix("m=") {
-            let mut words = section.split_ascii_whitespace();
-            inside = words.next() == Some(media)
-                && words.nth(2).and_then(|first| first.parse::<u8>().ok()) == Some(payload_type);
-        } else if inside
-            && let Some(rest) = line.trim_end().strip_prefix("a=fmtp:")
-            && let Some((number, parameters)) = rest.split_once(' ')
-            && number.trim().parse() == Ok(payload_type)
-        {
-            return Some(parameters.to_owned());
-        }
-    }
-    None
 }
 
 /// One parameter of a `fmtp` line; names are compared without case (RFC 6184 §8.1), the space after `;` is optional.
@@ -111,25 +162,49 @@ mod tests {
 
     use super::*;
 
-    const SDP: &[u8] = b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+    const SDP: &str = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=0\r\n\
         a=fmtp:96 packetization-mode=1;profile-level-id=64001E; sprop-parameter-sets=Z2QAHqyyAUBf8uAiAAADAAIAAAMAZR4sXJA=,aOvDyyLA\r\n\
-        m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000/2\r\n\
-        a=fmtp:97 streamtype=5;mode=AAC-hbr;config=1190;SizeLength=13;IndexLength=3;IndexDeltaLength=3\r\n";
+        m=audio 0 RTP/AVP 97\na=fmtp:96 of=another\na=rtpmap:97 MPEG4-GENERIC/48000/2\r\n\
+        a=fmtp:97 streamtype=5;mode=AAC-hbr;config=1190;SizeLength=13;IndexLength=3;IndexDeltaLength=3\r\n\
+        m=audio 0 RTP/AVP 8 101\r\nm=video 0 RTP/AVP 26\r\nm=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\n";
 
-    fn section<'a>(media: &'a str, encoding: &'a str, payload_type: u8, rate_hz: u32) -> Section<'a> {
-        Section { media, encoding, payload_type, rate_hz, channels: 1, sdp: SDP }
+    fn section<'a>(media: &'a str, encoding: &str, payload_type: u8, rate_hz: u32) -> Section<'a> {
+        Section {
+            media,
+            encoding: encoding.into(),
+            payload_type,
+            rate_hz,
+            channels: 1,
+            parameters: None,
+            control: None,
+        }
+    }
+
+    #[test]
+    fn sections_are_read_with_what_belongs_to_their_first_format() {
+        let sections = sections(SDP);
+        let told: Vec<_> =
+            sections.iter().map(|one| (one.media, &one.encoding[..], one.rate_hz, one.channels)).collect();
+        let expected = [
+            ("video", "h264", 90_000, 1),
+            ("audio", "mpeg4-generic", 48_000, 2),
+            ("audio", "pcma", 8_000, 1),
+            ("video", "jpeg", 90_000, 1),
+            ("application", "vnd.onvif.metadata", 90_000, 1),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!((sections[0].control, sections[1].control), (Some("trackID=0"), None));
+        assert!(sections[1].parameters.is_some_and(|parameters| parameters.starts_with("streamtype=5")));
+        assert_eq!(super::sections(&"m=video 0 RTP/AVP 96\n".repeat(100)).len(), MAX_SECTIONS);
     }
 
     #[test]
     fn parameter_sets_and_audio_configuration_are_found() {
-        let Ok(Offer::H264(sets)) = read(&section("video", "h264", 96, 90_000)) else { panic!() };
+        let sections = sections(SDP);
+        let Ok(Offer::H264(sets)) = read(&sections[0]) else { panic!() };
         assert!(sets.is_complete());
-        let Ok(Offer::Aac { config, channels, rate_hz }) = read(&section("audio", "mpeg4-generic", 97, 48_000)) else {
-            panic!()
-        };
+        let Ok(Offer::Aac { config, channels, rate_hz }) = read(&sections[1]) else { panic!() };
         assert_eq!((&config[..], channels, rate_hz), (&[0x11, 0x90][..], 2, 48_000));
-        // The video's parameters are not the audio's.
-        assert!(format_parameters(SDP, "audio", 96).is_none());
     }
 
     #[test]
@@ -153,8 +228,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_sdp_makes_it_panic(sdp in prop::collection::vec(any::<u8>(), 0..300), config in prop::collection::vec(any::<u8>(), 0..12)) {
-            let _ = read(&Section { media: "video", encoding: "h264", payload_type: 96, rate_hz: 90_000, channels: 1, sdp: &sdp });
+        fn no_sdp_makes_it_panic(sdp in "(m=|a=rtpmap:|a=fmtp:|[ -~]|\\PC|\n){0,60}", config in prop::collection::vec(any::<u8>(), 0..12)) {
+            sections(&sdp).iter().for_each(|section| drop(read(section)));
             let _ = aac_channels(&config);
         }
     }

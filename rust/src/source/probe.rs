@@ -17,7 +17,7 @@ use tracing::debug;
 use super::offer::Offer;
 use super::rtsp::{self, Address};
 use super::{FailureKind, Options, Target};
-use crate::media::{Codec, CodecParameters};
+use crate::media::Codec;
 
 /// A camera that has just been registered is looked at within this, when few are.
 const FIRST_SPREAD: Duration = Duration::from_millis(500);
@@ -344,10 +344,9 @@ fn seen<'a>(offers: impl Iterator<Item = &'a Offer>) -> Option<Seen> {
     for offer in offers {
         match offer {
             Offer::H264(sets) => {
-                picture = Some(match sets.parameters() {
-                    Some(CodecParameters::H264 { width, height, .. }) => (Codec::H264, width, height),
-                    Some(CodecParameters::Aac { .. } | CodecParameters::G711 { .. }) | None => (Codec::H264, 0, 0),
-                });
+                let size = sets.parameters().and_then(|parameters| parameters.picture());
+                let (width, height, _) = size.unwrap_or_default();
+                picture = Some((Codec::H264, width, height));
             }
             Offer::Aac { .. } => sound = Some(Codec::Aac),
             Offer::G711 { codec, .. } => sound = Some(*codec),

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 use url::{Host, Url};
 
-use super::offer::{self, Offer, Section};
+use super::offer::{self, Offer};
 use super::{Denial, Failure, FailureKind, Options, Target};
 
 const DEFAULT_PORT: u16 = 554;
@@ -242,16 +242,9 @@ fn offers(session: &Session<Described>, target: &Target) -> Result<Vec<(usize, O
     let mut video = None;
     let mut audio = None;
     let mut left = Vec::new();
-    for (place, stream) in session.streams().iter().enumerate() {
-        let section = Section {
-            media: stream.media(),
-            encoding: stream.encoding_name(),
-            payload_type: stream.rtp_payload_type(),
-            rate_hz: stream.clock_rate_hz(),
-            channels: stream.channels().map_or(1, |channels| u8::try_from(channels.get()).unwrap_or(u8::MAX)),
-            sdp: session.sdp(),
-        };
-        match offer::read(&section) {
+    let sdp = String::from_utf8_lossy(session.sdp());
+    for (place, section) in offer::sections(&sdp).iter().enumerate().take(session.streams().len()) {
+        match offer::read(section) {
             Ok(offer @ Offer::H264(_)) if video.is_none() => video = Some((place, offer)),
             Ok(offer @ (Offer::Aac { .. } | Offer::G711 { .. })) if audio.is_none() => audio = Some((place, offer)),
             Ok(_) => left.push(format!("{}/{}: one of a kind is carried", section.media, section.encoding)),

@@ -5,8 +5,10 @@
 //! - units of all streams: 4,096 messages and 64 MiB; one too many is dropped, and the shard's sinks of that stream
 //!   notice the gap in `WireUnit::index` and skip to the next keyframe;
 //! - datagrams: 1,024, of which 128 for one sink; one too many is dropped, as the network might have;
-//! - control: attach and end, once per sink each, and one stop. Never dropped; as many as there are sinks.
+//! - control: attach and end, once per sink each, and one stop. Never dropped; as many as there are sinks;
+//! - messages to sinks: 16 for one sink, and one too many is given back to who sent it.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +23,10 @@ pub(super) const MAX_UNITS: usize = 4096;
 pub(super) const MAX_UNIT_BYTES: usize = 64 << 20;
 pub(super) const MAX_DATAGRAMS: usize = 1024;
 pub(super) const MAX_DATAGRAMS_PER_SINK: usize = 128;
+pub(super) const MAX_MESSAGES_PER_SINK: usize = 16;
+
+/// What `Sink::on_message` takes: one of the sink's own types.
+pub type Message = Box<dyn Any + Send>;
 
 /// Messages of each kind that a shard takes at once, so that neither sockets nor timers wait for a long queue.
 const BATCH: usize = 256;
@@ -47,6 +53,7 @@ struct Queues {
 
 pub(super) enum Control {
     Attach { entry: Box<Entry>, subscribe: bool },
+    Message { sink: Arc<SinkShared>, message: Message },
     End { sink: u64, reason: &'static str },
     Stop { reason: &'static str },
 }
@@ -74,6 +81,7 @@ pub(super) struct SinkShared {
     is_gone: AtomicBool,
     is_ending: AtomicBool,
     datagrams: AtomicUsize,
+    messages: AtomicUsize,
 }
 
 /// Reaches one sink on its shard from any thread.
@@ -104,6 +112,7 @@ impl ShardInbox {
             is_gone: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
             datagrams: AtomicUsize::new(0),
+            messages: AtomicUsize::new(0),
         })
     }
 
@@ -191,6 +200,11 @@ impl SinkShared {
         }
     }
 
+    /// One of its messages has left the inbox.
+    pub(super) fn message_taken(&self) {
+        self.messages.fetch_sub(1, Relaxed);
+    }
+
     /// One of its datagrams has left the inbox.
     pub(super) fn datagram_taken(&self) {
         self.datagrams.fetch_sub(1, Relaxed);
@@ -224,6 +238,26 @@ impl SinkHandle {
             return false;
         }
         true
+    }
+
+    /// Hands the sink something of its own, in order with other messages; gives it back when too many wait or the sink
+    /// is gone.
+    pub fn message(&self, message: Message) -> Result<(), Message> {
+        let SinkShared { shard, is_gone, messages, .. } = &*self.shared;
+        if is_gone.load(Acquire) {
+            return Err(message);
+        }
+        if messages.fetch_add(1, Relaxed) >= MAX_MESSAGES_PER_SINK {
+            messages.fetch_sub(1, Relaxed);
+            return Err(message);
+        }
+        match shard.control(Control::Message { sink: self.shared.clone(), message }) {
+            Err(Control::Message { message, .. }) => {
+                messages.fetch_sub(1, Relaxed);
+                Err(message)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The sink has been dropped.
@@ -305,6 +339,22 @@ mod tests {
         quiet.shared.gone();
         quiet.shared.gone();
         assert!(!quiet.datagram(peer, peer, vec![1]) && inbox.sinks() == 1);
+    }
+
+    #[test]
+    fn messages_are_bounded_per_sink_and_come_back_when_there_is_no_room() {
+        let (_worker, inbox) = Worker::new().unwrap();
+        let sink = SinkHandle::new(inbox.admit(0));
+        (0..MAX_MESSAGES_PER_SINK).for_each(|number| assert!(sink.message(Box::new(number)).is_ok()));
+        let back = sink.message(Box::new(99usize)).unwrap_err();
+        assert_eq!(back.downcast_ref::<usize>(), Some(&99));
+        let rest = inbox.close();
+        rest.control.iter().for_each(|control| match control {
+            Control::Message { sink, .. } => sink.message_taken(),
+            _ => panic!("messages alone"),
+        });
+        assert!(sink.message(Box::new(1)).is_err(), "the shard has gone");
+        assert_eq!(sink.shared.messages.load(Relaxed), 0);
     }
 
     #[test]

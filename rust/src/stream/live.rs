@@ -37,7 +37,7 @@ impl Description {
         match track.codec {
             Codec::Pcmu if telephone => 0,
             Codec::Pcma if telephone => 8,
-            Codec::H264 | Codec::Aac | Codec::Pcma | Codec::Pcmu => dynamic,
+            Codec::H264 | Codec::H265 | Codec::Aac | Codec::Pcma | Codec::Pcmu | Codec::Opus => dynamic,
         }
     }
 }
@@ -259,6 +259,7 @@ impl Stream {
             Some((_, sinks)) => *sinks += 1,
             None => inner.shards.push((shard.clone(), 1)),
         }
+        inner.cache.joined();
         Subscription { cached: inner.cache.units().to_vec(), next_index: inner.next_index }
     }
 

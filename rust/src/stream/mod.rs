@@ -10,7 +10,7 @@ mod timers;
 mod wire_unit;
 mod worker;
 
-pub use inbox::{ShardInbox, SinkHandle};
+pub use inbox::{Message, ShardInbox, SinkHandle};
 pub use live::{Description, MAX_TRACKS, SourceState, Stream, StreamLimits, Subscription};
 pub use shard::{Flow, Shards, Sink};
-pub use wire_unit::{RtpPacket, WireUnit, rtp_timestamp};
+pub use wire_unit::{Datagrams, RtpPacket, Run, WireUnit, rtp_timestamp};

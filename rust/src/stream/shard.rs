@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::inbox::Control;
+use super::inbox::{Control, Message};
 use super::worker::{Entry, Worker};
 use super::{ShardInbox, SinkHandle, Stream, WireUnit};
 
@@ -19,6 +19,8 @@ pub enum Flow {
     /// Start (or restart) delivery: the shard subscribes the sink and hands it the GOP cache first. A restart may
     /// repeat units that were delivered before; while the cache is being handed over it means no more than `Continue`.
     Subscribe,
+    /// Go over to the stream that `Sink::next_stream` gives, cache first: the picture goes on at its keyframe.
+    Switch,
     /// Drop the sink; the reason is for the log.
     Close(&'static str),
 }
@@ -41,6 +43,14 @@ pub trait Sink: Send + 'static {
     fn on_timer(&mut self, now: Instant) -> Flow;
     /// When `on_timer` wants to be called next. Asked after every batch in which the sink was called.
     fn deadline(&self) -> Option<Instant>;
+    /// What `SinkHandle::message` was given.
+    fn on_message(&mut self, _message: Message, _now: Instant) -> Flow {
+        Flow::Continue
+    }
+    /// Where `Flow::Switch` leads; asked once for each. None: stay.
+    fn next_stream(&mut self) -> Option<Arc<Stream>> {
+        None
+    }
     /// The session has ended (`GRANT_REVOKED`, …): tell the client in its protocol; the sink is dropped afterwards.
     fn on_end(&mut self, reason: &'static str, now: Instant);
 }

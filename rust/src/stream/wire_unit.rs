@@ -1,14 +1,23 @@
 //! An access unit with its wire forms, each derived once and shared by all sinks.
+//!
+//! The contiguous forms (`interleaved`, `datagrams`) are as large as the unit itself, so they are kept only while viewers
+//! are being served with it; `Stream` lets them go after that (`cool`), and a late joiner derives them anew. The table of
+//! packets refers to the unit's own octets and stays.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::media::{AccessUnit, CodecParameters, Track};
-use crate::wire::{aac, g711, h264_pay, rtp};
+use crate::wire::{aac, g711, h264_pay, h265_pay, rtp};
 
 /// `$`, channel, length (RFC 2326 §10.12).
 const INTERLEAVED_HEADER: usize = 4;
+/// Most octets that a payload has in front of what it takes from the unit: RFC 3640's headers.
+const MAX_HEAD: usize = 4;
 
 /// One RTP packet's variable part (RFC 3550 §5.1). Payload at most 1,200 octets, shared by every viewer.
 #[derive(Clone, Debug)]
@@ -18,15 +27,47 @@ pub struct RtpPacket {
     pub sequence: u64,
     /// See `rtp_timestamp`; packets of a long piece of G.711 differ.
     pub timestamp: u32,
-    pub payload: Arc<[u8]>,
+    head: [u8; MAX_HEAD],
+    head_len: u8,
+    body: Bytes,
+}
+
+impl RtpPacket {
+    /// The payload, in two parts to be written one after the other; the second refers to the unit's own octets.
+    pub fn payload(&self) -> [&[u8]; 2] {
+        [self.head.get(..usize::from(self.head_len)).unwrap_or_default(), &self.body]
+    }
+
+    /// Octets of the payload.
+    pub fn payload_len(&self) -> usize {
+        usize::from(self.head_len) + self.body.len()
+    }
+}
+
+/// RTP packets one behind the other, for UDP with segmentation offload.
+#[derive(Clone, Debug, Default)]
+pub struct Datagrams {
+    pub bytes: Bytes,
+    /// Runs of packets of one size, of which the last may be shorter: what one `sendmsg` can take, if it takes so many.
+    pub runs: Arc<[Run]>,
+}
+
+/// Packets of one size in `Datagrams::bytes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub range: Range<usize>,
+    /// Octets of each packet but the last, which has at most as many.
+    pub segment: usize,
 }
 
 /// How a track is packetised.
 #[derive(Clone, Copy, Debug)]
 enum Payload {
     H264,
+    H265,
     Aac,
     G711 { channels: u8 },
+    Opus,
 }
 
 /// Where a moment of the timeline stands on a track's RTP clock: one second on, for all tracks alike. The timeline begins
@@ -48,8 +89,10 @@ impl Shape {
     pub(super) fn new(track: &Track, payload_type: u8, ssrc: u32) -> Self {
         let payload = match track.parameters {
             CodecParameters::H264 { .. } => Payload::H264,
+            CodecParameters::H265 { .. } => Payload::H265,
             CodecParameters::Aac { .. } => Payload::Aac,
             CodecParameters::G711 { channels } => Payload::G711 { channels },
+            CodecParameters::Opus { .. } => Payload::Opus,
         };
         Self { payload, payload_type, clock_rate_hz: track.clock_rate_hz, ssrc }
     }
@@ -59,8 +102,10 @@ impl Shape {
     pub(super) fn count(&self, unit: &AccessUnit) -> usize {
         match self.payload {
             Payload::H264 => h264_pay::count(&unit.data, &unit.nals),
+            Payload::H265 => h265_pay::count(&unit.data, &unit.nals),
             Payload::Aac => aac::count(&unit.data),
             Payload::G711 { channels } => g711::count(&unit.data, channels),
+            Payload::Opus => usize::from(!unit.data.is_empty()),
         }
     }
 }
@@ -77,7 +122,8 @@ pub struct WireUnit {
     first_sequence: u64,
     count: usize,
     packets: OnceLock<Box<[RtpPacket]>>,
-    interleaved: OnceLock<Bytes>,
+    interleaved: Mutex<Option<Bytes>>,
+    datagrams: Mutex<Option<Datagrams>>,
 }
 
 impl WireUnit {
@@ -87,7 +133,7 @@ impl WireUnit {
         unit: AccessUnit,
         starts_gop: bool,
         shape: Shape,
-        sequences: std::ops::Range<u64>,
+        sequences: Range<u64>,
     ) -> Self {
         Self {
             index,
@@ -98,7 +144,8 @@ impl WireUnit {
             first_sequence: sequences.start,
             count: usize::try_from(sequences.end - sequences.start).unwrap_or_default(),
             packets: OnceLock::new(),
-            interleaved: OnceLock::new(),
+            interleaved: Mutex::new(None),
+            datagrams: Mutex::new(None),
         }
     }
 
@@ -123,33 +170,53 @@ impl WireUnit {
         rtp_timestamp(self.unit.pts, self.shape.clock_rate_hz)
     }
 
-    /// RTP packets of this unit, derived on first use (H.264: RFC 6184 mode 1; AAC: RFC 3640; G.711: RFC 3551).
+    /// RTP packets of this unit, derived on first use (H.264: RFC 6184 mode 1; H.265: RFC 7798; AAC: RFC 3640; G.711:
+    /// RFC 3551; Opus: RFC 7587).
     pub fn packets(&self) -> &[RtpPacket] {
         self.packets.get_or_init(|| {
             let mut packets = Vec::with_capacity(self.count);
-            let mut scratch = Vec::with_capacity(rtp::MAX_PAYLOAD);
             self.each_packet(|header, sequence, parts| {
-                scratch.clear();
-                parts.iter().for_each(|part| scratch.extend_from_slice(part));
-                packets.push(RtpPacket {
+                let mut packet = RtpPacket {
                     marker: header.marker,
                     sequence,
                     timestamp: header.timestamp,
-                    payload: Arc::from(&scratch[..]),
-                });
+                    head: [0; MAX_HEAD],
+                    head_len: 0,
+                    body: Bytes::new(),
+                };
+                match parts {
+                    [body] => packet.body = self.share(body),
+                    [head, body] if head.len() <= MAX_HEAD => {
+                        for (to, from) in packet.head.iter_mut().zip(*head) {
+                            *to = *from;
+                        }
+                        packet.head_len = head.len() as u8;
+                        packet.body = self.share(body);
+                    }
+                    parts => packet.body = parts.concat().into(),
+                }
+                packets.push(packet);
             });
             packets.into_boxed_slice()
         })
     }
 
+    /// The same octets, by reference where they are the unit's own.
+    fn share(&self, part: &[u8]) -> Bytes {
+        let data = &self.unit.data;
+        let start = (part.as_ptr() as usize).wrapping_sub(data.as_ptr() as usize);
+        match start.checked_add(part.len()) {
+            Some(end) if start < data.len() && end <= data.len() => data.slice(start..end),
+            _ => Bytes::copy_from_slice(part),
+        }
+    }
+
     /// The same packets framed for RTSP interleaved transport (RFC 2326 §10.12), one contiguous buffer:
     /// RTP of track n goes on channel 2n; SSRC and payload type from the stream's description.
-    pub fn interleaved(&self) -> &Bytes {
-        self.interleaved.get_or_init(|| {
+    pub fn interleaved(&self) -> Bytes {
+        let derive = || {
             let channel = (self.unit.track as u8) << 1;
-            // Start codes make up for the lengths in aggregates.
-            let headers = self.count * (INTERLEAVED_HEADER + rtp::HEADER_LEN + 4);
-            let mut out = Vec::with_capacity(self.unit.data.len() + headers);
+            let mut out = self.room(INTERLEAVED_HEADER);
             self.each_packet(|header, _, parts| {
                 let length = rtp::HEADER_LEN + parts.iter().map(|part| part.len()).sum::<usize>();
                 let [length0, length1] = (length as u16).to_be_bytes();
@@ -158,7 +225,39 @@ impl WireUnit {
                 parts.iter().for_each(|part| out.extend_from_slice(part));
             });
             Bytes::from(out)
-        })
+        };
+        self.interleaved.lock().get_or_insert_with(derive).clone()
+    }
+
+    /// The same packets for UDP: SSRC and payload type from the stream's description.
+    pub fn datagrams(&self) -> Datagrams {
+        let derive = || {
+            let (mut out, mut runs) = (self.room(0), SmallVec::<[Run; 4]>::new());
+            self.each_packet(|header, _, parts| {
+                let start = out.len();
+                out.extend_from_slice(&header.to_bytes());
+                parts.iter().for_each(|part| out.extend_from_slice(part));
+                let size = out.len() - start;
+                match runs.last_mut() {
+                    // A shorter one has ended its run.
+                    Some(run) if size <= run.segment && run.range.len() % run.segment == 0 => run.range.end = out.len(),
+                    _ => runs.push(Run { range: start..out.len(), segment: size }),
+                }
+            });
+            Datagrams { bytes: out.into(), runs: runs.as_slice().into() }
+        };
+        self.datagrams.lock().get_or_insert_with(derive).clone()
+    }
+
+    /// Lets the contiguous forms go; viewers that still send them hold them themselves.
+    pub(super) fn cool(&self) {
+        let stale = (self.interleaved.lock().take(), self.datagrams.lock().take());
+        drop(stale);
+    }
+
+    /// A buffer for all packets with so many octets in front of each. Start codes make up for the lengths in aggregates.
+    fn room(&self, framing: usize) -> Vec<u8> {
+        Vec::with_capacity(self.unit.data.len() + self.count * (framing + rtp::HEADER_LEN + MAX_HEAD))
     }
 
     fn each_packet(&self, mut each: impl FnMut(rtp::Header, u64, &[&[u8]])) {
@@ -179,9 +278,12 @@ impl WireUnit {
         let data = &self.unit.data;
         match payload {
             Payload::H264 => h264_pay::packetise(data, &self.unit.nals, |parts| next(0, Some(self.count), parts)),
+            Payload::H265 => h265_pay::packetise(data, &self.unit.nals, |parts| next(0, Some(self.count), parts)),
             Payload::Aac => aac::packetise(data, |parts| next(0, Some(self.count), parts)),
-            // The marker would mean the end of a silence, which nobody suppresses here (RFC 3551 §4.1).
+            // The marker would mean the end of a silence, which nobody suppresses here (RFC 3551 §4.1, RFC 7587 §4.1).
             Payload::G711 { channels } => g711::packetise(data, channels, |offset, parts| next(offset, None, parts)),
+            Payload::Opus if data.is_empty() => {}
+            Payload::Opus => next(0, None, &[data]),
         }
     }
 }
@@ -250,7 +352,8 @@ mod tests {
                 let unit = picture(&[SPS.to_vec(), PPS.to_vec(), slice(0x65, size)], place as i64 * 3600);
                 let wire = wire(shape(Payload::H264), unit, next);
                 next += wire.packet_count() as u64;
-                let frames = frames(wire.interleaved());
+                let buffer = wire.interleaved();
+                let frames = frames(&buffer);
                 prop_assert_eq!(frames.len(), wire.packets().len());
                 let mut came = None;
                 for ((channel, frame), packet) in frames.iter().zip(wire.packets()) {
@@ -261,7 +364,7 @@ mod tests {
                         timestamp: packet.timestamp,
                         ssrc: 0xfeed,
                     };
-                    prop_assert_eq!((*channel, frame.header, frame.payload), (2, header, &packet.payload[..]));
+                    prop_assert_eq!((*channel, frame.header, frame.payload), (2, header, &packet.payload().concat()[..]));
                     let rtp::Header { marker, sequence, timestamp, .. } = frame.header;
                     for event in depacketiser.push(Packet { sequence, timestamp, marker, payload: frame.payload }) {
                         let Event::Unit(unit) = event else { panic!("lost") };
@@ -274,17 +377,40 @@ mod tests {
     }
 
     #[test]
-    fn forms_are_derived_once() {
+    fn forms_are_derived_once_and_refer_to_the_unit_where_they_can() {
         let wire = wire(shape(Payload::H264), picture(&[slice(0x41, 3_000)], 0), 0);
-        assert!(Arc::ptr_eq(&wire.packets()[2].payload, &wire.packets()[2].payload));
+        let own = wire.unit.data.as_ptr_range();
+        assert!(wire.packets().iter().all(|packet| own.contains(&packet.payload()[1].as_ptr())));
         assert_eq!(wire.interleaved().as_ptr(), wire.interleaved().as_ptr());
+        assert_eq!(wire.datagrams().bytes.as_ptr(), wire.datagrams().bytes.as_ptr());
         assert_eq!(wire.packets().iter().map(|packet| packet.marker).collect::<Vec<_>>(), [false, false, true]);
+        let held = wire.interleaved();
+        wire.cool();
+        assert_ne!(wire.interleaved().as_ptr(), held.as_ptr(), "derived anew");
+        assert_eq!(wire.interleaved(), held);
+    }
+
+    #[test]
+    fn datagrams_are_the_packets_in_runs_of_equal_size() {
+        let nals = [SPS.to_vec(), PPS.to_vec(), slice(0x65, 5_000), slice(0x65, 100)];
+        let wire = wire(shape(Payload::H264), picture(&nals, 0), 9);
+        let Datagrams { bytes, runs } = wire.datagrams();
+        let packets: Vec<&[u8]> = runs.iter().flat_map(|run| bytes[run.range.clone()].chunks(run.segment)).collect();
+        assert_eq!(packets.len(), wire.packet_count());
+        for (datagram, packet) in packets.iter().zip(wire.packets()) {
+            let parsed = rtp::Packet::parse(datagram).unwrap();
+            assert_eq!(parsed.payload, packet.payload().concat());
+            assert_eq!((parsed.header.sequence, parsed.header.marker), (packet.sequence as u16, packet.marker));
+        }
+        assert_eq!(runs.len(), 3, "parameter sets, fragments of which the last is shorter, the small slice");
+        assert!(runs.iter().all(|run| run.segment <= rtp::HEADER_LEN + rtp::MAX_PAYLOAD));
+        assert_eq!(runs.last().map(|run| run.range.end), Some(bytes.len()));
     }
 
     #[test]
     fn a_frame_of_sound_keeps_its_time_and_a_long_piece_counts_on() {
         let aac = wire(shape(Payload::Aac), sound(2, 1500), 7);
-        assert_eq!(frames(aac.interleaved()).iter().map(|(channel, _)| *channel).collect::<Vec<_>>(), [4, 4]);
+        assert_eq!(frames(&aac.interleaved()).iter().map(|(channel, _)| *channel).collect::<Vec<_>>(), [4, 4]);
         assert!(aac.packets().iter().all(|packet| packet.timestamp == u32::MAX));
         assert_eq!(aac.packets().iter().map(|packet| packet.marker).collect::<Vec<_>>(), [false, true]);
 

@@ -37,6 +37,7 @@ pub(super) struct Entry {
     /// Given units or datagrams in this batch.
     needs_flush: bool,
     wants_subscription: bool,
+    wants_switch: bool,
     /// Its valid entry in the timers.
     armed: Option<Instant>,
     last_timer: Option<Instant>,
@@ -72,6 +73,7 @@ impl Entry {
             is_touched: false,
             needs_flush: false,
             wants_subscription: false,
+            wants_switch: false,
             armed: None,
             last_timer: None,
             presence: Presence(shared),
@@ -190,6 +192,13 @@ impl Worker {
         for control in batch.control.drain(..) {
             match control {
                 Control::Attach { entry, subscribe } => self.attach(*entry, subscribe, now),
+                Control::Message { sink, message } => {
+                    sink.message_taken();
+                    self.with(sink.id, |sink| sink.on_message(message, now));
+                    if let Some(entry) = self.sinks.get_mut(&sink.id) {
+                        entry.needs_flush = true;
+                    }
+                }
                 Control::End { sink, reason } => self.end(sink, reason, now),
                 Control::Stop { reason } => stop = Some(reason),
             }
@@ -255,6 +264,7 @@ impl Worker {
             match entry.flow(|sink| sink.on_unit(unit, now)) {
                 Flow::Continue => {}
                 Flow::Subscribe => entry.wants_subscription = true,
+                Flow::Switch => entry.wants_switch = true,
                 Flow::Close(reason) => closing.push((id, reason)),
             }
         }
@@ -287,6 +297,19 @@ impl Worker {
         }
     }
 
+    /// Takes the sink from its stream to another.
+    fn switch(&mut self, id: u64, now: Instant) {
+        let Some(entry) = self.sinks.get_mut(&id) else { return };
+        let Some(stream) = entry.call(|sink| sink.next_stream()) else { return self.remove(id, "SINK_PANICKED") };
+        let Some(stream) = stream else { return };
+        if std::mem::take(&mut entry.is_subscribed) {
+            entry.stream.unsubscribe(&self.inbox);
+            forget(&mut self.streams, entry.stream.id(), id);
+        }
+        entry.stream = stream;
+        self.subscribe(id, now);
+    }
+
     /// Calls one sink and does what it wants.
     fn with(&mut self, id: u64, call: impl FnOnce(&mut dyn Sink) -> Flow) {
         let Some(entry) = self.sinks.get_mut(&id) else { return };
@@ -296,6 +319,7 @@ impl Worker {
         match entry.flow(call) {
             Flow::Continue => {}
             Flow::Subscribe => entry.wants_subscription = true,
+            Flow::Switch => entry.wants_switch = true,
             Flow::Close(reason) => self.remove(id, reason),
         }
     }
@@ -325,15 +349,19 @@ impl Worker {
         for id in std::mem::take(&mut self.touched) {
             let Some(entry) = self.sinks.get_mut(&id) else { continue };
             entry.is_touched = false;
-            if entry.wants_subscription {
+            if std::mem::take(&mut entry.wants_switch) {
+                self.switch(id, now);
+            } else if entry.wants_subscription {
                 self.subscribe(id, now);
             }
             let Some(entry) = self.sinks.get_mut(&id) else { continue };
             if std::mem::take(&mut entry.needs_flush) {
-                match entry.flow(|sink| sink.on_flush(now)) {
+                let flow = entry.flow(|sink| sink.on_flush(now));
+                match flow {
                     Flow::Continue => {}
-                    Flow::Subscribe => {
-                        entry.wants_subscription = true;
+                    Flow::Subscribe | Flow::Switch => {
+                        entry.wants_switch |= flow == Flow::Switch;
+                        entry.wants_subscription |= flow == Flow::Subscribe;
                         entry.is_touched = true;
                         self.touched.push(id);
                     }
@@ -365,15 +393,7 @@ impl Worker {
     fn remove(&mut self, id: u64, reason: &'static str) {
         let Some(mut entry) = self.sinks.remove(&id) else { return };
         if entry.is_subscribed {
-            let stream = entry.stream.id();
-            if let Some(ids) = self.streams.get_mut(&stream) {
-                if let Some(place) = ids.iter().position(|known| *known == id) {
-                    ids.swap_remove(place);
-                }
-                if ids.is_empty() {
-                    self.streams.remove(&stream);
-                }
-            }
+            forget(&mut self.streams, entry.stream.id(), id);
             entry.stream.unsubscribe(&self.inbox);
         }
         debug!(stream = entry.stream.name(), reason, "a sink is dropped");
@@ -395,5 +415,15 @@ impl Worker {
         if catch_unwind(AssertUnwindSafe(|| drop(self.inbox.close()))).is_err() {
             error!("a sink has panicked while being dropped");
         }
+    }
+}
+
+fn forget(streams: &mut HashMap<u64, Vec<u64>>, stream: u64, id: u64) {
+    let Some(ids) = streams.get_mut(&stream) else { return };
+    if let Some(place) = ids.iter().position(|known| *known == id) {
+        ids.swap_remove(place);
+    }
+    if ids.is_empty() {
+        streams.remove(&stream);
     }
 }

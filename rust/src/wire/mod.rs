@@ -7,6 +7,7 @@ pub mod h264;
 pub mod h264_depay;
 pub mod h264_pay;
 pub mod h264_unit;
+pub mod h265_pay;
 pub mod rtcp;
 pub mod rtp;
 pub mod rtsp;

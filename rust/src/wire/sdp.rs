@@ -74,6 +74,9 @@ fn encoding(track: &Track) -> String {
     let rate = track.clock_rate_hz;
     match (track.codec, &track.parameters) {
         (Codec::H264, _) => format!("H264/{rate}"),
+        (Codec::H265, _) => format!("H265/{rate}"),
+        // RFC 7587 §7: always two, whatever is in the packets.
+        (Codec::Opus, _) => format!("opus/{rate}/2"),
         (Codec::Aac, CodecParameters::Aac { channels, .. }) => format!("mpeg4-generic/{rate}/{channels}"),
         (Codec::Aac, _) => format!("mpeg4-generic/{rate}"),
         (Codec::Pcma, parameters) => format!("PCMA/{rate}{}", more_channels(parameters)),
@@ -101,6 +104,18 @@ fn format_parameters(track: &Track) -> Option<String> {
             }
             Some(text)
         }
+        CodecParameters::H265 { vps, sps, pps, .. } => {
+            // RFC 7798 §7.1.
+            let sets = [("sprop-vps", vps), ("sprop-sps", sps), ("sprop-pps", pps)];
+            let known: Vec<String> = sets
+                .iter()
+                .filter(|(_, set)| !set.is_empty())
+                .map(|(name, set)| format!("{name}={}", BASE64.encode(set)))
+                .collect();
+            (!known.is_empty()).then(|| known.join(";"))
+        }
+        CodecParameters::Opus { channels } if *channels > 1 => Some("sprop-stereo=1".into()),
+        CodecParameters::Opus { .. } => None,
         CodecParameters::Aac { config, .. } => Some(format!(
             "streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config={}",
             hex::encode_upper(config)

@@ -84,6 +84,8 @@ pub struct Recorder {
     pub answer: Box<dyn FnMut(&Event) -> Flow + Send>,
     pub socket: Option<mio::net::UnixStream>,
     pub deadline: Option<Instant>,
+    /// Where `Flow::Switch` leads.
+    pub other: Option<Arc<Stream>>,
     hold: Option<Receiver<()>>,
     /// Last: when the channel closes, all else of the sink is gone.
     events: Sender<Event>,
@@ -97,7 +99,7 @@ pub struct Viewer {
 pub fn sink() -> (Recorder, Viewer) {
     let (events, received) = channel();
     let answer = Box::new(|_: &Event| Flow::Continue);
-    (Recorder { answer, socket: None, deadline: None, hold: None, events }, Viewer { events: received })
+    (Recorder { answer, socket: None, deadline: None, other: None, hold: None, events }, Viewer { events: received })
 }
 
 impl Recorder {
@@ -155,6 +157,10 @@ impl Sink for Recorder {
 
     fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    fn next_stream(&mut self) -> Option<Arc<Stream>> {
+        self.other.take()
     }
 
     fn on_end(&mut self, reason: &'static str, _now: Instant) {

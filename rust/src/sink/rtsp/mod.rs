@@ -395,7 +395,7 @@ impl Sink for RtspSink {
             return Flow::Continue;
         };
         let packets = unit.packet_count();
-        let bytes = unit.interleaved().clone();
+        let bytes = unit.interleaved();
         // Without the video track any sound may be the first.
         let starts_gop = unit.starts_gop() || !self.has_video;
         self.clock.see(unit.unit.pts, track.rate_hz);

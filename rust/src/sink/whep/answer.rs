@@ -63,7 +63,15 @@ pub(super) fn playable(description: &Description) -> Result<(usize, &Track)> {
             "B_FRAMES",
             "the camera sends B-frames, which WebRTC can't show in order; switch them off in the camera or watch by RTSP",
         )),
-        CodecParameters::H264 { .. } | CodecParameters::Aac { .. } | CodecParameters::G711 { .. } => Ok((place, track)),
+        CodecParameters::H265 { .. } => Err(Error::new(
+            ErrorKind::FailedPrecondition,
+            "CODEC_NOT_OFFERED",
+            "the camera sends H.265, which is not carried over WebRTC; watch by RTSP",
+        )),
+        CodecParameters::H264 { .. }
+        | CodecParameters::Aac { .. }
+        | CodecParameters::G711 { .. }
+        | CodecParameters::Opus { .. } => Ok((place, track)),
     }
 }
 
@@ -127,7 +135,11 @@ pub(super) fn track_of(description: &Description, kind: MediaKind) -> Option<(us
 pub(super) fn audible(track: &Track) -> Option<RtcCodec> {
     match track.parameters {
         CodecParameters::G711 { channels: 1 } if track.clock_rate_hz == 8000 => rtc_codec(track.codec),
-        CodecParameters::G711 { .. } | CodecParameters::Aac { .. } | CodecParameters::H264 { .. } => None,
+        CodecParameters::Opus { .. } => rtc_codec(track.codec),
+        CodecParameters::G711 { .. }
+        | CodecParameters::Aac { .. }
+        | CodecParameters::H264 { .. }
+        | CodecParameters::H265 { .. } => None,
     }
 }
 
@@ -137,7 +149,8 @@ fn rtc_codec(codec: Codec) -> Option<RtcCodec> {
         Codec::H264 => Some(RtcCodec::H264),
         Codec::Pcma => Some(RtcCodec::PCMA),
         Codec::Pcmu => Some(RtcCodec::PCMU),
-        Codec::Aac => None,
+        Codec::Opus => Some(RtcCodec::Opus),
+        Codec::H265 | Codec::Aac => None,
     }
 }
 
@@ -158,6 +171,7 @@ fn configure(video: &Track, sound: Option<Codec>, local: &Local<'_>) -> RtcConfi
     config = match sound.and_then(rtc_codec) {
         Some(RtcCodec::PCMA) => config.enable_pcma(true, false),
         Some(RtcCodec::PCMU) => config.enable_pcmu(true, false),
+        Some(RtcCodec::Opus) => config.enable_opus(true, false),
         _ => config.enable_opus(true, false).enable_pcma(true, false).enable_pcmu(true, false),
     };
     // What stands first in the answer is what a browser makes its decoder for: the stream's own profile, else the next

@@ -126,8 +126,9 @@ impl<'a> Section<'a> {
                 Codec::H264 => named("H264/90000") && self.parameter("fmtp:", format).is_some_and(mode_1),
                 Codec::Pcma => *format == "8" || named("PCMA/8000"),
                 Codec::Pcmu => *format == "0" || named("PCMU/8000"),
-                // WebRTC has no AAC.
-                Codec::Aac => false,
+                Codec::Opus => named("OPUS/48000"),
+                // WebRTC has no AAC, and H.265 is not carried over it yet.
+                Codec::H265 | Codec::Aac => false,
             }
         })
     }

@@ -248,16 +248,18 @@ impl WhepSink {
         let mut direct = self.rtc.direct_api();
         let Some(stream) = direct.stream_tx_by_mid(outgoing.chosen.mid, None) else { return };
         let (mut packets, mut bytes) = (0, 0);
-        for RtpPacket { marker, timestamp: own, payload, .. } in unit.packets() {
+        for packet in unit.packets() {
+            let RtpPacket { marker, timestamp: own, .. } = packet;
+            bytes += (RTP_HEADER + packet.payload_len()) as u64;
             // Long sound takes several packets, each a little later than the unit.
             let time = timestamp.wrapping_add(own.wrapping_sub(unit.timestamp()));
-            let packet = RtpWrite::new(outgoing.chosen.pt, outgoing.sequence.into(), time, now, Arc::clone(payload))
-                .marker(*marker)
-                .nackable(true);
+            let packet =
+                RtpWrite::new(outgoing.chosen.pt, outgoing.sequence.into(), time, now, packet.payload().concat())
+                    .marker(*marker)
+                    .nackable(true);
             stream.write_rtp(packet);
             outgoing.sequence += 1;
             packets += 1;
-            bytes += (RTP_HEADER + payload.len()) as u64;
         }
         self.telemetry.moved(Direction::Out, Protocol::WebrtcUdp, packets, bytes);
         self.unsent = true;
