@@ -197,8 +197,8 @@ impl Admission for Seat {
         ""
     }
 
-    fn stream(&self) -> &Arc<Stream> {
-        &self.0.stream
+    fn stream(&self) -> Arc<Stream> {
+        self.0.stream.clone()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {

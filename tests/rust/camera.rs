@@ -186,8 +186,8 @@ impl Admission for OneAdmission {
         &self.session
     }
 
-    fn stream(&self) -> &Arc<Stream> {
-        &self.door.stream
+    fn stream(&self) -> Arc<Stream> {
+        self.door.stream.clone()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {

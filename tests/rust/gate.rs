@@ -134,6 +134,16 @@ impl House {
     }
 
     fn open_until(&self, id: &str, expires: f64) {
+        self.open_for(id, expires, Some(Profile::Main));
+    }
+
+    /// A session that asks for `profile`, or leaves the choice to the hub; its ticket.
+    fn open_profile(&self, id: &str, profile: Option<Profile>) -> String {
+        self.open_for(id, gate::now() + 600.0, profile);
+        self.gate.issue_ticket(id, gate::now() + 60.0).unwrap()
+    }
+
+    fn open_for(&self, id: &str, expires: f64, profile: Option<Profile>) {
         let principal = Principal {
             kind: PrincipalKind::User,
             id: "zhang".into(),
@@ -146,7 +156,7 @@ impl House {
             id: id.into(),
             principal,
             camera: CAMERA.into(),
-            profile: Profile::Main,
+            profile,
             purpose: "patrol".into(),
             grant: "g1".into(),
             expires: gate::moment(expires),
@@ -170,7 +180,7 @@ impl House {
     fn play(&self, admission: &Arc<dyn Admission>) -> harness::Viewer {
         self.runtime.block_on(admission.ready()).unwrap();
         let (sink, viewer) = sink();
-        admission.connected(self.shards.attach(admission.stream().clone(), Box::new(sink), true));
+        admission.connected(self.shards.attach(admission.stream(), Box::new(sink), true));
         viewer
     }
 
@@ -286,7 +296,7 @@ fn a_sink_that_arrives_after_the_end_is_ended_at_once() {
     let admission = house.admit(&ticket, Protocol::RtspTcp);
     house.gate.sessions.end("s1", "GRANT_REVOKED");
     let (sink, viewer) = sink();
-    admission.connected(house.shards.attach(admission.stream().clone(), Box::new(sink), true));
+    admission.connected(house.shards.attach(admission.stream(), Box::new(sink), true));
     ended(&viewer, "GRANT_REVOKED");
 }
 
@@ -423,6 +433,68 @@ fn what_was_admitted_knows_that_its_session_has_ended_before_it_plays() {
     assert!(!admission.is_open());
     let late = house.runtime.block_on(admission.ready());
     assert_eq!(late.unwrap_err().reason(), "SESSION_UNKNOWN", "nothing of the camera is told any more");
+}
+
+/// The camera with a main stream at 192.0.2.1 and a sub stream at 192.0.2.3.
+fn with_sub() -> Camera {
+    let mut both = Camera { revision: 2, ..camera(CAMERA) };
+    let sub = CameraStream { profile: Profile::Sub, url: "rtsp://192.0.2.3/".into(), ..both.streams[0].clone() };
+    both.streams.push(sub);
+    both
+}
+
+#[test]
+fn a_session_that_asked_for_one_stream_never_gets_the_other() {
+    let house = quick(Source::Plays);
+    let sub = house.open_profile("s1", Some(Profile::Sub));
+    let (kind, reason) = house.refusal(CAMERA, Some(Proof::Ticket(&sub)));
+    assert_eq!((kind, reason), (ErrorKind::NotFound, "CAMERA_PROFILE_MISSING"), "there is a main one only");
+    house.gate.apply_cameras(2, vec![with_sub()], &[]).unwrap();
+    let admission = house.admit(&sub, Protocol::WebrtcUdp);
+    assert_eq!(admission.profile(), Profile::Sub);
+    assert_eq!(admission.other().err().unwrap().reason(), "PROFILE_FIXED");
+    let main = house.admit(&house.open("s2"), Protocol::WebrtcUdp);
+    assert_eq!((main.profile(), main.other().err().unwrap().reason()), (Profile::Main, "PROFILE_FIXED"));
+    let mut only_sub = with_sub();
+    only_sub.revision = 3;
+    only_sub.streams.remove(0);
+    house.gate.apply_cameras(3, vec![only_sub], &[]).unwrap();
+    let ticket = house.gate.issue_ticket("s2", gate::now() + 60.0).unwrap();
+    assert_eq!(house.refusal(CAMERA, Some(Proof::Ticket(&ticket))).1, "CAMERA_PROFILE_MISSING");
+    let any = house.admit(&house.open_profile("s3", None), Protocol::WebrtcUdp);
+    assert_eq!(any.profile(), Profile::Sub, "the only one there is");
+    assert_eq!(any.other().err().unwrap().reason(), "CAMERA_PROFILE_MISSING");
+}
+
+#[test]
+fn a_viewer_goes_over_to_the_other_stream_and_the_first_is_dropped() {
+    let house = quick(Source::Plays);
+    house.gate.apply_cameras(2, vec![with_sub()], &[]).unwrap();
+    let admission = house.admit(&house.open_profile("s1", None), Protocol::WebrtcUdp);
+    assert_eq!(admission.profile(), Profile::Main);
+    let viewer = house.play(&admission);
+    let other = admission.other().unwrap();
+    assert_eq!((other.profile(), house.gate.streams()), (Profile::Sub, 2));
+    house.runtime.block_on(other.ready()).unwrap();
+    assert!(other.now().is_some_and(|now| now.is_ok()));
+    drop(other);
+    until(|| house.gate.streams() == 1);
+
+    let other = admission.other().unwrap();
+    let sub = other.stream().clone();
+    admission.switched(other);
+    assert_eq!(admission.profile(), Profile::Sub);
+    assert!(Arc::ptr_eq(&admission.stream(), &sub));
+    until(|| house.gate.streams() == 1);
+    // The main stream may move as it likes now; the end of the sub stream is the viewer's end.
+    let mut moved = Camera { revision: 3, ..with_sub() };
+    moved.streams[0].url = "rtsp://192.0.2.2/".into();
+    house.gate.apply_cameras(3, vec![moved.clone()], &[]).unwrap();
+    assert_eq!(admission.other().unwrap().profile(), Profile::Main, "and back again");
+    moved.revision = 4;
+    moved.streams[1].url = "rtsp://192.0.2.4/".into();
+    house.gate.apply_cameras(4, vec![moved], &[]).unwrap();
+    ended(&viewer, "STREAM_CHANGED");
 }
 
 #[test]

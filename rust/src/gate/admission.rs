@@ -1,4 +1,4 @@
-//! One admitted attempt: its place in the session and its interest in the camera's stream.
+//! One admitted attempt: its place in the session and its interest in a stream of the camera.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,47 +13,32 @@ use super::door::{Admission, BoxFuture};
 use super::events::Event;
 use super::sessions::{Session, unknown};
 use super::streams::Lease;
-use crate::error::Result;
-use crate::stream::{Description, SinkHandle, Stream};
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::Profile;
+use crate::stream::{Description, Interest, SinkHandle, Stream};
 use crate::telemetry::Protocol;
 
 struct Admitted {
     gate: Arc<Gate>,
     session: Arc<Session>,
-    lease: Lease,
+    /// In what it plays or is to play.
+    interest: Mutex<Arc<dyn Interest>>,
     protocol: Protocol,
     started: Instant,
     pictured: AtomicBool,
-    /// Its number among the session's connections, once it plays.
-    number: Mutex<Option<u64>>,
+    /// Its number among the session's connections and what plays, once something does.
+    playing: Mutex<Option<(u64, SinkHandle)>>,
 }
 
-/// The caller has reserved a place in the session; it is given back when the attempt fails or plays.
-pub fn admit(
-    gate: Arc<Gate>,
+/// An interest in a stream for as long as the session is open.
+struct Held {
     session: Arc<Session>,
-    protocol: Protocol,
-    peer: SocketAddr,
-) -> Result<Arc<dyn Admission>> {
-    let lease = gate
-        .dial(&session.spec.camera, session.spec.profile)
-        .and_then(|(key, target)| gate.streams.lease(key, target))
-        .inspect_err(|_| session.give_back())?;
-    info!(camera = %session.spec.camera, session = %session.spec.id, protocol = protocol.word(), %peer, "viewer admitted");
-    Ok(Arc::new(Admitted {
-        gate,
-        session,
-        lease,
-        protocol,
-        started: Instant::now(),
-        pictured: AtomicBool::new(false),
-        number: Mutex::new(None),
-    }))
+    lease: Lease,
 }
 
-impl Admission for Admitted {
-    fn session_id(&self) -> &str {
-        &self.session.spec.id
+impl Interest for Held {
+    fn profile(&self) -> Profile {
+        self.lease.profile()
     }
 
     fn stream(&self) -> &Arc<Stream> {
@@ -70,21 +55,88 @@ impl Admission for Admitted {
         })
     }
 
+    fn plays(&self, sink: SinkHandle) {
+        self.lease.plays(sink);
+    }
+}
+
+/// The caller has reserved a place in the session; it is given back when the attempt fails or plays.
+pub fn admit(
+    gate: Arc<Gate>,
+    session: Arc<Session>,
+    protocol: Protocol,
+    peer: SocketAddr,
+) -> Result<Arc<dyn Admission>> {
+    let lease = gate.lease(&session.spec.camera, session.spec.profile).inspect_err(|_| session.give_back())?;
+    info!(camera = %session.spec.camera, session = %session.spec.id, protocol = protocol.word(), %peer, "viewer admitted");
+    Ok(Arc::new(Admitted {
+        gate,
+        interest: Mutex::new(Arc::new(Held { session: session.clone(), lease })),
+        session,
+        protocol,
+        started: Instant::now(),
+        pictured: AtomicBool::new(false),
+        playing: Mutex::new(None),
+    }))
+}
+
+impl Admission for Admitted {
+    fn session_id(&self) -> &str {
+        &self.session.spec.id
+    }
+
+    fn stream(&self) -> Arc<Stream> {
+        self.interest.lock().stream().clone()
+    }
+
+    fn profile(&self) -> Profile {
+        self.interest.lock().profile()
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {
+        let interest = self.interest.lock().clone();
+        Box::pin(async move { interest.ready().await })
+    }
+
     fn is_open(&self) -> bool {
         self.session.is_open()
     }
 
     fn connected(&self, sink: SinkHandle) {
-        let mut number = self.number.lock();
-        if number.is_some() {
+        let mut playing = self.playing.lock();
+        if playing.is_some() {
             return;
         }
-        *number = Some(self.session.connect(self.protocol, sink.clone()));
-        drop(number);
-        self.lease.plays(sink);
+        *playing = Some((self.session.connect(self.protocol, sink.clone()), sink.clone()));
+        self.interest.lock().plays(sink);
+        drop(playing);
         self.session.give_back();
         let session = self.session.spec.id.clone();
         self.gate.events.push(Event::SessionConnected { session, protocol: self.protocol.word() });
+    }
+
+    fn other(&self) -> Result<Arc<dyn Interest>> {
+        if self.session.spec.profile.is_some() {
+            let message = "the session asked for this stream and no other: open one with profile AUTO";
+            return Err(Error::new(ErrorKind::FailedPrecondition, "PROFILE_FIXED", message));
+        }
+        let other = match self.profile() {
+            Profile::Main => Profile::Sub,
+            Profile::Sub => Profile::Main,
+        };
+        let lease = self.gate.lease(&self.session.spec.camera, Some(other))?;
+        Ok(Arc::new(Held { session: self.session.clone(), lease }))
+    }
+
+    fn switched(&self, to: Arc<dyn Interest>) {
+        // Under the same lock as `connected`, so that a sink just coming is told to one of them.
+        let playing = self.playing.lock();
+        if let Some((_, sink)) = &*playing {
+            to.plays(sink.clone());
+        }
+        let from = std::mem::replace(&mut *self.interest.lock(), to);
+        drop(playing);
+        drop(from);
     }
 
     fn first_picture(&self) {
@@ -96,9 +148,9 @@ impl Admission for Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        match self.number.get_mut().take() {
+        match self.playing.get_mut().take() {
             None => self.session.give_back(),
-            Some(number) => {
+            Some((number, _)) => {
                 self.session.disconnect(number);
                 let session = self.session.spec.id.clone();
                 self.gate.events.push(Event::SessionDisconnected { session, protocol: self.protocol.word() });

@@ -1,14 +1,14 @@
 //! The door as the media servers see it.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::stream::{Description, SinkHandle, Stream};
-use crate::telemetry::Protocol;
+pub use futures::future::BoxFuture;
 
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::Profile;
+use crate::stream::{Description, Interest, SinkHandle, Stream};
+use crate::telemetry::Protocol;
 
 /// What a client shows at a media port.
 pub enum Proof<'a> {
@@ -53,7 +53,12 @@ pub trait Door: Send + Sync + 'static {
 /// One admitted attempt. Dropping it gives the place in the session and the interest in the camera back.
 pub trait Admission: Send + Sync + 'static {
     fn session_id(&self) -> &str;
-    fn stream(&self) -> &Arc<Stream>;
+    /// The stream that it plays or is to play.
+    fn stream(&self) -> Arc<Stream>;
+    /// Which of the camera's streams that is.
+    fn profile(&self) -> Profile {
+        Profile::Main
+    }
     /// Starts the source if need be (all who wait share one start) and waits until the tracks are known and a keyframe
     /// is cached. Errors: CAMERA_REFUSED_LOGIN, CAMERA_SILENT, CAMERA_UNREACHABLE, CAMERA_NO_KEYFRAME (Unavailable).
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>>;
@@ -65,6 +70,19 @@ pub trait Admission: Send + Sync + 'static {
     /// The sink is on its shard: from now on the session's end ends it, and an older connection of the same session
     /// and protocol is replaced. If the session has ended meanwhile, the sink is ended at once.
     fn connected(&self, sink: SinkHandle);
+    /// An interest in the stream that it does not play now, main or sub, for a session that leaves the choice to the hub
+    /// (profile AUTO). Errors: PROFILE_FIXED (FailedPrecondition) where the session asked for just the one it has,
+    /// CAMERA_PROFILE_MISSING (NotFound) where the camera has no other, and those of `Door::admit`.
+    fn other(&self) -> Result<Arc<dyn Interest>> {
+        Err(Error::new(
+            ErrorKind::FailedPrecondition,
+            "PROFILE_FIXED",
+            "the session asked for this stream and no other",
+        ))
+    }
+    /// The viewer has gone over to what `other` gave (`Flow::Switch`), or plays it from the start: the interest in the
+    /// stream it came from is given back, and its sink ends with the new one.
+    fn switched(&self, _to: Arc<dyn Interest>) {}
     /// The first picture went out: `first_picture_seconds` counts from `admit`.
     fn first_picture(&self);
 }

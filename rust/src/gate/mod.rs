@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use door::{Admission, BoxFuture, Door, Proof, Refusal};
 pub use events::{Event, Events};
 pub use sessions::{SessionSpec, Sessions};
+use streams::Lease;
 pub use streams::{Key, StartSource, Streams, StreamsOptions, WatchStream};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -200,11 +201,22 @@ impl Gate {
         self.streams.stop();
     }
 
-    fn dial(&self, camera: &str, wanted: Profile) -> Result<(Key, Target)> {
+    /// Takes an interest in one of the camera's streams; `wanted` None: the main one, or the only one.
+    fn lease(&self, camera: &str, wanted: Option<Profile>) -> Result<Lease> {
+        let (key, target) = self.dial(camera, wanted)?;
+        self.streams.lease(key, target)
+    }
+
+    fn dial(&self, camera: &str, wanted: Option<Profile>) -> Result<(Key, Target)> {
         let row = self.registry.get(camera).ok_or_else(|| camera_not_found(camera))?;
-        let other = if wanted == Profile::Main { Profile::Sub } else { Profile::Main };
-        let stream = row.stream(wanted).or_else(|| row.stream(other)).filter(|stream| !stream.url.is_empty());
-        let Some(stream) = stream else {
+        let stream = match wanted {
+            Some(profile) => row.stream(profile),
+            None => row.stream(Profile::Main).or_else(|| row.stream(Profile::Sub)),
+        };
+        if let (Some(profile), None, false) = (wanted, &stream, row.profiles().is_empty()) {
+            return Err(profile_missing(camera, profile));
+        }
+        let Some(stream) = stream.filter(|stream| !stream.url.is_empty()) else {
             return Err(Error::new(
                 ErrorKind::Unavailable,
                 "CAMERA_UNREACHABLE",
@@ -272,6 +284,15 @@ fn scope_of_registry(scope: crate::policy::Scope) -> Scope {
         region_prefixes: scope.region_prefixes,
         industries: scope.industries,
     }
+}
+
+fn profile_missing(camera: &str, profile: Profile) -> Error {
+    let (missing, there) = match profile {
+        Profile::Main => ("main", "SUB"),
+        Profile::Sub => ("sub", "MAIN"),
+    };
+    let message = format!("camera {camera} is registered without a {missing} stream: ask for {there} or AUTO");
+    Error::new(ErrorKind::NotFound, "CAMERA_PROFILE_MISSING", message)
 }
 
 fn camera_not_found(camera: &str) -> Error {

@@ -26,7 +26,8 @@ pub struct SessionSpec {
     pub id: String,
     pub principal: Principal,
     pub camera: String,
-    pub profile: Profile,
+    /// None: AUTO, the main stream where the viewer can carry and decode it, else the sub stream.
+    pub profile: Option<Profile>,
     pub purpose: String,
     pub grant: String,
     pub expires: SystemTime,

@@ -39,6 +39,7 @@ pub type StartSource = Box<dyn Fn(Target, Arc<Stream>, CancellationToken) + Send
 pub type WatchStream = Box<dyn Fn(&Key, &SourceState, Option<&Description>) + Send + Sync>;
 
 struct Running {
+    profile: Profile,
     stream: Arc<Stream>,
     target: Target,
     stop: CancellationToken,
@@ -49,9 +50,9 @@ struct Running {
 }
 
 impl Running {
-    fn new(stream: Arc<Stream>, target: Target) -> Arc<Self> {
+    fn new(profile: Profile, stream: Arc<Stream>, target: Target) -> Arc<Self> {
         let (stop, idle) = (CancellationToken::new(), Notify::new());
-        Arc::new(Self { stream, target, stop, interest: Mutex::new(0), idle, sinks: Mutex::default() })
+        Arc::new(Self { profile, stream, target, stop, interest: Mutex::new(0), idle, sinks: Mutex::default() })
     }
 
     fn lease(self: &Arc<Self>, patience: Duration) -> Lease {
@@ -117,7 +118,7 @@ impl Streams {
         }
         let name: Arc<str> = format!("{}/{}", key.0, if key.1 == Profile::Main { "main" } else { "sub" }).into();
         let stream = Stream::new(name, self.options.limits.clone(), self.telemetry.clone());
-        let started = Running::new(stream.clone(), target.clone());
+        let started = Running::new(key.1, stream.clone(), target.clone());
         let lease = started.lease(self.options.patience);
         running.insert(key.clone(), started.clone());
         drop(running);
@@ -210,6 +211,10 @@ async fn drop_when_idle(streams: Weak<Streams>, key: Key, running: Arc<Running>,
 }
 
 impl Lease {
+    pub fn profile(&self) -> Profile {
+        self.running.profile
+    }
+
     pub fn stream(&self) -> &Arc<Stream> {
         &self.running.stream
     }

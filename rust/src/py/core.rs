@@ -264,7 +264,7 @@ impl Core {
             id: session_id,
             principal: principal.inner.clone(),
             camera: camera_id,
-            profile: values::profile(profile)?,
+            profile: values::wanted(profile)?,
             purpose,
             grant: grant_id,
             expires: gate::moment(expire_time),

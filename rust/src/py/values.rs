@@ -22,11 +22,22 @@ fn invalid(what: &'static str, message: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, what, message)
 }
 
+/// Which of a camera's streams this is.
 pub fn profile(number: u8) -> Result<Profile> {
     match number {
-        // Unspecified and AUTO: the main stream, until what a viewer can carry decides.
-        0 | 1 | 3 => Ok(Profile::Main),
+        // A camera registered with one nameless stream has a main one.
+        0 | 1 => Ok(Profile::Main),
         2 => Ok(Profile::Sub),
+        other => Err(invalid("PROFILE_UNKNOWN", format!("a camera's stream is main or sub, not {other}"))),
+    }
+}
+
+/// Which of a camera's streams a session asks for; None: AUTO.
+pub fn wanted(number: u8) -> Result<Option<Profile>> {
+    match number {
+        0 | 3 => Ok(None),
+        1 => Ok(Some(Profile::Main)),
+        2 => Ok(Some(Profile::Sub)),
         other => Err(invalid("PROFILE_UNKNOWN", format!("no stream profile {other}"))),
     }
 }

@@ -20,7 +20,7 @@ use super::limits::{Full, Quota, Seat};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Admission;
 use crate::sink::whep::{self, Local, Place, WhepSink};
-use crate::stream::{Description, Shards, SinkHandle};
+use crate::stream::{Description, Interest, Shards, SinkHandle};
 use crate::telemetry::Telemetry;
 use crate::wire::stun;
 
@@ -207,7 +207,7 @@ impl Webrtc {
             viewers.by_resource.insert(resource.clone(), ufrag.clone());
             viewers.by_ufrag.insert(ufrag.clone(), Viewer { handle: None, resource: resource.clone(), about });
         }
-        let stream = Arc::clone(admission.stream());
+        let stream = admission.stream();
         let place =
             Lease { webrtc: Arc::clone(self), ufrag: ufrag.clone(), admission: Arc::clone(&admission), _seat: seat };
         let sink = WhepSink::new(
@@ -384,6 +384,14 @@ impl Place for Lease {
 
     fn first_picture(&self) {
         self.admission.first_picture();
+    }
+
+    fn other(&self) -> Result<Arc<dyn Interest>> {
+        self.admission.other()
+    }
+
+    fn switched(&self, to: Arc<dyn Interest>) {
+        self.admission.switched(to);
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod gop_cache;
 mod inbox;
+mod interest;
 mod live;
 mod shard;
 mod timers;
@@ -11,6 +12,7 @@ mod wire_unit;
 mod worker;
 
 pub use inbox::{Message, ShardInbox, SinkHandle};
+pub use interest::Interest;
 pub use live::{Description, MAX_TRACKS, SourceState, Stream, StreamLimits, Subscription};
 pub use shard::{Flow, Shards, Sink};
 pub use wire_unit::{Datagrams, RtpPacket, Run, WireUnit, rtp_timestamp};

@@ -75,8 +75,8 @@ impl Admission for Admitted {
         "session"
     }
 
-    fn stream(&self) -> &Arc<Stream> {
-        &self.door.stream
+    fn stream(&self) -> Arc<Stream> {
+        self.door.stream.clone()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {

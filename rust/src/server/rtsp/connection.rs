@@ -384,7 +384,7 @@ impl<S: Socket> Connection<S> {
             }
         };
         let admission = admitted.admission;
-        let stream = admission.stream().clone();
+        let stream = admission.stream();
         let play = Play {
             transport,
             parser: self.parser,

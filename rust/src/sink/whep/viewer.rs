@@ -13,8 +13,9 @@ use str0m::rtp::RtpWrite;
 use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
 use super::answer::{Chosen, Negotiated, audible, playable, track_of};
+use crate::error::Result;
 use crate::media::MediaKind;
-use crate::stream::{Flow, RtpPacket, Sink, Stream, WireUnit};
+use crate::stream::{Flow, Interest, RtpPacket, Sink, Stream, WireUnit};
 use crate::telemetry::{Direction, DropReason, Protocol, SinkKind, Telemetry};
 use crate::wire::stun;
 
@@ -46,6 +47,10 @@ pub trait Place: Send {
     fn forgets(&self, remote: SocketAddr);
     /// The first picture has gone out.
     fn first_picture(&self);
+    /// An interest in the camera's other stream, main or sub, where the session leaves the choice to the hub.
+    fn other(&self) -> Result<Arc<dyn Interest>>;
+    /// The viewer has gone over to it (`Flow::Switch`): the interest in the stream it came from is given back.
+    fn switched(&self, to: Arc<dyn Interest>);
 }
 
 pub struct WhepSink {
