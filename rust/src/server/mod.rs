@@ -7,5 +7,6 @@ mod problem;
 mod proxy;
 pub mod rtsp;
 pub mod tls;
+mod udp;
 pub mod webrtc;
 mod whep;

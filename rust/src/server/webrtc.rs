@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -10,13 +10,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::RecvMeta;
 use rand::distr::{Alphanumeric, SampleString};
 use str0m::IceCreds;
 use str0m::config::DtlsCert;
 use tracing::{error, warn};
 
 use super::limits::{Full, Quota, Seat};
+use super::udp::UdpPort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Admission;
 use crate::sink::whep::{self, Local, Place, WhepSink};
@@ -24,8 +25,6 @@ use crate::stream::{Description, Interest, Shards, SinkHandle};
 use crate::telemetry::Telemetry;
 use crate::wire::stun;
 
-/// Asked of the kernel, which may give less: a keyframe for many viewers leaves at once, and their reports come together.
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// str0m takes none above that.
 const MAX_DATAGRAM: usize = 2000;
 /// Messages per system call, and room for one that the kernel has put together (GRO).
@@ -53,7 +52,7 @@ impl Default for WebrtcOptions {
 
 /// The port and its viewers.
 pub struct Webrtc {
-    port: Port,
+    port: UdpPort,
     candidates: Arc<[SocketAddr]>,
     certificate: DtlsCert,
     shards: Arc<Shards>,
@@ -63,12 +62,6 @@ pub struct Webrtc {
     waker: mio::Waker,
     stopping: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Port {
-    socket: UdpSocket,
-    state: UdpSocketState,
-    local: SocketAddr,
 }
 
 #[derive(Default)]
@@ -118,10 +111,8 @@ impl Webrtc {
             Error::new(ErrorKind::Unavailable, "LISTEN_FAILED", format!("WebRTC on UDP {address}: {what}: {cause}"))
                 .because(cause)
         };
-        let socket = bind(address).map_err(|cause| failed("the port can't be opened", cause))?;
-        let state =
-            UdpSocketState::new((&socket).into()).map_err(|cause| failed("the socket can't be set up", cause))?;
-        let local = socket.local_addr().map_err(|cause| failed("the socket has no address", cause))?;
+        let port = UdpPort::bind(address).map_err(|cause| failed("the port can't be opened", cause))?;
+        let local = port.local();
         let candidates = candidates(&options.advertise, local)?;
         let certificate = str0m::crypto::from_feature_flags()
             .dtls_provider
@@ -129,11 +120,11 @@ impl Webrtc {
             .ok_or_else(|| Error::new(ErrorKind::Internal, "DTLS_CERTIFICATE", "no DTLS certificate could be made"))?;
         let poll = mio::Poll::new().map_err(|cause| failed("no poll", cause))?;
         poll.registry()
-            .register(&mut mio::unix::SourceFd(&socket.as_raw_fd()), SOCKET, mio::Interest::READABLE)
+            .register(&mut mio::unix::SourceFd(&port.socket().as_raw_fd()), SOCKET, mio::Interest::READABLE)
             .map_err(|cause| failed("no poll", cause))?;
         let waker = mio::Waker::new(poll.registry(), WAKE).map_err(|cause| failed("no waker", cause))?;
         let webrtc = Arc::new(Self {
-            port: Port { socket, state, local },
+            port,
             candidates,
             certificate,
             shards,
@@ -154,7 +145,7 @@ impl Webrtc {
     }
 
     pub fn local_address(&self) -> SocketAddr {
-        self.port.local
+        self.port.local()
     }
 
     pub fn viewers(&self) -> usize {
@@ -279,7 +270,7 @@ impl Webrtc {
         let mut about = [RecvMeta::default(); RECEIVE_BATCH];
         while !self.stopping.load(Relaxed) {
             let mut slices: Vec<IoSliceMut> = room.chunks_exact_mut(RECEIVE_BYTES).map(IoSliceMut::new).collect();
-            match self.port.state.recv((&self.port.socket).into(), &mut slices, &mut about) {
+            match self.port.receive(&mut slices, &mut about) {
                 Ok(count) => {
                     errors = 0;
                     for (slice, meta) in slices.iter().zip(&about).take(count) {
@@ -317,36 +308,9 @@ impl Webrtc {
             }
         };
         if let Some(handle) = handle {
-            let ip = meta.dst_ip.map_or(self.port.local.ip(), |ip| ip.to_canonical());
+            let ip = meta.dst_ip.map_or(self.port.local().ip(), |ip| ip.to_canonical());
             // A full inbox drops it, as the network might have.
-            handle.datagram(from, SocketAddr::new(ip, self.port.local.port()), datagram.to_vec());
-        }
-    }
-}
-
-impl Port {
-    fn send(&self, to: SocketAddr, from: Option<IpAddr>, contents: &[u8], segment: usize) -> io::Result<()> {
-        // An IPv6 socket that takes IPv4 too wants the mapped form back.
-        let destination = match (self.local.is_ipv6(), to.ip()) {
-            (true, IpAddr::V4(v4)) => SocketAddr::new(v4.to_ipv6_mapped().into(), to.port()),
-            _ => to,
-        };
-        // A socket with an address of its own can't send from another.
-        let src_ip = from.filter(|_| self.local.ip().is_unspecified());
-        let socket = UdpSockRef::from(&self.socket);
-        let segmented = contents.len() > segment;
-        let transmit =
-            Transmit { destination, ecn: None, contents, segment_size: segmented.then_some(segment), src_ip };
-        match self.state.try_send(socket, &transmit) {
-            Err(cause) if segmented && cause.kind() != io::ErrorKind::WouldBlock => {
-                // A network card without segmentation: quinn-udp has noted it and will say so by `max_gso_segments`.
-                for piece in contents.chunks(segment.max(1)) {
-                    let transmit = Transmit { destination, ecn: None, contents: piece, segment_size: None, src_ip };
-                    self.state.try_send(UdpSockRef::from(&self.socket), &transmit)?;
-                }
-                Ok(())
-            }
-            other => other,
+            handle.datagram(from, SocketAddr::new(ip, self.port.local().port()), datagram.to_vec());
         }
     }
 }
@@ -365,7 +329,7 @@ impl Place for Lease {
     }
 
     fn max_segments(&self) -> usize {
-        self.webrtc.port.state.max_gso_segments()
+        self.webrtc.port.max_segments()
     }
 
     fn hears(&self, remote: SocketAddr) {
@@ -403,17 +367,6 @@ impl Drop for Lease {
         }
         viewers.by_address.retain(|_, (owner, _)| *owner != self.ufrag);
     }
-}
-
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }
 
 /// The addresses that clients are offered.
