@@ -1,9 +1,7 @@
 //! RTSP interleaved on TCP (RFC 2326 §10.12): one viewer's connection on its shard, from PLAY on.
 
 mod clock;
-mod outbox;
 mod requests;
-mod transport;
 
 use std::any::Any;
 use std::io::{ErrorKind, IoSlice};
@@ -21,11 +19,11 @@ use crate::telemetry::{Direction, DropReason, Protocol, SinkKind, Telemetry};
 use crate::wire::rtp;
 use crate::wire::rtsp::{self, Parser};
 
+use super::outbox::{MAX_SLICES, Outbox};
+use super::transport::Transport;
 use clock::Clock;
-use outbox::{MAX_SLICES, Outbox};
 
 pub use requests::METHODS;
-pub use transport::Transport;
 
 /// A reader that takes nothing for so long while data waits is closed.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -294,11 +292,13 @@ impl RtspSink {
         let Self { outbox, tracks, sent_packets, sent_octets, first_picture, .. } = self;
         outbox.advance(written, |sent| {
             *sent_packets += sent.packets as u64;
-            *sent_octets += sent.octets as u64;
+            // Without the interleaving headers.
+            let octets = sent.octets.saturating_sub(4 * sent.packets);
+            *sent_octets += octets as u64;
             if let Some(track) = tracks.get_mut(sent.track) {
                 track.packets = track.packets.wrapping_add(sent.packets as u32);
                 // Reports count payload, without RTP's own header.
-                let payload = sent.octets.saturating_sub(rtp::HEADER_LEN * sent.packets);
+                let payload = octets.saturating_sub(rtp::HEADER_LEN * sent.packets);
                 track.octets = track.octets.wrapping_add(payload as u32);
             }
             if sent.starts_gop

@@ -32,7 +32,7 @@ struct Piece {
 /// What became of a unit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// RTP packets that the viewer will not get: of this unit, of units that waited before it.
+    /// Packets that the viewer will not get: of this unit, of units that waited before it.
     pub dropped_packets: usize,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Taken {
 pub(super) struct Sent {
     pub track: usize,
     pub packets: usize,
-    /// RTP octets, without the interleaving headers.
+    /// With all framing.
     pub octets: usize,
     pub starts_gop: bool,
 }
@@ -166,7 +166,7 @@ impl Outbox {
             left -= rest;
             self.offset = 0;
             if let Kind::Unit { track, packets, starts_gop, .. } = piece.kind {
-                let octets = piece.bytes.len().saturating_sub(4 * packets);
+                let octets = piece.bytes.len();
                 on_sent(Sent { track, packets, octets, starts_gop });
             }
             self.pieces.pop_front();
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(outbox.push_unit(unit(5, 6), 0, 1, false).dropped_packets, 6, "over the bound again");
         let (out, sent) = write(&mut outbox, 1000);
         assert_eq!(out, [vec![1; 50], vec![9; 3]].concat());
-        assert_eq!(sent, [Sent { track: 0, packets: 6, octets: 60 - 24, starts_gop: true }]);
+        assert_eq!(sent, [Sent { track: 0, packets: 6, octets: 60, starts_gop: true }]);
         assert!(outbox.is_empty());
         assert_eq!(outbox.push_unit(unit(5, 7), 0, 1, false).dropped_packets, 1, "still waiting for a keyframe");
         assert_eq!(outbox.push_unit(unit(5, 8), 0, 1, true).dropped_packets, 0);
