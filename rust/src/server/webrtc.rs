@@ -20,7 +20,7 @@ use super::limits::{Full, Quota, Seat};
 use super::udp::UdpPort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Admission;
-use crate::sink::whep::{self, Local, Place, WhepSink};
+use crate::sink::whep::{self, Local, Place, Remote, Way, WhepSink};
 use crate::stream::{Description, Interest, Shards, SinkHandle};
 use crate::telemetry::Telemetry;
 use crate::wire::stun;
@@ -324,25 +324,29 @@ struct Lease {
 }
 
 impl Place for Lease {
-    fn send(&self, to: SocketAddr, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()> {
-        self.webrtc.port.send(to, from, datagrams, segment)
+    fn send(&self, to: Remote, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()> {
+        self.webrtc.port.send(to.address, from, datagrams, segment)
     }
 
     fn max_segments(&self) -> usize {
         self.webrtc.port.max_segments()
     }
 
-    fn hears(&self, remote: SocketAddr) {
+    fn way(&self, _to: Remote) -> Way {
+        Way::Open
+    }
+
+    fn hears(&self, remote: Remote) {
         let mut viewers = self.webrtc.viewers.write();
         if let Some(handle) = viewers.by_ufrag.get(&self.ufrag).and_then(|viewer| viewer.handle.clone()) {
-            viewers.by_address.insert(remote, (self.ufrag.clone(), handle));
+            viewers.by_address.insert(remote.address, (self.ufrag.clone(), handle));
         }
     }
 
-    fn forgets(&self, remote: SocketAddr) {
+    fn forgets(&self, remote: Remote) {
         let mut viewers = self.webrtc.viewers.write();
-        if viewers.by_address.get(&remote).is_some_and(|(owner, _)| *owner == self.ufrag) {
-            viewers.by_address.remove(&remote);
+        if viewers.by_address.get(&remote.address).is_some_and(|(owner, _)| *owner == self.ufrag) {
+            viewers.by_address.remove(&remote.address);
         }
     }
 

@@ -63,6 +63,8 @@ pub(super) struct Datagram {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) data: Vec<u8>,
+    /// It came in a frame of a TCP connection (RFC 4571).
+    pub(super) is_framed: bool,
 }
 
 /// What a shard takes from its inbox in one go; the vectors are reused.
@@ -227,12 +229,21 @@ impl SinkHandle {
 
     /// Hands a datagram to the sink; false when its inbox is full (the datagram is dropped) or it is gone.
     pub fn datagram(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>) -> bool {
+        self.hand_over(from, to, data, false)
+    }
+
+    /// The same for a datagram that came in a frame of a TCP connection (RFC 4571).
+    pub fn framed(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>) -> bool {
+        self.hand_over(from, to, data, true)
+    }
+
+    fn hand_over(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>, is_framed: bool) -> bool {
         let SinkShared { shard, is_gone, datagrams, .. } = &*self.shared;
         if is_gone.load(Acquire) {
             return false;
         }
         if datagrams.fetch_add(1, Relaxed) >= MAX_DATAGRAMS_PER_SINK
-            || !shard.datagram(Datagram { sink: self.shared.clone(), from, to, data })
+            || !shard.datagram(Datagram { sink: self.shared.clone(), from, to, data, is_framed })
         {
             datagrams.fetch_sub(1, Relaxed);
             return false;

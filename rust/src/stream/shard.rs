@@ -40,6 +40,10 @@ pub trait Sink: Send + 'static {
     fn on_flush(&mut self, now: Instant) -> Flow;
     fn on_ready(&mut self, readable: bool, writable: bool, now: Instant) -> Flow;
     fn on_datagram(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8], now: Instant) -> Flow;
+    /// A datagram that came in a frame of a TCP connection (RFC 4571), for sinks whose server keeps such connections.
+    fn on_framed(&mut self, _from: SocketAddr, _to: SocketAddr, _data: &[u8], _now: Instant) -> Flow {
+        Flow::Continue
+    }
     fn on_timer(&mut self, now: Instant) -> Flow;
     /// When `on_timer` wants to be called next. Asked after every batch in which the sink was called.
     fn deadline(&self) -> Option<Instant>;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 use tracing::{debug, error, warn};
 
-use super::inbox::{Batch, Control, SinkShared};
+use super::inbox::{Batch, Control, Datagram, SinkShared};
 use super::live::Subscription;
 use super::shard::{Flow, Sink};
 use super::timers::Timers;
@@ -208,7 +208,11 @@ impl Worker {
         }
         for datagram in batch.datagrams.drain(..) {
             datagram.sink.datagram_taken();
-            self.with(datagram.sink.id, |sink| sink.on_datagram(datagram.from, datagram.to, &datagram.data, now));
+            let Datagram { sink, from, to, data, is_framed } = &datagram;
+            self.with(sink.id, |sink| match is_framed {
+                false => sink.on_datagram(*from, *to, data, now),
+                true => sink.on_framed(*from, *to, data, now),
+            });
             if let Some(entry) = self.sinks.get_mut(&datagram.sink.id) {
                 entry.needs_flush = true;
             }

@@ -3,6 +3,8 @@
 mod answer;
 mod offer;
 mod viewer;
+mod way;
 
 pub use answer::{Chosen, Local, Negotiated, check, negotiate};
 pub use viewer::{Place, WhepSink};
+pub use way::{Carrier, Remote, Way};

@@ -8,15 +8,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use str0m::net::{DatagramRecv, Protocol as RtcProtocol, Receive, Transmit};
+use str0m::net::{DatagramRecv, Receive, Transmit};
 use str0m::rtp::RtpWrite;
 use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
 use super::answer::{Chosen, Negotiated, audible, playable, track_of};
+use super::way::{Carrier, Remote, Way};
 use crate::error::Result;
 use crate::media::MediaKind;
 use crate::stream::{Flow, Interest, RtpPacket, Sink, Stream, WireUnit};
-use crate::telemetry::{Direction, DropReason, Protocol, SinkKind, Telemetry};
+use crate::telemetry::{Direction, DropReason, SinkKind, Telemetry};
 use crate::wire::stun;
 
 /// A viewer that has not connected by then is dropped.
@@ -34,17 +35,21 @@ const RESEND_SHARE: f32 = 0.5;
 /// Limit of one UDP send with segmentation: what an IPv4 packet can hold, less the headers.
 const MAX_BATCH_BYTES: usize = 65_000;
 const RTP_HEADER: usize = 12;
+/// A viewer whose TCP connection has gone may come back on another one within this.
+const RETURN_WITHIN: Duration = Duration::from_secs(10);
 
-/// A viewer's place at the UDP port. Dropping it gives everything back.
+/// A viewer's place at the port. Dropping it gives everything back.
 pub trait Place: Send {
     /// Sends `datagrams`, equal pieces of `segment` bytes (the last may be shorter), from the local address `from`.
-    fn send(&self, to: SocketAddr, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()>;
+    fn send(&self, to: Remote, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()>;
     /// Most pieces that one `send` takes.
     fn max_segments(&self) -> usize;
+    /// Whether an access unit may be sent there now.
+    fn way(&self, to: Remote) -> Way;
     /// The viewer has proved that it sends from `remote`: what comes from there is for this sink.
-    fn hears(&self, remote: SocketAddr);
+    fn hears(&self, remote: Remote);
     /// What comes from `remote` is no longer for this sink.
-    fn forgets(&self, remote: SocketAddr);
+    fn forgets(&self, remote: Remote);
     /// The first picture has gone out.
     fn first_picture(&self);
     /// An interest in the camera's other stream, main or sub, where the session leaves the choice to the hub.
@@ -61,7 +66,11 @@ pub struct WhepSink {
     candidates: Arc<[SocketAddr]>,
     /// For each of our candidates, the local address that the viewer's datagrams really came to.
     sources: SmallVec<[(SocketAddr, IpAddr); 2]>,
-    remotes: SmallVec<[SocketAddr; 2]>,
+    remotes: SmallVec<[Remote; 2]>,
+    /// Where pictures go, once some have gone.
+    way: Option<Remote>,
+    /// The viewer's TCP connection can't take more: it goes on at the next keyframe. Since when.
+    skipping: Option<Instant>,
     video: Outgoing,
     audio: Option<Outgoing>,
     generation: u32,
@@ -103,6 +112,8 @@ impl WhepSink {
             candidates,
             sources: SmallVec::new(),
             remotes: SmallVec::new(),
+            way: None,
+            skipping: None,
             video: Outgoing::new(negotiated.video),
             audio: negotiated.audio.map(Outgoing::new),
             generation,
@@ -186,10 +197,13 @@ impl WhepSink {
     /// Adds a datagram to the batch; equal ones to one place go out in one call.
     fn gather(&mut self, batch: &mut Batch, transmit: &Transmit) {
         let datagram: &[u8] = &transmit.contents;
+        let remote = Remote { carrier: Carrier::of(transmit.proto), address: transmit.destination };
         if stun::is_binding_success(datagram) {
-            self.hear(transmit.destination);
+            self.hear(remote);
+        } else if !stun::is_stun(datagram) {
+            self.way = Some(remote);
         }
-        let route = (transmit.destination, transmit.source);
+        let route = (remote, transmit.source);
         if !batch.takes(route, datagram.len(), self.place.max_segments()) {
             self.send(batch);
         }
@@ -206,7 +220,7 @@ impl WhepSink {
         batch.clear();
     }
 
-    fn hear(&mut self, remote: SocketAddr) {
+    fn hear(&mut self, remote: Remote) {
         if self.remotes.contains(&remote) {
             return;
         }
@@ -215,6 +229,23 @@ impl WhepSink {
         }
         self.remotes.push(remote);
         self.place.hears(remote);
+    }
+
+    fn receive(&mut self, from: Remote, to: SocketAddr, data: &[u8], now: Instant) -> Flow {
+        let Some(candidate) = self.candidate(to) else { return Flow::Continue };
+        let Ok(contents) = DatagramRecv::try_from(data) else {
+            self.telemetry.dropped(DropReason::Malformed).fetch_add(1, Relaxed);
+            return Flow::Continue;
+        };
+        match self.sources.iter_mut().find(|(known, _)| *known == candidate) {
+            Some((_, local)) => *local = to.ip(),
+            None => self.sources.push((candidate, to.ip())),
+        }
+        let receive = Receive { proto: from.carrier.ice(), source: from.address, destination: candidate, contents };
+        match self.rtc.handle_input(Input::Receive(now, receive)) {
+            Ok(()) => self.drain(now),
+            Err(_) => Flow::Close("WEBRTC_FAILED"),
+        }
     }
 
     /// The candidate that a datagram to the local address `to` was sent to.
@@ -239,6 +270,17 @@ impl WhepSink {
             }
         }
         true
+    }
+
+    /// Whether the viewer's connection takes the unit. One that is full skips to the next keyframe that finds it open.
+    fn may_send(&mut self, unit: &WireUnit, now: Instant) -> bool {
+        let is_open = self.way.is_none_or(|way| self.place.way(way) == Way::Open);
+        if is_open && (self.skipping.is_none() || unit.starts_gop()) {
+            self.skipping = None;
+        } else if self.skipping.is_none() {
+            self.skipping = Some(now);
+        }
+        self.skipping.is_none()
     }
 
     fn write(&mut self, unit: &WireUnit, now: Instant) {
@@ -266,7 +308,8 @@ impl WhepSink {
             outgoing.sequence += 1;
             packets += 1;
         }
-        self.telemetry.moved(Direction::Out, Protocol::WebrtcUdp, packets, bytes);
+        let carrier = self.way.map_or(Carrier::Udp, |way| way.carrier);
+        self.telemetry.moved(Direction::Out, carrier.protocol(), packets, bytes);
         self.unsent = true;
         if is_video && unit.unit.keyframe {
             self.keyframe_wanted = false;
@@ -307,9 +350,14 @@ impl Sink for WhepSink {
             self.on_end("CODEC_CHANGED", now);
             return Flow::Close("CODEC_CHANGED");
         }
+        let is_video = unit.unit.track == self.video.chosen.track;
+        if !self.may_send(unit, now) {
+            self.telemetry.dropped(DropReason::SlowViewer).fetch_add(u64::from(is_video), Relaxed);
+            return Flow::Continue;
+        }
         self.write(unit, now);
         self.last_index = self.last_index.max(Some(unit.index));
-        if unit.unit.track != self.video.chosen.track {
+        if !is_video {
             return Flow::Continue;
         }
         let flow = self.drive(now);
@@ -329,25 +377,22 @@ impl Sink for WhepSink {
     }
 
     fn on_datagram(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8], now: Instant) -> Flow {
-        let Some(candidate) = self.candidate(to) else { return Flow::Continue };
-        let Ok(contents) = DatagramRecv::try_from(data) else {
-            self.telemetry.dropped(DropReason::Malformed).fetch_add(1, Relaxed);
-            return Flow::Continue;
-        };
-        match self.sources.iter_mut().find(|(known, _)| *known == candidate) {
-            Some((_, local)) => *local = to.ip(),
-            None => self.sources.push((candidate, to.ip())),
-        }
-        let receive = Receive { proto: RtcProtocol::Udp, source: from, destination: candidate, contents };
-        match self.rtc.handle_input(Input::Receive(now, receive)) {
-            Ok(()) => self.drain(now),
-            Err(_) => Flow::Close("WEBRTC_FAILED"),
-        }
+        self.receive(Remote { carrier: Carrier::Udp, address: from }, to, data, now)
+    }
+
+    fn on_framed(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8], now: Instant) -> Flow {
+        self.receive(Remote { carrier: Carrier::Tcp, address: from }, to, data, now)
     }
 
     fn on_timer(&mut self, now: Instant) -> Flow {
         if !self.connected && now >= self.started + CONNECT_WITHIN {
             return Flow::Close("NOT_CONNECTED");
+        }
+        if self.skipping.is_some_and(|since| now >= since + RETURN_WITHIN) {
+            if self.way.is_some_and(|way| self.place.way(way) == Way::Broken) {
+                return Flow::Close("VIEWER_LEFT");
+            }
+            self.skipping = Some(now);
         }
         let driven = self.drive(now);
         if driven == Flow::Continue && self.keyframe_wanted { self.replay(now) } else { driven }
@@ -356,7 +401,8 @@ impl Sink for WhepSink {
     fn deadline(&self) -> Option<Instant> {
         let connect = (!self.connected).then(|| self.started + CONNECT_WITHIN);
         let replay = self.last_replay.filter(|_| self.keyframe_wanted).map(|last| last + REPLAY_EVERY);
-        [connect, replay].into_iter().flatten().chain([self.rtc_deadline]).min()
+        let skipping = self.skipping.map(|since| since + RETURN_WITHIN);
+        [connect, replay, skipping].into_iter().flatten().chain([self.rtc_deadline]).min()
     }
 
     fn on_end(&mut self, _reason: &'static str, now: Instant) {
@@ -385,7 +431,7 @@ thread_local! {
 struct Batch {
     bytes: Vec<u8>,
     /// Destination and our candidate.
-    route: Option<(SocketAddr, SocketAddr)>,
+    route: Option<(Remote, SocketAddr)>,
     segment: usize,
     count: usize,
     /// A shorter piece has ended it.
@@ -393,7 +439,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn takes(&self, route: (SocketAddr, SocketAddr), length: usize, max_segments: usize) -> bool {
+    fn takes(&self, route: (Remote, SocketAddr), length: usize, max_segments: usize) -> bool {
         self.route.is_none()
             || (self.route == Some(route)
                 && !self.full
@@ -402,7 +448,7 @@ impl Batch {
                 && self.bytes.len() + length <= MAX_BATCH_BYTES)
     }
 
-    fn add(&mut self, route: (SocketAddr, SocketAddr), datagram: &[u8]) {
+    fn add(&mut self, route: (Remote, SocketAddr), datagram: &[u8]) {
         if self.route.is_none() {
             self.route = Some(route);
             self.segment = datagram.len();
@@ -447,13 +493,20 @@ mod tests {
 
     #[test]
     fn a_batch_holds_equal_pieces_for_one_place_and_a_shorter_last_one() {
-        let here: (SocketAddr, SocketAddr) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.7:2".parse().unwrap());
-        let there = ("192.0.2.9:1".parse().unwrap(), here.1);
+        let remote = |carrier, address: &str| Remote { carrier, address: address.parse().unwrap() };
+        let here = (remote(Carrier::Udp, "192.0.2.1:1"), "192.0.2.7:2".parse().unwrap());
+        let there = (remote(Carrier::Udp, "192.0.2.9:1"), here.1);
+        let by_tcp = (remote(Carrier::Tcp, "192.0.2.1:1"), here.1);
         let mut batch = Batch::default();
         assert!(batch.takes(here, 1200, 64));
         batch.add(here, &[0; 1200]);
         assert!(batch.takes(here, 1200, 64) && batch.takes(here, 300, 64));
-        assert!(!batch.takes(here, 1201, 64) && !batch.takes(there, 1200, 64) && !batch.takes(here, 1200, 1));
+        assert!(
+            !batch.takes(here, 1201, 64)
+                && !batch.takes(there, 1200, 64)
+                && !batch.takes(by_tcp, 1200, 64)
+                && !batch.takes(here, 1200, 1)
+        );
         batch.add(here, &[0; 300]);
         assert!(!batch.takes(here, 300, 64), "the shorter piece is the last");
         batch.clear();
