@@ -3,202 +3,22 @@
 #[path = "stream/harness.rs"]
 #[expect(dead_code, reason = "shared with the tests of the stream")]
 mod harness;
+#[path = "gate/house.rs"]
+mod house;
+#[path = "gate/pushed.rs"]
+mod pushed;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use _core::error::ErrorKind;
-use _core::gate::{self, Admission, Door, Event, Events, Gate, Proof, SessionSpec, Streams, StreamsOptions};
+use _core::gate::{self, Door, Event, Proof};
 use _core::media::Profile;
-use _core::policy::{Grant, Policy, Principal, PrincipalKind, Scope, Subject};
-use _core::registry::{Camera, CameraStream, Registry};
-use _core::stream::{Shards, SourceState, StreamLimits};
-use _core::telemetry::{Protocol, Telemetry};
-use _core::ticket::Tickets;
-use base64::Engine;
-use harness::{sink, unit, until, video};
-use tokio::runtime::Runtime;
-
-const CAMERA: &str = "36060200001320000001";
-const OTHER: &str = "36060200001320000002";
-const PEER: SocketAddr = harness::PEER;
-
-/// A gate over two cameras whose sources this test plays.
-struct House {
-    gate: Arc<Gate>,
-    events: Arc<Events>,
-    shards: Arc<Shards>,
-    started: Arc<AtomicUsize>,
-    stopped: Arc<AtomicUsize>,
-    // Last: the tasks of the streams end with it.
-    runtime: Runtime,
-}
-
-#[derive(Clone, Copy)]
-enum Source {
-    /// Sends a keyframe at once.
-    Plays,
-    /// Fails at once.
-    Refuses,
-    /// Never says anything.
-    Silent,
-}
-
-fn house(source: Source, linger: Duration, patience: Duration) -> House {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let telemetry = Arc::new(Telemetry::default());
-    let registry = Arc::new(Registry::new(1));
-    let events = Arc::new(Events::new().unwrap());
-    let (started, stopped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let counts = (started.clone(), stopped.clone());
-    let handle = runtime.handle().clone();
-    let start: gate::StartSource = Box::new(move |_, stream, stop| {
-        let (started, stopped) = counts.clone();
-        started.fetch_add(1, SeqCst);
-        handle.spawn(async move {
-            stream.report(SourceState::Connecting);
-            match source {
-                Source::Plays => {
-                    stream.describe(vec![video(&[0x68])]);
-                    stream.publish(unit(true, 100));
-                }
-                Source::Refuses => {
-                    stream.report(SourceState::Failed { reason: "CAMERA_REFUSED_LOGIN", message: "wrong".into() });
-                }
-                Source::Silent => {}
-            }
-            stop.cancelled().await;
-            stopped.fetch_add(1, SeqCst);
-        });
-    });
-    let options =
-        StreamsOptions { linger, patience, limits: StreamLimits { gop_cache_bytes: 1 << 20 }, max_streams: 16 };
-    let watch = gate::watch_streams(registry.clone(), events.clone(), |_| {});
-    let streams = Streams::new(options, start, watch, telemetry.clone(), runtime.handle().clone());
-    let key = aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
-    let body = base64::engine::general_purpose::STANDARD.encode(key.as_ref());
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
-    let tickets = Tickets::new("hub", &pem).unwrap();
-    let gate = Gate::new(Policy::new("hub").unwrap(), tickets, registry, events.clone(), streams, telemetry);
-    gate.load("e1", 1, vec![camera(CAMERA), camera(OTHER)], Vec::new()).unwrap();
-    gate.apply_grant(grant("g1"));
-    House { gate, events, shards: Shards::start(1).unwrap(), started, stopped, runtime }
-}
-
-fn quick(source: Source) -> House {
-    house(source, Duration::ZERO, Duration::from_secs(30))
-}
-
-fn camera(id: &str) -> Camera {
-    let stream = CameraStream {
-        profile: Profile::Main,
-        url: "rtsp://192.0.2.1/".into(),
-        username: String::new(),
-        password: String::new(),
-        transport: 1,
-    };
-    Camera {
-        id: id.into(),
-        name: "gate".into(),
-        unit_id: "u1".into(),
-        region_code: "360602".into(),
-        industry: "11".into(),
-        place_category: 5,
-        latitude: 28.2,
-        longitude: 117.0,
-        quarantined: false,
-        revision: 1,
-        streams: vec![stream],
-        home_hub_id: String::new(),
-    }
-}
-
-fn grant(id: &str) -> Grant {
-    Grant {
-        id: id.into(),
-        subject: Subject::User("zhang".into()),
-        scope: Scope { region_prefixes: vec!["3606".into()], ..Scope::default() },
-        actions: vec!["view_live".into()],
-        purposes: vec!["patrol".into()],
-        not_before: 0.0,
-        not_after: gate::now() + 3600.0,
-    }
-}
-
-impl House {
-    fn open(&self, id: &str) -> String {
-        self.open_until(id, gate::now() + 600.0);
-        self.gate.issue_ticket(id, gate::now() + 60.0).unwrap()
-    }
-
-    fn open_until(&self, id: &str, expires: f64) {
-        self.open_for(id, expires, Some(Profile::Main));
-    }
-
-    /// A session that asks for `profile`, or leaves the choice to the hub; its ticket.
-    fn open_profile(&self, id: &str, profile: Option<Profile>) -> String {
-        self.open_for(id, gate::now() + 600.0, profile);
-        self.gate.issue_ticket(id, gate::now() + 60.0).unwrap()
-    }
-
-    fn open_for(&self, id: &str, expires: f64, profile: Option<Profile>) {
-        let principal = Principal {
-            kind: PrincipalKind::User,
-            id: "zhang".into(),
-            hub_id: String::new(),
-            unit_id: String::new(),
-            department: String::new(),
-            roles: vec!["operator".into()],
-        };
-        let spec = SessionSpec {
-            id: id.into(),
-            principal,
-            camera: CAMERA.into(),
-            profile,
-            purpose: "patrol".into(),
-            grant: "g1".into(),
-            expires: gate::moment(expires),
-            rtsp_user: format!("user-{id}"),
-            rtsp_password: "word".into(),
-            connections: 1,
-        };
-        self.gate.sessions.open(spec).unwrap();
-    }
-
-    fn admit(&self, ticket: &str, protocol: Protocol) -> Arc<dyn Admission> {
-        self.gate.admit(CAMERA, Some(Proof::Ticket(ticket)), protocol, PEER).unwrap()
-    }
-
-    fn refusal(&self, camera: &str, proof: Option<Proof<'_>>) -> (ErrorKind, &'static str) {
-        let error = self.gate.admit(camera, proof, Protocol::RtspTcp, PEER).err().expect("a refusal");
-        (error.kind(), error.reason())
-    }
-
-    /// A viewer that plays, as a server would set it up.
-    fn play(&self, admission: &Arc<dyn Admission>) -> harness::Viewer {
-        self.runtime.block_on(admission.ready()).unwrap();
-        let (sink, viewer) = sink();
-        admission.connected(self.shards.attach(admission.stream(), Box::new(sink), true));
-        viewer
-    }
-
-    fn ends(&self) -> Vec<(String, &'static str)> {
-        let taken = self.events.take(usize::MAX);
-        taken
-            .into_iter()
-            .filter_map(|(_, event)| match event {
-                Event::SessionEnded { session, reason } => Some((session, reason)),
-                _ => None,
-            })
-            .collect()
-    }
-}
-
-fn ended(viewer: &harness::Viewer, wanted: &'static str) {
-    viewer.expect(|event| matches!(event, harness::Event::End(reason) if *reason == wanted));
-}
+use _core::registry::{Camera, CameraStream};
+use _core::telemetry::Protocol;
+use harness::{sink, until};
+use house::{CAMERA, OTHER, PEER, Source, camera, ended, house, quick};
 
 #[test]
 fn each_wrong_proof_has_its_own_answer() {

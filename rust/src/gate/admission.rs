@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::Gate;
 use super::door::{Admission, BoxFuture};
+use super::ender::Ender;
 use super::events::Event;
 use super::sessions::{Session, unknown};
 use super::streams::Lease;
@@ -107,7 +108,8 @@ impl Admission for Admitted {
         if playing.is_some() {
             return;
         }
-        *playing = Some((self.session.connect(self.protocol, sink.clone()), sink.clone()));
+        let number = self.session.connect(self.protocol, Ender::Sink(sink.clone()));
+        *playing = Some((number, sink.clone()));
         self.interest.lock().plays(sink);
         drop(playing);
         self.session.give_back();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 pub use futures::future::BoxFuture;
 
+use super::ender::Ender;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
 use crate::stream::{Description, Interest, SinkHandle, Stream};
@@ -38,6 +39,19 @@ pub trait Door: Send + Sync + 'static {
         protocol: Protocol,
         peer: SocketAddr,
     ) -> Result<Arc<dyn Admission>>;
+
+    /// The same for a client that is going to push the camera. Reasons as of `admit`, and both TICKET_OTHER_OPERATION
+    /// (PermissionDenied): what was given to watch is no right to push, nor the other way round.
+    fn publish(
+        &self,
+        camera: &str,
+        _proof: Option<Proof<'_>>,
+        _protocol: Protocol,
+        _peer: SocketAddr,
+    ) -> Result<Arc<dyn Publication>> {
+        let message = format!("{camera} takes no push here");
+        Err(Error::new(ErrorKind::Unimplemented, "PUBLISH_NOT_SERVED", message))
+    }
 
     /// Whose ticket this is, expired or not, as long as its session is open: for WHEP's PATCH and DELETE, whose bearer
     /// may be older than a ticket's time to first use. Errors as `admit`.
@@ -85,4 +99,15 @@ pub trait Admission: Send + Sync + 'static {
     fn switched(&self, _to: Arc<dyn Interest>) {}
     /// The first picture went out: `first_picture_seconds` counts from `admit`.
     fn first_picture(&self);
+}
+
+/// One admitted publisher. Dropping it ends the push: its viewers wait for the next one.
+pub trait Publication: Send + Sync + 'static {
+    fn session_id(&self) -> &str;
+    /// What its media goes into, once `begin` has returned.
+    fn stream(&self) -> &Arc<Stream>;
+    /// The connection is about to bring media: older ones of the session and protocol, whoever else pushes the camera,
+    /// and a pull of it are ended. The session's end ends it by `ender`. Errors: SESSION_UNKNOWN (Unauthenticated),
+    /// CONNECTION_REPLACED (Aborted), CAMERA_BUSY, CAMERA_UNREACHABLE (Unavailable).
+    fn begin(&self, ender: Ender) -> BoxFuture<'_, Result<()>>;
 }

@@ -2,7 +2,10 @@
 
 mod admission;
 mod door;
+mod ender;
 mod events;
+mod publishing;
+mod pushes;
 mod sessions;
 mod streams;
 
@@ -11,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use door::{Admission, BoxFuture, Door, Proof, Refusal};
+pub use door::{Admission, BoxFuture, Door, Proof, Publication, Refusal};
+pub use ender::{Ended, Ender};
 pub use events::{Event, Events};
 pub use sessions::{SessionSpec, Sessions};
 use streams::Lease;
@@ -25,6 +29,7 @@ use crate::source::Target;
 use crate::stream::{Description, SourceState};
 use crate::telemetry::{self, Protocol, Telemetry, Verdict};
 use crate::ticket::{Operation, Tickets};
+use sessions::Session;
 
 /// Seconds since 1970.
 pub fn now() -> f64 {
@@ -141,7 +146,7 @@ impl Gate {
         let Some(row) = self.registry.get(camera) else { return };
         for session in sessions {
             let spec = &session.spec;
-            let decision = self.decide(&spec.principal, Action::ViewLive, &row, &spec.purpose, now());
+            let decision = self.decide(&spec.principal, spec.action(), &row, &spec.purpose, now());
             if !decision.allowed {
                 let reason =
                     if decision.reason == "CAMERA_QUARANTINED" { "CAMERA_QUARANTINED" } else { "POLICY_CHANGED" };
@@ -151,7 +156,7 @@ impl Gate {
         if row.is_quarantined() {
             self.streams.stop_camera(camera, "CAMERA_QUARANTINED");
         } else {
-            self.streams.stop_moved(camera, |profile| row.stream(profile).map(|stream| target(camera, stream)));
+            self.streams.stop_moved(camera, |profile| address(&row, profile));
         }
     }
 
@@ -174,7 +179,8 @@ impl Gate {
     /// A ticket for the session, good for its first use until `expires` (seconds since 1970).
     pub fn issue_ticket(&self, session: &str, expires: f64) -> Result<String> {
         let session = self.sessions.get(session)?;
-        self.tickets.issue(&session.spec.id, &session.spec.camera, Operation::Play, expires)
+        let spec = &session.spec;
+        self.tickets.issue(&spec.id, &spec.camera, spec.operation(), expires)
     }
 
     /// Ends sessions when their time is over, for as long as the hub runs.
@@ -203,28 +209,39 @@ impl Gate {
 
     /// Takes an interest in one of the camera's streams; `wanted` None: the main one, or the only one.
     fn lease(&self, camera: &str, wanted: Option<Profile>) -> Result<Lease> {
-        let (key, target) = self.dial(camera, wanted)?;
+        let (key, target) = self.supply(camera, wanted)?;
         self.streams.lease(key, target)
     }
 
-    fn dial(&self, camera: &str, wanted: Option<Profile>) -> Result<(Key, Target)> {
+    /// Which of its streams that is, and where it can be pulled from. One that is pushed is there, whatever the record
+    /// says; where there is neither push nor address, the push is waited for.
+    fn supply(&self, camera: &str, wanted: Option<Profile>) -> Result<(Key, Option<Target>)> {
         let row = self.registry.get(camera).ok_or_else(|| camera_not_found(camera))?;
-        let stream = match wanted {
-            Some(profile) => row.stream(profile),
-            None => row.stream(Profile::Main).or_else(|| row.stream(Profile::Sub)),
+        let of = |profile| ((camera.to_owned(), profile), address(&row, profile));
+        let comes = |(key, address): &(Key, Option<Target>)| address.is_some() || self.streams.is_pushed(key);
+        let Some(wanted) = wanted else {
+            let found = [Profile::Main, Profile::Sub].map(of).into_iter().find(comes);
+            let registered = if row.stream(Profile::Main).is_some() { Profile::Main } else { Profile::Sub };
+            return Ok(found.unwrap_or_else(|| of(registered)));
         };
-        if let (Some(profile), None, false) = (wanted, &stream, row.profiles().is_empty()) {
-            return Err(profile_missing(camera, profile));
+        let found = of(wanted);
+        if row.stream(wanted).is_none() && !row.profiles().is_empty() && !comes(&found) {
+            return Err(profile_missing(camera, wanted));
         }
-        let Some(stream) = stream.filter(|stream| !stream.url.is_empty()) else {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                "CAMERA_UNREACHABLE",
-                format!("camera {camera} has no address to pull from: its unit pushes it, and does not now"),
-            ));
-        };
-        Ok(((camera.to_owned(), stream.profile), target(camera, stream)))
+        Ok(found)
     }
+
+    /// Which stream is pushed under that profile.
+    fn pushed(&self, camera: &str, profile: Profile) -> Result<(Key, Option<Target>)> {
+        let row = self.registry.get(camera).ok_or_else(|| camera_not_found(camera))?;
+        Ok(((camera.to_owned(), profile), address(&row, profile)))
+    }
+}
+
+/// Where the profile is pulled from; None where it is only ever pushed.
+fn address(row: &Row, profile: Profile) -> Option<Target> {
+    let stream = row.stream(profile).filter(|stream| !stream.url.is_empty())?;
+    Some(target(row.id(), stream))
 }
 
 fn target(camera: &str, stream: CameraStream) -> Target {
@@ -330,28 +347,21 @@ impl Door for Arc<Gate> {
         protocol: Protocol,
         peer: SocketAddr,
     ) -> Result<Arc<dyn Admission>> {
-        let session = match proof {
-            None => {
-                return Err(Error::new(
-                    ErrorKind::Unauthenticated,
-                    "TICKET_MISSING",
-                    "show a ticket: open a session and use what it gives",
-                ));
-            }
-            Some(Proof::RtspUser(user)) => self.sessions.by_rtsp_user(user).ok_or_else(sessions::unknown)?,
-            Some(Proof::Ticket(ticket)) => {
-                let ticket = self.tickets.verify(ticket, now())?;
-                if ticket.camera_id != camera {
-                    return Err(self.other_camera(camera));
-                }
-                self.sessions.get(&ticket.session_id)?
-            }
-        };
-        if session.spec.camera != camera {
-            return Err(self.other_camera(camera));
-        }
+        let session = self.shown(camera, proof, Operation::Play)?;
         session.reserve()?;
         admission::admit(self.clone(), session, protocol, peer)
+    }
+
+    fn publish(
+        &self,
+        camera: &str,
+        proof: Option<Proof<'_>>,
+        protocol: Protocol,
+        peer: SocketAddr,
+    ) -> Result<Arc<dyn Publication>> {
+        let session = self.shown(camera, proof, Operation::Publish)?;
+        session.reserve()?;
+        publishing::publish(self.clone(), session, protocol, peer)
     }
 
     fn session_of(&self, ticket: &str) -> Result<String> {
@@ -385,6 +395,40 @@ impl Door for Arc<Gate> {
 }
 
 impl Gate {
+    /// The session that a client shows, if it is for this camera and this operation.
+    fn shown(&self, camera: &str, proof: Option<Proof<'_>>, operation: Operation) -> Result<Arc<Session>> {
+        let session = match proof {
+            None => {
+                return Err(Error::new(
+                    ErrorKind::Unauthenticated,
+                    "TICKET_MISSING",
+                    "show a ticket: open a session and use what it gives",
+                ));
+            }
+            Some(Proof::RtspUser(user)) => self.sessions.by_rtsp_user(user).ok_or_else(sessions::unknown)?,
+            Some(Proof::Ticket(ticket)) => {
+                let ticket = self.tickets.verify(ticket, now())?;
+                if ticket.camera_id != camera {
+                    return Err(self.other_camera(camera));
+                }
+                self.sessions.get(&ticket.session_id)?
+            }
+        };
+        if session.spec.camera != camera {
+            return Err(self.other_camera(camera));
+        }
+        if session.spec.operation() != operation {
+            let message = match operation {
+                Operation::Play => "this session is for pushing the camera, not for watching it",
+                Operation::Publish => {
+                    "this session is for watching: to push a camera, its unit opens one with the purpose publish"
+                }
+            };
+            return Err(Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_OPERATION", message));
+        }
+        Ok(session)
+    }
+
     fn other_camera(&self, camera: &str) -> Error {
         if self.registry.get(camera).is_none() {
             return camera_not_found(camera);

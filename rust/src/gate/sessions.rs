@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::ender::Ender;
 use super::events::{Event, Events};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
-use crate::policy::Principal;
-use crate::stream::SinkHandle;
+use crate::policy::{Action, Principal};
 use crate::telemetry::Protocol;
+use crate::ticket::Operation;
 
 /// Attempts of one session that are admitted and not yet playing.
 const PENDING_PER_SESSION: usize = 8;
@@ -37,10 +38,25 @@ pub struct SessionSpec {
     pub connections: usize,
 }
 
+impl SessionSpec {
+    /// What its tickets are good for. The purpose `publish` stands outside the register: nothing is watched with it.
+    pub fn operation(&self) -> Operation {
+        if self.purpose == "publish" { Operation::Publish } else { Operation::Play }
+    }
+
+    /// What policy is asked for.
+    pub fn action(&self) -> Action {
+        match self.operation() {
+            Operation::Play => Action::ViewLive,
+            Operation::Publish => Action::Publish,
+        }
+    }
+}
+
 struct Connection {
     number: u64,
     protocol: Protocol,
-    sink: SinkHandle,
+    ender: Ender,
 }
 
 struct Life {
@@ -85,15 +101,15 @@ impl Session {
         self.life.lock().pending -= 1;
     }
 
-    /// Books a playing sink and replaces the oldest one of the protocol when there are too many. Returns its number.
-    pub fn connect(&self, protocol: Protocol, sink: SinkHandle) -> u64 {
+    /// Books a connection and replaces the oldest one of the protocol when there are too many. Returns its number.
+    pub fn connect(&self, protocol: Protocol, ender: Ender) -> u64 {
         let mut replaced = None;
         let mut life = self.life.lock();
         let number = life.next_number;
         life.next_number += 1;
         if let Some(reason) = life.ended {
             drop(life);
-            sink.end(reason);
+            ender.end(reason);
             return number;
         }
         if life.connections.iter().filter(|connection| connection.protocol == protocol).count() >= self.spec.connections
@@ -101,10 +117,10 @@ impl Session {
         {
             replaced = Some(life.connections.remove(oldest));
         }
-        life.connections.push(Connection { number, protocol, sink });
+        life.connections.push(Connection { number, protocol, ender });
         drop(life);
         if let Some(connection) = replaced {
-            connection.sink.end("CONNECTION_REPLACED");
+            connection.ender.end("CONNECTION_REPLACED");
         }
         number
     }
@@ -129,7 +145,7 @@ impl Session {
         let connections = std::mem::take(&mut life.connections);
         drop(life);
         for connection in connections {
-            connection.sink.end(reason);
+            connection.ender.end(reason);
         }
         true
     }

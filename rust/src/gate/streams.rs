@@ -1,4 +1,7 @@
 //! The streams that run: started by the first who asks, shared by all who follow, kept for a linger time, dropped after.
+//!
+//! What brings a stream's media is its supply: a pull from the camera's address, or whoever pushes it. A push goes before
+//! the pull, a newer push before an older one; the stream and its viewers stay.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,10 +9,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::door::BoxFuture;
+use super::ender::Ender;
+use super::pushes::Turn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
 use crate::source::Target;
@@ -32,38 +38,66 @@ pub struct StreamsOptions {
     pub max_streams: usize,
 }
 
-/// Starts pulling a camera into its stream, until the token is cancelled. Returns at once.
-pub type StartSource = Box<dyn Fn(Target, Arc<Stream>, CancellationToken) + Send + Sync>;
+/// Pulls a camera into its stream until the token is cancelled.
+pub type StartSource = Box<dyn Fn(Target, Arc<Stream>, CancellationToken) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Hears how each running stream is: a running stream counts as a probe.
 pub type WatchStream = Box<dyn Fn(&Key, &SourceState, Option<&Description>) + Send + Sync>;
 
-struct Running {
+pub(super) struct Running {
     profile: Profile,
-    stream: Arc<Stream>,
-    target: Target,
-    stop: CancellationToken,
+    pub stream: Arc<Stream>,
+    /// Cancelled when it has left the map.
+    pub stop: CancellationToken,
+    pub supply: Mutex<Supply>,
+    /// Held by what writes into the stream: one source at a time.
+    pub turns: Arc<Semaphore>,
     interest: Mutex<usize>,
     idle: Notify,
     /// What plays from it, by lease.
     sinks: Mutex<HashMap<u64, SinkHandle>>,
 }
 
+/// What brings the media.
+pub(super) struct Supply {
+    /// Where to pull from; None: the camera is only ever pushed.
+    pub target: Option<Target>,
+    /// Ends the pull that runs.
+    pub pull: Option<CancellationToken>,
+    /// The newest who pushes, by its lease.
+    pub push: Option<(u64, Ender)>,
+    /// How it was when the last push ended; told for as long as nothing else brings media.
+    pub left: Option<SourceState>,
+    viewers: usize,
+}
+
 impl Running {
-    fn new(profile: Profile, stream: Arc<Stream>, target: Target) -> Arc<Self> {
-        let (stop, idle) = (CancellationToken::new(), Notify::new());
-        Arc::new(Self { profile, stream, target, stop, interest: Mutex::new(0), idle, sinks: Mutex::default() })
+    fn new(profile: Profile, stream: Arc<Stream>, target: Option<Target>) -> Arc<Self> {
+        Arc::new(Self {
+            profile,
+            stream,
+            stop: CancellationToken::new(),
+            supply: Mutex::new(Supply { target, pull: None, push: None, left: None, viewers: 0 }),
+            turns: Arc::new(Semaphore::new(1)),
+            interest: Mutex::new(0),
+            idle: Notify::new(),
+            sinks: Mutex::default(),
+        })
     }
 
-    fn lease(self: &Arc<Self>, patience: Duration) -> Lease {
+    fn lease(self: &Arc<Self>, streams: &Arc<Streams>, views: bool) -> Lease {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         *self.interest.lock() += 1;
-        Lease { running: self.clone(), patience, number: NEXT.fetch_add(1, Relaxed) }
+        self.supply.lock().viewers += usize::from(views);
+        Lease { running: self.clone(), streams: streams.clone(), views, number: NEXT.fetch_add(1, Relaxed) }
     }
 
-    /// Stops the source and ends whoever watches: nothing will come any more, and their session may be as good as ever.
+    /// Ends the source and whoever watches: nothing will come any more, and their session may be as good as ever.
     fn end(&self, reason: &'static str) {
         self.stop.cancel();
+        if let Some((_, ender)) = &self.supply.lock().push {
+            ender.end(reason);
+        }
         let sinks = std::mem::take(&mut *self.sinks.lock());
         sinks.values().for_each(|sink| sink.end(reason));
     }
@@ -82,7 +116,9 @@ pub struct Streams {
 /// Somebody's interest in a stream; the stream runs while there is one.
 pub struct Lease {
     running: Arc<Running>,
-    patience: Duration,
+    streams: Arc<Streams>,
+    /// Whether it is a viewer's: the others bring media themselves.
+    views: bool,
     number: u64,
 }
 
@@ -97,12 +133,32 @@ impl Streams {
         Arc::new(Self { running: Mutex::default(), options, start, watch, telemetry, runtime })
     }
 
-    /// Takes an interest in the stream and starts it when nobody else had one.
-    pub fn lease(self: &Arc<Self>, key: Key, target: Target) -> Result<Lease> {
+    /// Takes a viewer's interest in the stream; pulls it when nothing else brings it. `target`: None where there is no
+    /// address to pull from.
+    pub fn lease(self: &Arc<Self>, key: Key, target: Option<Target>) -> Result<Lease> {
+        let lease = self.take(key, target, true)?;
+        self.pull(&lease.running);
+        Ok(lease)
+    }
+
+    /// Takes the interest of somebody who is going to push it; `Lease::take_over` does.
+    pub fn lease_to_push(self: &Arc<Self>, key: Key, target: Option<Target>) -> Result<Lease> {
+        self.take(key, target, false)
+    }
+
+    pub fn is_pushed(&self, key: &Key) -> bool {
+        self.running.lock().get(key).is_some_and(|running| running.supply.lock().push.is_some())
+    }
+
+    fn take(self: &Arc<Self>, key: Key, target: Option<Target>, views: bool) -> Result<Lease> {
         let mut running = self.running.lock();
         if let Some(shared) = running.get(&key) {
-            if shared.target == target {
-                return Ok(shared.lease(self.options.patience));
+            let fits = {
+                let supply = shared.supply.lock();
+                supply.push.is_some() || supply.target == target
+            };
+            if fits {
+                return Ok(shared.lease(self, views));
             }
             // The camera's record has changed in this very moment.
             if let Some(old) = running.remove(&key) {
@@ -118,14 +174,38 @@ impl Streams {
         }
         let name: Arc<str> = format!("{}/{}", key.0, if key.1 == Profile::Main { "main" } else { "sub" }).into();
         let stream = Stream::new(name, self.options.limits.clone(), self.telemetry.clone());
-        let started = Running::new(key.1, stream.clone(), target.clone());
-        let lease = started.lease(self.options.patience);
+        let started = Running::new(key.1, stream, target);
+        let lease = started.lease(self, views);
         running.insert(key.clone(), started.clone());
         drop(running);
-        (self.start)(target, stream, started.stop.clone());
         self.runtime.spawn(report(Arc::downgrade(self), key.clone(), started.clone()));
         self.runtime.spawn(drop_when_idle(Arc::downgrade(self), key, started, self.options.linger));
         Ok(lease)
+    }
+
+    /// Starts to pull, if somebody watches and nothing else brings media.
+    pub(super) fn pull(self: &Arc<Self>, running: &Arc<Running>) {
+        let mut supply = running.supply.lock();
+        let Some(target) = supply.target.clone() else { return };
+        if supply.viewers == 0 || supply.push.is_some() || supply.pull.is_some() || running.stop.is_cancelled() {
+            return;
+        }
+        let stop = running.stop.child_token();
+        supply.pull = Some(stop.clone());
+        supply.left = None;
+        drop(supply);
+        let (stream, turns) = (running.stream.clone(), running.turns.clone());
+        let streams = self.clone();
+        self.runtime.spawn(async move {
+            // Whoever pushed before has stopped writing by then.
+            let turn = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                turn = turns.acquire_owned() => turn,
+            };
+            (streams.start)(target, stream, stop).await;
+            drop(turn);
+        });
     }
 
     /// Streams that run, lingering ones included.
@@ -141,14 +221,22 @@ impl Streams {
     }
 
     /// Stops the streams of one camera that are pulled from elsewhere than `target` says now. Players that are told so
-    /// ask again.
+    /// ask again. One that is pushed goes on.
     pub fn stop_moved(&self, camera: &str, target: impl Fn(Profile) -> Option<Target>) {
         for profile in [Profile::Main, Profile::Sub] {
             let key = (camera.to_owned(), profile);
             let mut all = self.running.lock();
-            if all.get(&key).is_some_and(|running| Some(&running.target) != target(profile).as_ref())
-                && let Some(running) = all.remove(&key)
-            {
+            let Some(running) = all.get(&key) else { continue };
+            let (wanted, mut supply) = (target(profile), running.supply.lock());
+            if supply.target == wanted {
+                continue;
+            }
+            if supply.push.is_some() {
+                supply.target = wanted;
+                continue;
+            }
+            drop(supply);
+            if let Some(running) = all.remove(&key) {
                 running.end(MOVED);
             }
         }
@@ -164,14 +252,28 @@ impl Streams {
             stays
         });
     }
+
+    /// Whether the camera's other profile is live.
+    fn other_is_live(&self, (camera, profile): &Key) -> bool {
+        let other = if *profile == Profile::Main { Profile::Sub } else { Profile::Main };
+        let running = self.running.lock().get(&(camera.clone(), other)).cloned();
+        running.is_some_and(|running| *running.stream.state().borrow() == SourceState::Live)
+    }
 }
 
 /// Tells the watcher each state of the stream, as long as it runs.
 async fn report(streams: Weak<Streams>, key: Key, running: Arc<Running>) {
     let mut state = running.stream.state();
     loop {
-        let now = state.borrow_and_update().clone();
+        let mut now = state.borrow_and_update().clone();
         let Some(streams) = streams.upgrade() else { return };
+        let left = running.supply.lock().left.clone();
+        if now == SourceState::Idle
+            && let Some(left) = left
+            && !streams.other_is_live(&key)
+        {
+            now = left;
+        }
         (streams.watch)(&key, &now, running.stream.description().as_deref());
         drop(streams);
         tokio::select! {
@@ -211,6 +313,13 @@ async fn drop_when_idle(streams: Weak<Streams>, key: Key, running: Arc<Running>,
 }
 
 impl Lease {
+    /// Takes the stream over to push it: whoever pushes it is ended with CONNECTION_REPLACED, a pull ends, and once they
+    /// write no more the turn is given. Errors: CONNECTION_REPLACED (Aborted) when another came meanwhile,
+    /// CAMERA_BUSY (Unavailable).
+    pub async fn take_over(&self, ender: Ender) -> Result<Turn> {
+        Turn::take(self.streams.clone(), self.running.clone(), self.number, ender).await
+    }
+
     pub fn profile(&self) -> Profile {
         self.running.profile
     }
@@ -230,7 +339,7 @@ impl Lease {
     /// Waits until the tracks are known and a keyframe is cached. All who wait share one start.
     pub async fn ready(&self) -> Result<Arc<Description>> {
         let mut state = self.running.stream.state();
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.streams.options.patience;
         loop {
             // The guard of the state is given back before the stream is asked anything.
             let now = state.borrow_and_update().clone();
@@ -257,7 +366,16 @@ impl Lease {
     }
 
     fn impatient(&self) -> Error {
-        let waited = self.patience.as_secs_f64();
+        let waited = self.streams.options.patience.as_secs_f64();
+        let supply = self.running.supply.lock();
+        if supply.push.is_none() && supply.target.is_none() {
+            return Error::new(
+                ErrorKind::Unavailable,
+                "CAMERA_UNREACHABLE",
+                "the camera has no address to pull from: its unit pushes it, and does not now",
+            );
+        }
+        drop(supply);
         if self.running.stream.has_pictures() || self.running.stream.description().is_some() {
             Error::new(
                 ErrorKind::Unavailable,
@@ -277,12 +395,13 @@ impl Lease {
 }
 
 /// Nothing comes any more from a stream that was stopped while somebody waited for it.
-fn stopped() -> Error {
+pub(super) fn stopped() -> Error {
     Error::new(ErrorKind::Unavailable, "CAMERA_UNREACHABLE", "the camera's record has just changed: try again")
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.running.supply.lock().viewers -= usize::from(self.views);
         self.running.sinks.lock().remove(&self.number);
         let mut interest = self.running.interest.lock();
         *interest -= 1;

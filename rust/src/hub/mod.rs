@@ -98,7 +98,7 @@ impl Hub {
                 limits: StreamLimits { gop_cache_bytes: options.stream.gop_cache_bytes },
                 max_streams: MAX_STREAMS,
             },
-            start_source(runtime.handle().clone(), dialling.clone(), telemetry.clone()),
+            start_source(dialling.clone(), telemetry.clone()),
             gate::watch_streams(registry.clone(), events.clone(), {
                 let probing = probing.clone();
                 move |camera: &str| probing.note_live(camera)
@@ -297,10 +297,10 @@ fn begin_log(filter: &str) {
 
 /// Pulls cameras by RTSP; URLs of other schemes are refused by the source itself. A fault of ours in one camera's source
 /// is that camera's alone, and does not last.
-fn start_source(runtime: Handle, options: Arc<source::Options>, telemetry: Arc<Telemetry>) -> StartSource {
+fn start_source(options: Arc<source::Options>, telemetry: Arc<Telemetry>) -> StartSource {
     Box::new(move |target, stream, stop| {
         let (options, telemetry) = (options.clone(), telemetry.clone());
-        runtime.spawn(async move {
+        Box::pin(async move {
             let camera = target.camera.clone();
             let pull =
                 || source::supervise(target.clone(), stream.clone(), options.clone(), telemetry.clone(), stop.clone());
@@ -313,7 +313,7 @@ fn start_source(runtime: Handle, options: Arc<source::Options>, telemetry: Arc<T
                     () = tokio::time::sleep(AFTER_PANIC) => {}
                 }
             }
-        });
+        })
     })
 }
 
