@@ -8,6 +8,7 @@ pub mod h264_depay;
 pub mod h264_pay;
 pub mod h264_unit;
 pub mod h265_pay;
+pub mod reception;
 pub mod reorder;
 pub mod rtcp;
 pub mod rtp;

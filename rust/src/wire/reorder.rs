@@ -45,6 +45,8 @@ pub struct Reorder<T> {
     waiting_since: Option<Duration>,
     /// Added to the sender's numbers since it began a new count.
     shift: u16,
+    /// Where the numbers of an old count end, until a new one begins.
+    ended: Option<u16>,
     /// A packet from far off: the next one behind it proves a new count.
     suspect: Option<(u16, Held<T>)>,
     lost: u64,
@@ -66,6 +68,7 @@ impl<T> Default for Reorder<T> {
             octets: 0,
             waiting_since: None,
             shift: 0,
+            ended: None,
             suspect: None,
             lost: 0,
             refused: 0,
@@ -92,7 +95,7 @@ impl<T> Reorder<T> {
     /// Takes a packet of `octets` that came `at`.
     pub fn push(&mut self, sequence: u16, packet: T, octets: usize, at: Duration, mut release: impl FnMut(Ordered<T>)) {
         let held = Held { packet, octets, at };
-        let ahead = distance(*self.next.get_or_insert(sequence), sequence);
+        let ahead = distance(self.next.unwrap_or_else(|| self.begin(sequence)), sequence);
         match ahead {
             0..MAX_DROPOUT => {
                 self.refused += u64::from(self.suspect.take().is_some());
@@ -102,9 +105,8 @@ impl<T> Reorder<T> {
             _ => match self.suspect.take() {
                 Some((first, suspect)) if first.wrapping_add(1) == sequence => {
                     self.flush(&mut release);
-                    let ended = self.next.unwrap_or(first).wrapping_add(self.shift);
-                    self.shift = ended.wrapping_add(1).wrapping_sub(first);
-                    self.next = Some(first);
+                    self.ended = self.next.map(|next| next.wrapping_add(self.shift));
+                    self.begin(first);
                     self.place(0, suspect, &mut release);
                     self.place(0, held, &mut release);
                 }
@@ -118,6 +120,26 @@ impl<T> Reorder<T> {
             && deadline <= at
         {
             self.expire(at, release);
+        }
+    }
+
+    /// Whether the packet is in its turn and none waits: its number in the order then, and it counts as let go. So a
+    /// caller need not own what it can hand on at once; any other packet is to be pushed.
+    pub fn passes(&mut self, sequence: u16) -> Option<u16> {
+        if self.next != Some(sequence) || !self.slots.is_empty() {
+            return None;
+        }
+        self.refused += u64::from(self.suspect.take().is_some());
+        self.next = Some(sequence.wrapping_add(1));
+        Some(sequence.wrapping_add(self.shift))
+    }
+
+    /// Lets go all that waits; the next packet begins a new count, behind a hole of one. For a sender that has changed.
+    pub fn restart(&mut self, release: impl FnMut(Ordered<T>)) {
+        self.flush(release);
+        self.suspect = None;
+        if let Some(next) = self.next.take() {
+            self.ended = Some(next.wrapping_add(self.shift));
         }
     }
 
@@ -135,6 +157,13 @@ impl<T> Reorder<T> {
             self.advance(&mut release);
         }
         self.waiting_since = None;
+    }
+
+    /// Begins a count, behind the one that has ended.
+    fn begin(&mut self, first: u16) -> u16 {
+        self.shift = self.ended.take().map_or(0, |ended| ended.wrapping_add(1).wrapping_sub(first));
+        self.next = Some(first);
+        first
     }
 
     /// Puts a packet at its place behind `next`, and lets go what has come into turn.
@@ -320,6 +349,21 @@ mod tests {
         bench.push(65_000, MS);
         bench.push(65_001, MS);
         assert_eq!(bench.out, [(40_008, 65_000), (40_009, 65_001)]);
+    }
+
+    #[test]
+    fn another_sender_goes_on_behind_a_hole() {
+        let mut bench = Bench::default();
+        bench.push(40_000, MS);
+        bench.push(40_002, MS);
+        bench.reorder.restart(|one| bench.out.push((one.sequence, one.packet)));
+        assert_eq!(bench.reorder.passes(7), None, "the first is to be pushed");
+        bench.push(7, MS);
+        assert_eq!(bench.reorder.passes(8), Some(40_005));
+        assert_eq!(bench.reorder.passes(8), None);
+        bench.push(10, MS);
+        assert_eq!(bench.reorder.passes(9), None, "another waits for it");
+        assert_eq!(bench.out, [(40_000, 40_000), (40_002, 40_002), (40_004, 7)]);
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! RTCP (RFC 3550 §6): the sender reports that we send, and what we care for in what viewers send.
+//! RTCP (RFC 3550 §6): the reports that we send, and what we care for in what the other side sends.
 
 use smallvec::SmallVec;
 
@@ -38,17 +38,39 @@ pub fn sender_report(info: SenderInfo, cname: &str) -> Vec<u8> {
     out.extend_from_slice(&info.rtp_timestamp.to_be_bytes());
     out.extend_from_slice(&info.packets.to_be_bytes());
     out.extend_from_slice(&info.octets.to_be_bytes());
+    name(&mut out, info.ssrc, cname);
+    out
+}
 
+/// A compound packet: receiver report of at most 31 tracks, and CNAME.
+pub fn receiver_report(ssrc: u32, blocks: &[ReportBlock], cname: &str) -> Vec<u8> {
+    let blocks = blocks.get(..31).unwrap_or(blocks);
+    let mut out = Vec::with_capacity(48 + blocks.len() * 24 + cname.len());
+    out.extend_from_slice(&[0x80 | blocks.len() as u8, RECEIVER_REPORT, 0, 1 + 6 * blocks.len() as u8]);
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    for block in blocks {
+        let lost = u32::from(block.fraction_lost) << 24 | block.cumulative_lost as u32 & 0xff_ffff;
+        for word in
+            [block.ssrc, lost, block.highest_sequence, block.jitter, block.last_sender_report, block.delay_since]
+        {
+            out.extend_from_slice(&word.to_be_bytes());
+        }
+    }
+    name(&mut out, ssrc, cname);
+    out
+}
+
+/// A source description that holds a CNAME only (RFC 3550 §6.5).
+fn name(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
     let cname = cname.as_bytes().get(..255).unwrap_or(cname.as_bytes());
     // The chunk: SSRC, the item, at least one zero, up to a word's end.
     let words = (4 + 2 + cname.len() + 1).div_ceil(4);
     out.extend_from_slice(&[0x81, SDES, 0, words as u8]);
     let end = out.len() + words * 4;
-    out.extend_from_slice(&info.ssrc.to_be_bytes());
+    out.extend_from_slice(&ssrc.to_be_bytes());
     out.extend_from_slice(&[CNAME, cname.len() as u8]);
     out.extend_from_slice(cname);
     out.resize(end, 0);
-    out
 }
 
 /// The BYE that ends a track, with its reason in words.
@@ -188,6 +210,26 @@ mod tests {
         assert_eq!(parse(&packet).collect::<Vec<_>>(), wanted);
         packet.truncate(packet.len() - 1);
         assert_eq!(parse(&packet).count(), 1, "what is cut short is left out");
+    }
+
+    #[test]
+    fn a_receiver_report_is_read_back() {
+        let block = |ssrc| ReportBlock {
+            ssrc,
+            fraction_lost: 255,
+            cumulative_lost: -8_388_608,
+            highest_sequence: 1,
+            jitter: 2,
+            last_sender_report: 3,
+            delay_since: 4,
+        };
+        for count in 0..3 {
+            let blocks: Vec<ReportBlock> = (0..count).map(block).collect();
+            let packet = receiver_report(9, &blocks, "hub");
+            let report = Report::Receiver { ssrc: 9, blocks: blocks.into() };
+            assert_eq!(parse(&packet).collect::<Vec<_>>(), [report, Report::Other { packet_type: SDES }]);
+        }
+        assert_eq!(parse(&receiver_report(9, &vec![block(1); 99], "")).count(), 2, "what does not fit is left out");
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! RTSP/1.0 messages (RFC 2326), bytes to values and back: bounded, incremental, and lenient where clients are sloppy.
 
 mod answer;
+mod reader;
 mod target;
 mod transport;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 pub use answer::{Response, phrase, request};
+pub use reader::{Answer, Input, MAX_ANSWER_BYTES, MAX_FRAME_BYTES, Reader};
 pub use target::Target;
 pub use transport::{Lower, Transport};
 
 /// Head and body of one message together.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 pub const MAX_HEADERS: usize = 64;
-/// An interleaved frame: `$`, channel, length, and up to 65,535 octets.
-const MAX_FRAME_BYTES: usize = 4 + u16::MAX as usize;
 
 /// What a peer sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +175,7 @@ impl Parser {
     }
 }
 
+#[derive(Debug)]
 enum Start {
     Request { method: String, uri: String, version_supported: bool },
     Response(u16),

@@ -17,6 +17,9 @@ pub struct Transport {
     pub multicast: bool,
     pub interleaved: Option<(u8, u8)>,
     pub client_port: Option<(u16, u16)>,
+    pub server_port: Option<(u16, u16)>,
+    /// Where the server says that it sends from.
+    pub source: Option<String>,
     pub ssrc: Option<u32>,
     pub record: bool,
 }
@@ -39,6 +42,8 @@ impl Transport {
             multicast: false,
             interleaved: None,
             client_port: None,
+            server_port: None,
+            source: None,
             ssrc: None,
             record: false,
         };
@@ -49,6 +54,8 @@ impl Transport {
                 "multicast" => transport.multicast = true,
                 "interleaved" => transport.interleaved = parse_pair(value),
                 "client_port" => transport.client_port = parse_pair(value),
+                "server_port" => transport.server_port = parse_pair(value),
+                "source" => transport.source = Some(value.to_owned()).filter(|source| !source.is_empty()),
                 "ssrc" => transport.ssrc = u32::from_str_radix(value, 16).ok(),
                 "mode" => transport.record = value.trim_matches('"').eq_ignore_ascii_case("record"),
                 _ => {}
@@ -90,6 +97,9 @@ mod tests {
         assert_eq!((offers[1].lower, offers[1].interleaved), (Lower::Tcp, Some((2, 3))));
         assert_eq!((offers[1].ssrc, offers[1].record), (Some(0xDEAD_BEEF), true));
         assert_eq!(offers[2].lower, Lower::Other);
+        let answer =
+            &Transport::parse_all("RTP/AVP/UDP;unicast;Source=10.0.0.7;client_port=5000-5001;server_port=8000")[0];
+        assert_eq!((answer.source.as_deref(), answer.server_port), (Some("10.0.0.7"), Some((8000, 8001))));
         assert_eq!(Transport::parse_all("RTP/AVP;interleaved=4")[0].lower, Lower::Tcp);
         assert_eq!(Transport::parse_all("RTP/AVP/TCP;interleaved=255")[0].interleaved, None);
         assert!(Transport::parse_all("RTP/AVP;multicast")[0].multicast);

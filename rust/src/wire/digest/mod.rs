@@ -1,4 +1,6 @@
-//! Digest access authentication as a server does it (RFC 7616, RFC 2617): challenges, stateless nonces, verification.
+//! Digest access authentication (RFC 7616, RFC 2617), here as a server does it: challenges, stateless nonces, verification.
+
+mod client;
 
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use md5::Digest as _;
 use md5::Md5;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
+
+pub use client::{Challenge, DigestChallenge, next_nonce};
 
 const TAG_BYTES: usize = 16;
 const MAX_PARAMETERS: usize = 24;
