@@ -291,7 +291,7 @@ mod tests {
         let shape = Shape::new(&Track { codec: Codec::Pcma, clock_rate_hz: 8_000, parameters }, 8, 0);
         let data = Bytes::from(vec![0; size]);
         let unit = AccessUnit { track: 0, pts: 0, dts: 0, keyframe: true, data, nals: Default::default() };
-        Arc::new(WireUnit::new(0, 0, unit, true, shape, 0..0))
+        Arc::new(WireUnit::new(0, 0, unit, true, shape, 1, 0..0))
     }
 
     fn drain(inbox: &ShardInbox) -> usize {

@@ -90,6 +90,8 @@ struct Inner {
 struct RtpState {
     ssrc: u32,
     next_sequence: u64,
+    /// Decoding time of its last unit and how long that one lasted; None after a break.
+    last: Option<(i64, u32)>,
 }
 
 /// A shard's place in the stream. Units with `index < next_index` are in `cached`: the shard skips them in its inbox.
@@ -147,7 +149,7 @@ impl Stream {
             return;
         }
         while inner.rtp.len() < tracks.len() {
-            inner.rtp.push(RtpState { ssrc: rand::random(), next_sequence: 0 });
+            inner.rtp.push(RtpState { ssrc: rand::random(), next_sequence: 0, last: None });
         }
         let generation = inner.description.as_ref().map_or(0, |known| known.generation.wrapping_add(1));
         let ssrcs = inner.rtp.iter().take(tracks.len()).map(|track| track.ssrc).collect();
@@ -178,11 +180,17 @@ impl Stream {
             return;
         }
         let generation = description.generation;
+        if !inner.is_synchronised {
+            inner.rtp.iter_mut().for_each(|track| track.last = None);
+        }
         let Some(rtp) = inner.rtp.get_mut(unit.track) else { return };
+        let passed = rtp.last.and_then(|(dts, _)| u32::try_from(unit.dts - dts).ok()).filter(|passed| *passed > 0);
+        let lasts = passed.or(rtp.last.map(|(_, lasts)| lasts)).unwrap_or(shape.usual_duration());
+        rtp.last = Some((unit.dts, lasts));
         let first = rtp.next_sequence;
         rtp.next_sequence += shape.count(&unit) as u64;
         let sequences = first..rtp.next_sequence;
-        let unit = Arc::new(WireUnit::new(inner.next_index, generation, unit, starts_gop, shape, sequences));
+        let unit = Arc::new(WireUnit::new(inner.next_index, generation, unit, starts_gop, shape, lasts, sequences));
         inner.next_index += 1;
 
         let (kept, stale) = inner.cache.push(&unit);

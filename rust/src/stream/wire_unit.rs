@@ -1,6 +1,6 @@
 //! An access unit with its wire forms, each derived once and shared by all sinks.
 //!
-//! The contiguous forms (`interleaved`, `datagrams`) are as large as the unit itself, so they are kept only while viewers
+//! The contiguous forms (`interleaved`, `datagrams`, `fragment`) are as large as the unit itself, so they are kept only while viewers
 //! are being served with it; `Stream` lets them go after that (`cool`), and a late joiner derives them anew. The table of
 //! packets refers to the unit's own octets and stays.
 
@@ -11,8 +11,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::media::{AccessUnit, CodecParameters, Track};
-use crate::wire::{aac, g711, h264_pay, h265_pay, rtp};
+use crate::media::{AccessUnit, CodecParameters, MediaKind, Track};
+use crate::wire::{aac, fmp4, g711, h264_pay, h265_pay, rtp, websocket};
 
 /// `$`, channel, length (RFC 2326 §10.12).
 const INTERLEAVED_HEADER: usize = 4;
@@ -83,6 +83,7 @@ pub(super) struct Shape {
     payload_type: u8,
     clock_rate_hz: u32,
     ssrc: u32,
+    usual_duration: u32,
 }
 
 impl Shape {
@@ -94,7 +95,13 @@ impl Shape {
             CodecParameters::G711 { channels } => Payload::G711 { channels },
             CodecParameters::Opus { .. } => Payload::Opus,
         };
-        Self { payload, payload_type, clock_rate_hz: track.clock_rate_hz, ssrc }
+        let usual_duration = fmp4::usual_duration(track);
+        Self { payload, payload_type, clock_rate_hz: track.clock_rate_hz, ssrc, usual_duration }
+    }
+
+    /// How long a unit of the track lasts when nothing else is known, in ticks.
+    pub(super) fn usual_duration(&self) -> u32 {
+        self.usual_duration
     }
 
     /// How many packets the unit will take. Known without cutting it, so that sequence numbers are given out whether
@@ -119,11 +126,14 @@ pub struct WireUnit {
     pub unit: AccessUnit,
     starts_gop: bool,
     shape: Shape,
+    /// Ticks since the unit before it in its track; the usual duration where there is none.
+    lasts: u32,
     first_sequence: u64,
     count: usize,
     packets: OnceLock<Box<[RtpPacket]>>,
     interleaved: Mutex<Option<Bytes>>,
     datagrams: Mutex<Option<Datagrams>>,
+    fragment: Mutex<Option<Bytes>>,
 }
 
 impl WireUnit {
@@ -133,6 +143,7 @@ impl WireUnit {
         unit: AccessUnit,
         starts_gop: bool,
         shape: Shape,
+        lasts: u32,
         sequences: Range<u64>,
     ) -> Self {
         Self {
@@ -141,11 +152,13 @@ impl WireUnit {
             unit,
             starts_gop,
             shape,
+            lasts,
             first_sequence: sequences.start,
             count: usize::try_from(sequences.end - sequences.start).unwrap_or_default(),
             packets: OnceLock::new(),
             interleaved: Mutex::new(None),
             datagrams: Mutex::new(None),
+            fragment: Mutex::new(None),
         }
     }
 
@@ -249,9 +262,31 @@ impl WireUnit {
         self.datagrams.lock().get_or_insert_with(derive).clone()
     }
 
+    /// One fragment of MP4 for Media Source Extensions, framed as one binary WebSocket message; empty for G.711, which MP4
+    /// has no place for in browsers.
+    pub fn fragment(&self) -> Bytes {
+        let derive = || {
+            let Shape { payload, clock_rate_hz, usual_duration, .. } = self.shape;
+            let AccessUnit { track, pts, dts, keyframe, data, nals } = &self.unit;
+            let kind = match payload {
+                Payload::H264 | Payload::H265 => MediaKind::Video,
+                Payload::Aac | Payload::Opus => MediaKind::Audio,
+                Payload::G711 { .. } => return Bytes::new(),
+            };
+            let length = fmp4::OVERHEAD + data.len();
+            let mut out = Vec::with_capacity(websocket::MAX_HEADER + length);
+            websocket::put_header(&mut out, websocket::Opcode::Binary, length);
+            // All tracks begin one second on, as in RTP: what lies before the first unit has room.
+            let timing = fmp4::Timing::new(kind, *pts, *dts, self.lasts, usual_duration, clock_rate_hz);
+            fmp4::put_fragment(&mut out, self.index as u32, *track, timing, *keyframe, data, nals);
+            Bytes::from(out)
+        };
+        self.fragment.lock().get_or_insert_with(derive).clone()
+    }
+
     /// Lets the contiguous forms go; viewers that still send them hold them themselves.
     pub(super) fn cool(&self) {
-        let stale = (self.interleaved.lock().take(), self.datagrams.lock().take());
+        let stale = (self.interleaved.lock().take(), self.datagrams.lock().take(), self.fragment.lock().take());
         drop(stale);
     }
 
@@ -298,12 +333,12 @@ mod tests {
     use crate::wire::h264_depay::{Event, H264Depacketiser, Packet};
 
     fn shape(payload: Payload) -> Shape {
-        Shape { payload, payload_type: 96, clock_rate_hz: 0, ssrc: 0xfeed }
+        Shape { payload, payload_type: 96, clock_rate_hz: 0, ssrc: 0xfeed, usual_duration: 3600 }
     }
 
     fn wire(shape: Shape, unit: AccessUnit, first: u64) -> WireUnit {
         let count = shape.count(&unit) as u64;
-        WireUnit::new(0, 0, unit, true, shape, first..first + count)
+        WireUnit::new(0, 0, unit, true, shape, 3600, first..first + count)
     }
 
     fn picture(nals: &[Vec<u8>], pts: i64) -> AccessUnit {
@@ -338,6 +373,18 @@ mod tests {
         let mut nal = vec![header, 0x88];
         nal.extend((0..size).map(|place| place as u8 | 1));
         nal
+    }
+
+    #[test]
+    fn a_fragment_is_one_message_and_is_let_go_with_the_other_forms() {
+        let unit = wire(shape(Payload::H264), picture(&[vec![0x65; 5000]], 0), 0);
+        let fragment = unit.fragment();
+        assert_eq!(fragment[..2], [0x82, 126], "final, binary, two octets of length");
+        assert_eq!(usize::from(u16::from_be_bytes([fragment[2], fragment[3]])), fragment.len() - 4);
+        assert!(std::ptr::eq(fragment.as_ptr(), unit.fragment().as_ptr()), "derived once");
+        unit.cool();
+        assert!(unit.fragment.lock().is_none());
+        assert!(wire(shape(Payload::G711 { channels: 1 }), sound(0, 160), 0).fragment().is_empty());
     }
 
     proptest! {
