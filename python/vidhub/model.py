@@ -88,6 +88,8 @@ class Action(enum.StrEnum):
     EXPORT = "export"
     CONTROL_PTZ = "control_ptz"
     TALK = "talk"
+    # Never granted: it comes with the purpose `publish`, and only to the camera's own unit.
+    PUBLISH = "publish"
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,11 +392,15 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class OpenedSession:
-    """A session on record and the ways to its picture. rtsp_url carries the ticket."""
+    """A session on record and the ways to its picture. rtsp_url carries the ticket.
+
+    whip_url: instead of whep_url where the session is to push the camera; rtsp_url then takes ANNOUNCE.
+    """
 
     session: Session
     ticket: Ticket
     whep_url: str = ""
+    whip_url: str = ""
     rtsp_url: str = field(default="", repr=False)
     watermark: str = ""
 

@@ -16,5 +16,8 @@ class MediaAddresses:
     def whep(self, camera_id: str) -> str:
         return f"{self.http}/whep/{quote(camera_id, safe='')}" if self.http else ""
 
-    def rtsp_play(self, camera_id: str, ticket: str) -> str:
+    def whip(self, camera_id: str) -> str:
+        return f"{self.http}/whip/{quote(camera_id, safe='')}" if self.http else ""
+
+    def rtsp_with_ticket(self, camera_id: str, ticket: str) -> str:
         return f"rtsp://{self.rtsp}/{quote(camera_id, safe='')}?ticket={quote(ticket, safe='')}" if self.rtsp else ""

@@ -1,4 +1,7 @@
-"""Sessions: asked for with a purpose, put on record, and only then shown a picture. No audit, no video."""
+"""Sessions: asked for with a purpose, put on record, and only then shown a picture. No audit, no video.
+
+A unit opens one too, to push a camera of its own; on record it is a session like any other.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,6 @@ from vidhub.errors import (
     PermissionDenied,
     ResourceExhausted,
     Unavailable,
-    Unimplemented,
     VidhubError,
 )
 from vidhub.model import (
@@ -46,9 +48,11 @@ from vidhub.model import (
     Ticket,
     User,
 )
-from vidhub.store import Secrets, Store, cameras, grants, sessions, users
+from vidhub.store import Secrets, Store, cameras, certificates, grants, sessions, users
 
 MOST_PER_PRINCIPAL = 64
+# As many as there may be streams on one hub: a unit may push every camera that it has.
+MOST_PUSHED = 4_096
 MOST_CONNECTIONS = 10_000
 _BENCH_TTL = timedelta(hours=1)
 _ALPHABET = string.ascii_letters + string.digits
@@ -108,13 +112,15 @@ class Sessions:
         """On record before it answers. A refusal is on record too."""
         try:
             tidy = self._purposes.check(purpose)
+            most = MOST_PER_PRINCIPAL
             if tidy.kind == PUBLISH:
-                self._refuse_publish(principal, camera_id)
+                self._own(principal, camera_id)
+                most = MOST_PUSHED
+                if profile is not Profile.SUB:  # nobody chooses: what is not the sub stream is the main one
+                    profile = Profile.MAIN
             self._judge(principal, camera_id, tidy)
-            if self._count[principal.ref] >= MOST_PER_PRINCIPAL:
-                raise ResourceExhausted(
-                    "LIMIT_SESSIONS", f"{MOST_PER_PRINCIPAL} sessions of yours are open: close one first"
-                )
+            if self._count[principal.ref] >= most:
+                raise ResourceExhausted("LIMIT_SESSIONS", f"{most} sessions of yours are open: close one first")
             return await self._open_judged(principal, camera_id, tidy, profile)
         except (InvalidArgument, PermissionDenied, NotFound, ResourceExhausted) as error:
             self._refused(principal, camera_id, purpose, error)
@@ -255,13 +261,15 @@ class Sessions:
         stop the sessions go on, and can be renewed."""
         now = self._clock()
 
-        def read(conn: Connection) -> tuple[list[Session], dict[str, User]]:
-            return sessions.load_open(conn, self._secrets), {user.name: user for user in users.load(conn)}
+        def read(conn: Connection) -> tuple[list[Session], dict[str, User], set[str]]:
+            held = (one for one in certificates.load(conn, now) if one.kind == "unit" and one.revoke_time is None)
+            people = {user.name: user for user in users.load(conn)}
+            return sessions.load_open(conn, self._secrets), people, {one.subject_id for one in held}
 
-        left, people = await self._store.read(read)
+        left, people, units = await self._store.read(read)
         lost: list[tuple[str, End]] = []
         for session in left:
-            reason = "SESSION_LOST" if not was_clean else self._take_up(session, people, now)
+            reason = "SESSION_LOST" if not was_clean else self._take_up(session, people, units, now)
             if reason:
                 lost.append((session.id, End(now, reason)))
 
@@ -316,7 +324,8 @@ class Sessions:
                 if again.grant_id != session.grant_id:
                     raise PermissionDenied("NO_GRANT", _REMEDIES["NO_GRANT"])
                 if self._cuts[principal.ref] != cuts:
-                    raise PermissionDenied("USER_SUSPENDED", "your access ended while the session was being opened")
+                    reason = "CERTIFICATE_REVOKED" if principal.kind is PrincipalKind.UNIT else "USER_SUSPENDED"
+                    raise PermissionDenied(reason, "your access ended while the session was being opened")
                 self._admit(principal, session)
                 is_admitted = True
             except VidhubError as error:
@@ -336,14 +345,17 @@ class Sessions:
             ticket = self._core.issue_ticket(session.id, self._ticket_ttl_s)
         except NotFound:  # ended between the two, by a revocation in the same turn
             raise Unavailable("SESSION_ENDED", "the session ended as it was opened: open it again") from None
-        return replace(self._opened(session, ticket), watermark=_watermark(principal, now))
+        opened = self._opened(session, ticket)
+        return opened if purpose.kind == PUBLISH else replace(opened, watermark=_watermark(principal, now))
 
     def _opened(self, session: Session, ticket: Ticket) -> OpenedSession:
+        publishes = session.purpose.kind == PUBLISH
         return OpenedSession(
             session=session,
             ticket=ticket,
-            whep_url=self._addresses.whep(session.camera_id),
-            rtsp_url=self._addresses.rtsp_play(session.camera_id, ticket.text),
+            whep_url="" if publishes else self._addresses.whep(session.camera_id),
+            whip_url=self._addresses.whip(session.camera_id) if publishes else "",
+            rtsp_url=self._addresses.rtsp_with_ticket(session.camera_id, ticket.text),
         )
 
     def _new(
@@ -393,20 +405,20 @@ class Sessions:
             self._count[session.principal] += 1
 
     def _judge(self, principal: Principal, camera_id: str, purpose: Purpose) -> Decision:
-        decision = self._core.authorise(principal, Action.VIEW_LIVE, camera_id, purpose.kind)
+        action = Action.PUBLISH if purpose.kind == PUBLISH else Action.VIEW_LIVE
+        decision = self._core.authorise(principal, action, camera_id, purpose.kind)
         if not decision.allowed:
             reason = decision.reason or "NO_GRANT"
             raise PermissionDenied(reason, _REMEDIES.get(reason, "policy forbids it"))
         return decision
 
-    def _refuse_publish(self, principal: Principal, camera_id: str) -> None:
-        """Pushing one's own camera comes with the sources that take a push; who asks learns what concerns them."""
+    def _own(self, principal: Principal, camera_id: str) -> None:
+        """Raises NotFound CAMERA_NOT_FOUND for the camera of another unit: it is none of theirs to know of."""
         if principal.kind is not PrincipalKind.UNIT:
             raise InvalidArgument("PURPOSE_UNKNOWN", "publish is for units, with which they push their own cameras")
         camera = self._core.get_camera(principal, camera_id)
         if camera.unit_id != principal.unit_id:
             raise NotFound("CAMERA_NOT_FOUND", f"your unit has no camera {camera_id[:40]}")
-        raise Unimplemented("PUBLISH_NOT_SERVED", "this version pulls cameras by RTSP: register the camera's address")
 
     def _refused(self, principal: Principal, camera_id: str, purpose: Purpose, error: VidhubError) -> None:
         self._audit.refusal(
@@ -435,25 +447,33 @@ class Sessions:
         self._ends.add(session_id, self._clock(), reason, actor=actor, note=note)
         await self._ends.recorded(session_id)
 
-    def _take_up(self, session: Session, people: dict[str, User], now: datetime) -> str:
-        """Gives a session of the last run back to the core; the reason why not, or ""."""
+    def _take_up(self, session: Session, people: dict[str, User], units: set[str], now: datetime) -> str:
+        """Gives a session of the last run back to the core; the reason why not, or "".
+
+        units: those that hold a good certificate.
+        """
         if session.expire_time <= now:
             return "SESSION_EXPIRED"
         kind, _, name = session.principal.partition("/")
-        user = people.get(name)
-        if kind != PrincipalKind.USER.value or user is None:
-            return "SESSION_LOST"
-        if user.suspended:
-            return "USER_SUSPENDED"
-        principal = Principal(
-            PrincipalKind.USER,
-            user.name,
-            hub_id=self._hub_id,
-            display_name=user.display_name,
-            department=user.department,
-            unit_id=user.unit_id,
-            roles=user.roles,
-        )
+        if kind == PrincipalKind.UNIT.value:
+            if name not in units:
+                return "CERTIFICATE_REVOKED"
+            principal = Principal(PrincipalKind.UNIT, name, hub_id=self._hub_id, unit_id=name)
+        else:
+            user = people.get(name)
+            if kind != PrincipalKind.USER.value or user is None:
+                return "SESSION_LOST"
+            if user.suspended:
+                return "USER_SUSPENDED"
+            principal = Principal(
+                PrincipalKind.USER,
+                user.name,
+                hub_id=self._hub_id,
+                display_name=user.display_name,
+                department=user.department,
+                unit_id=user.unit_id,
+                roles=user.roles,
+            )
         try:
             self._judge(principal, session.camera_id, session.purpose)
             self._admit(principal, session)

@@ -119,6 +119,7 @@ async def build(
         session_ttl_s=config.access.session_ttl_s,
     )
     people.on_suspended(lambda user: _note(sessions.end_all_of(PrincipalKind.USER, user.name, "USER_SUSPENDED")))
+    units.on_cut_off(lambda unit: _note(sessions.end_all_of(PrincipalKind.UNIT, unit, "CERTIFICATE_REVOKED")))
     fanout = Fanout(core, failed)
     fanout.on("camera_state", watches.states_changed)
     fanout.on("stream_media", media.take)

@@ -76,6 +76,7 @@ class Units:
         self._clock = clock
         self._parsed: OrderedDict[str, tuple[str, str, str] | None] = OrderedDict()
         self._listeners: list[RevocationListener] = []
+        self._cut_off_listeners: list[Callable[[str], None]] = []
 
     @classmethod
     async def open(
@@ -97,6 +98,10 @@ class Units:
     def on_revoked(self, listener: RevocationListener) -> None:
         """`listener` is called on the event loop as soon as a revocation is durable, to cut live calls."""
         self._listeners.append(listener)
+
+    def on_cut_off(self, listener: Callable[[str], None]) -> None:
+        """`listener` is called on the event loop with the id of a unit as soon as it is cut off for good."""
+        self._cut_off_listeners.append(listener)
 
     async def create_token(
         self, principal: Principal, name: str, region: str, industry: str, hub_address: str
@@ -203,7 +208,12 @@ class Units:
             self._audit.append(conn, [_record(principal, "unit.revoke", unit_id, reason=reason, revoked=len(revoked))])
             return revoked
 
-        revoked = await self._store.write(work, apply=lambda changed: self._learn(changed, reason))
+        def apply(changed: list[Certificate]) -> None:
+            self._learn(changed, reason)
+            for listener in self._cut_off_listeners:
+                listener(unit_id)
+
+        revoked = await self._store.write(work, apply=apply)
         return len(revoked)
 
     async def list_units(self, principal: Principal) -> list[Unit]:

@@ -20,7 +20,6 @@ from vidhub.errors import (
     PermissionDenied,
     ResourceExhausted,
     Unavailable,
-    Unimplemented,
 )
 from vidhub.model import Action, Grant, PrincipalKind, Profile, Purpose, Role, Scope, Session
 from vidhub.store import grants, meta, sessions, users
@@ -131,13 +130,6 @@ async def test_a_refusal_has_its_reason_and_is_on_record(ready, principal, camer
     assert (entry.record.principal, entry.record.result) == (principal.ref, reason)
     assert await ready.entries("session.open") == []
     assert ready.core.counts()["sessions"] == 0
-
-
-async def test_publishing_is_for_the_units_own_cameras_and_not_served_yet(ready):
-    with pytest.raises(Unimplemented, match="PUBLISH_NOT_SERVED"):
-        await ready.sessions.open(unit("u1"), CAMERA, Purpose("publish"))
-    with pytest.raises(NotFound):
-        await ready.sessions.open(unit("u2"), CAMERA, Purpose("publish"))
 
 
 async def test_a_person_has_so_many_sessions_and_gets_places_back(ready):
