@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::Path;
 
-use _core::wire::h264::{NalKind, SliceStart, split_annex_b};
+use _core::wire::annex_b::split_annex_b;
+use _core::wire::h264::{NalKind, SliceStart};
 
 /// Pictures a second.
 pub const FRAME_RATE: u64 = 25;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use _core::camera_sim::{CameraSim, SimCamera};
 use _core::media::{AccessUnit, CodecParameters};
 use _core::server::tls;
-use _core::wire::h264::split_annex_b;
+use _core::wire::annex_b::split_annex_b;
 use support::{Studio, annex_b, sound_track, video_track};
 
 const FRAMES: &str = "60";

@@ -492,13 +492,16 @@ async fn a_description_of_ten_thousand_tracks_is_refused_at_once() {
 
 #[tokio::test]
 async fn no_picture_that_we_carry_is_told_with_what_there_is() {
-    let sdp = SDP.replace("H264", "H265");
-    let camera = Scripted::start(move |request, _| described(request, "", &sdp)).await;
-    let pull = Pull::start(target(&camera.url(), "", ""), options());
-    let (reason, message) = pull.failed().await;
-    assert_eq!(reason, "CAMERA_UNREACHABLE");
-    assert!(message.contains("h265") && message.contains("H.264"), "{message}");
-    pull.stop().await;
+    for (encoding, words) in [("VP8", ["video/vp8", "H.265"]), ("JPEG", ["MJPEG", "H.264"])] {
+        let sdp = SDP.replace("H264", encoding);
+        let camera = Scripted::start(move |request, _| described(request, "", &sdp)).await;
+        let pull = Pull::start(target(&camera.url(), "", ""), options());
+        let (reason, message) = pull.failed().await;
+        assert_eq!(reason, "CAMERA_UNREACHABLE");
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        assert_eq!(camera.requests("SETUP"), 0);
+        pull.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ export default {
     CAMERA_SILENT: "The camera sends no media: its unit must check the stream settings.",
     CAMERA_UNREACHABLE: "The camera can't be reached: its unit must check power, network and address.",
     CAMERA_NO_KEYFRAME: "The camera sends no keyframe: its keyframe interval must be shortened.",
+    CAMERA_NO_PICTURE: "The camera has no picture that can be shown: its unit must set its video encoding to H.264 or H.265.",
     CAMERA_QUARANTINED: "This camera is cut off by law.",
     CAMERA_RETIRED: "This camera is out of service.",
     CODEC_NOT_OFFERED: "The browser can't play this camera's codec.",

@@ -94,6 +94,7 @@ export default {
     CAMERA_SILENT: "摄像机没有送出媒体：请接入单位检查码流设置。",
     CAMERA_UNREACHABLE: "无法连接摄像机：请接入单位检查电源、网络和地址。",
     CAMERA_NO_KEYFRAME: "摄像机没有送出关键帧：请缩短关键帧间隔。",
+    CAMERA_NO_PICTURE: "摄像机没有可播放的画面：请接入单位把视频编码设为 H.264 或 H.265。",
     CAMERA_QUARANTINED: "该摄像机已被依法封存。",
     CAMERA_RETIRED: "该摄像机已停用。",
     CODEC_NOT_OFFERED: "浏览器不支持该摄像机的编码。",

@@ -20,6 +20,8 @@ pub enum FailureKind {
     Silent,
     /// Media, but nothing that decoding could start from.
     NoKeyframe,
+    /// It has no picture, or none that the hub carries: sound alone, MJPEG.
+    NoPicture,
     /// It answers, but not with a usable stream.
     Invalid,
 }
@@ -35,7 +37,7 @@ impl FailureKind {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::RefusedLogin => "CAMERA_REFUSED_LOGIN",
-            Self::Unreachable | Self::Denied | Self::Invalid => "CAMERA_UNREACHABLE",
+            Self::Unreachable | Self::Denied | Self::NoPicture | Self::Invalid => "CAMERA_UNREACHABLE",
             Self::Silent => "CAMERA_SILENT",
             Self::NoKeyframe => "CAMERA_NO_KEYFRAME",
         }
@@ -45,6 +47,7 @@ impl FailureKind {
     pub const fn probe_reason(self) -> &'static str {
         match self {
             Self::Denied => "CAMERA_ADDRESS_DENIED",
+            Self::NoPicture => "CAMERA_NO_PICTURE",
             Self::Invalid => "CAMERA_INVALID",
             Self::RefusedLogin | Self::Unreachable | Self::Silent | Self::NoKeyframe => self.reason(),
         }

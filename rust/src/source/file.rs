@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{AccessUnit, Codec, CodecParameters, Track};
 use crate::stream::{SourceState, Stream};
-use crate::wire::h264::{NalKind, SliceStart, split_annex_b};
-use crate::wire::h264_unit::{H264Unit, ParameterSets, TooLarge, UnitBuilder};
+use crate::wire::annex_b::split_annex_b;
+use crate::wire::h264::{H264, NalKind, SliceStart};
+use crate::wire::parameter_sets::ParameterSets;
+use crate::wire::unit_builder::{PictureUnit, TooLarge, UnitBuilder};
 
 /// A clip is held in memory whole.
 const MAX_CLIP_BYTES: u64 = 256 << 20;
@@ -22,7 +24,7 @@ const MAX_LAG: Duration = Duration::from_secs(1);
 /// A clip, cut into access units; it begins with a keyframe.
 #[derive(Debug)]
 pub struct Clip {
-    units: Vec<H264Unit>,
+    units: Vec<PictureUnit>,
     parameters: CodecParameters,
 }
 
@@ -42,9 +44,9 @@ impl Clip {
     pub fn parse(data: &[u8]) -> Result<Self> {
         let too_large = |TooLarge| invalid("a picture of the clip is larger than 8 MiB");
         let mut sets = ParameterSets::default();
-        let mut units: Vec<H264Unit> = Vec::new();
-        let mut building = UnitBuilder::new(0, 0);
-        let mut keep = |unit: Option<H264Unit>| {
+        let mut units: Vec<PictureUnit> = Vec::new();
+        let mut building = UnitBuilder::<H264>::new(0, 0);
+        let mut keep = |unit: Option<PictureUnit>| {
             if let Some(unit) = unit
                 && (unit.keyframe || !units.is_empty())
             {

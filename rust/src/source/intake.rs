@@ -17,11 +17,17 @@ use crate::media::{AccessUnit, Codec, CodecParameters, MediaKind, Track};
 use crate::stream::Stream;
 use crate::telemetry::{DropReason, Telemetry};
 use crate::wire::aac;
-use crate::wire::h264_depay::{Event, H264Depacketiser, Loss, Packet};
-use crate::wire::h264_unit::H264Unit;
+use crate::wire::depay::{Depacketiser, Event, Events, Loss, Packet};
+use crate::wire::h264::H264;
+use crate::wire::h265::H265;
+use crate::wire::nal::NalFormat;
+use crate::wire::opus;
+use crate::wire::unit_builder::PictureUnit;
 
 /// Samples of one AAC frame (ISO 14496-3; 960 is for broadcast).
 const AAC_FRAME: u32 = 1024;
+/// Of H.264 and H.265 (RFC 6184 §8.2.1, RFC 7798 §7.1).
+const VIDEO_CLOCK_HZ: u32 = 90_000;
 /// Comfort noise (RFC 3389) comes on the track's own channel and is no sound of its codec.
 const COMFORT_NOISE: u8 = 13;
 
@@ -43,12 +49,34 @@ pub struct Intake {
     described: Vec<Track>,
     /// Until the next keyframe, pictures refer to something that is missing.
     waits_for_keyframe: bool,
+    /// Delivery began, or went on, at the last keyframe: what leans on pictures before it can't be decoded.
+    began_at_keyframe: bool,
 }
 
 enum TrackIntake {
-    H264(Box<H264Depacketiser>),
+    H264(Box<Depacketiser<H264>>),
+    H265(Box<Depacketiser<H265>>),
     Aac { depacketiser: aac::Depacketiser, follow: Follow, track: Track },
     G711 { follow: Follow, track: Track },
+    Opus { clock: opus::Clock, follow: Follow, track: Track },
+}
+
+/// What a packet gave of a track with pictures, and what is known of the track after it.
+struct Given {
+    events: Events,
+    reorder_depth: u32,
+    /// Known when there is a keyframe among the events.
+    parameters: Option<CodecParameters>,
+}
+
+impl Given {
+    fn by<F: NalFormat>(depacketiser: &mut Depacketiser<F>, packet: Packet<'_>) -> Self {
+        let events = depacketiser.push(packet);
+        let sets = &depacketiser.sets;
+        let has_keyframe = events.iter().any(|event| matches!(event, Event::Unit(unit) if unit.keyframe));
+        let parameters = if has_keyframe { sets.parameters() } else { None };
+        Self { reorder_depth: sets.reorder_depth(), parameters, events }
+    }
 }
 
 /// One RTP packet of the track with this place among the offers.
@@ -62,7 +90,15 @@ pub struct Arrived<'a> {
 
 impl Intake {
     pub fn new(stream: Arc<Stream>, telemetry: Arc<Telemetry>) -> Self {
-        Self { stream, telemetry, timeline: None, tracks: Vec::new(), described: Vec::new(), waits_for_keyframe: true }
+        Self {
+            stream,
+            telemetry,
+            timeline: None,
+            tracks: Vec::new(),
+            described: Vec::new(),
+            waits_for_keyframe: true,
+            began_at_keyframe: true,
+        }
     }
 
     /// Whether pictures are held back until a keyframe comes: at the beginning, and after a loss.
@@ -93,27 +129,16 @@ impl Intake {
     }
 
     pub fn take(&mut self, place: usize, arrived: Arrived<'_>) -> Brought {
-        let mut brought = Brought::default();
         let packet = arrived.packet;
         match self.tracks.get_mut(place) {
             None => {}
             Some(TrackIntake::H264(depacketiser)) => {
-                let events = depacketiser.push(packet);
-                let depth = depacketiser.sets.reorder_depth();
-                let parameters = events
-                    .iter()
-                    .any(|event| matches!(event, Event::Unit(unit) if unit.keyframe))
-                    .then(|| depacketiser.sets.parameters())
-                    .flatten();
-                for event in events {
-                    match event {
-                        Event::Unit(unit) => {
-                            brought.picture = true;
-                            brought.keyframe |= self.picture(place, unit, arrived.at, depth, parameters.as_ref());
-                        }
-                        Event::Lost(loss) => self.lost(loss),
-                    }
-                }
+                let given = Given::by(depacketiser, packet);
+                return self.pictures(place, given, arrived.at);
+            }
+            Some(TrackIntake::H265(depacketiser)) => {
+                let given = Given::by(depacketiser, packet);
+                return self.pictures(place, given, arrived.at);
             }
             Some(TrackIntake::Aac { depacketiser, follow, .. }) => {
                 if !follow.next(packet.sequence) {
@@ -140,6 +165,35 @@ impl Intake {
                     self.sound(place, packet.timestamp, Bytes::copy_from_slice(packet.payload), arrived.at);
                 }
             }
+            Some(TrackIntake::Opus { clock, follow, .. }) => {
+                let follows = follow.next(packet.sequence);
+                if !follows {
+                    self.telemetry.dropped(DropReason::SourceGap).fetch_add(1, Relaxed);
+                }
+                match opus::Toc::read(packet.payload) {
+                    Some(toc) => {
+                        let stamp = clock.stamp(packet.timestamp, toc, follows);
+                        self.sound(place, stamp, Bytes::copy_from_slice(packet.payload), arrived.at);
+                    }
+                    None => {
+                        self.telemetry.dropped(DropReason::Malformed).fetch_add(1, Relaxed);
+                    }
+                }
+            }
+        }
+        Brought::default()
+    }
+
+    fn pictures(&mut self, place: usize, given: Given, at: Duration) -> Brought {
+        let mut brought = Brought::default();
+        for event in given.events {
+            match event {
+                Event::Unit(unit) => {
+                    brought.picture = true;
+                    brought.keyframe |= self.picture(place, unit, at, given.reorder_depth, given.parameters.as_ref());
+                }
+                Event::Lost(loss) => self.lost(loss),
+            }
         }
         brought
     }
@@ -157,7 +211,7 @@ impl Intake {
     fn picture(
         &mut self,
         place: usize,
-        unit: H264Unit,
+        unit: PictureUnit,
         at: Duration,
         depth: u32,
         parameters: Option<&CodecParameters>,
@@ -168,6 +222,11 @@ impl Intake {
                 self.telemetry.dropped(DropReason::SourceGap).fetch_add(1, Relaxed);
             }
             self.stream.holds_back();
+            return false;
+        }
+        if unit.keyframe {
+            self.began_at_keyframe = self.waits_for_keyframe;
+        } else if unit.is_leaning && self.began_at_keyframe {
             return false;
         }
         if let (true, Some(parameters)) = (unit.keyframe, parameters) {
@@ -211,12 +270,18 @@ impl Intake {
             .tracks
             .iter()
             .enumerate()
-            .filter_map(|(at, track)| match track {
-                TrackIntake::H264(_) if at == place => {
-                    Some(Track { codec: Codec::H264, clock_rate_hz: 90_000, parameters: parameters.clone() })
+            .filter_map(|(at, track)| {
+                let picture = |codec| {
+                    let parameters = parameters.clone();
+                    (at == place).then_some(Track { codec, clock_rate_hz: VIDEO_CLOCK_HZ, parameters })
+                };
+                match track {
+                    TrackIntake::H264(_) => picture(Codec::H264),
+                    TrackIntake::H265(_) => picture(Codec::H265),
+                    TrackIntake::Aac { track, .. }
+                    | TrackIntake::G711 { track, .. }
+                    | TrackIntake::Opus { track, .. } => Some(track.clone()),
                 }
-                TrackIntake::H264(_) => None,
-                TrackIntake::Aac { track, .. } | TrackIntake::G711 { track, .. } => Some(track.clone()),
             })
             .collect();
         if tracks != self.described {
@@ -229,7 +294,8 @@ impl Intake {
 impl TrackIntake {
     fn new(offer: Offer) -> Self {
         match offer {
-            Offer::H264(sets) => Self::H264(Box::new(H264Depacketiser::new(sets))),
+            Offer::H264(sets) => Self::H264(Box::new(Depacketiser::new(sets))),
+            Offer::H265(sets) => Self::H265(Box::new(Depacketiser::new(sets))),
             Offer::Aac { config, channels, rate_hz } => Self::Aac {
                 depacketiser: aac::Depacketiser::default(),
                 follow: Follow::default(),
@@ -243,13 +309,22 @@ impl TrackIntake {
                 follow: Follow::default(),
                 track: Track { codec, clock_rate_hz: rate_hz, parameters: CodecParameters::G711 { channels } },
             },
+            Offer::Opus { channels } => Self::Opus {
+                clock: opus::Clock::default(),
+                follow: Follow::default(),
+                track: Track {
+                    codec: Codec::Opus,
+                    clock_rate_hz: opus::CLOCK_HZ,
+                    parameters: CodecParameters::Opus { channels },
+                },
+            },
         }
     }
 
     fn clock(&self) -> Clock {
         match self {
-            Self::H264(_) => Clock { kind: MediaKind::Video, rate_hz: 90_000 },
-            Self::Aac { track, .. } | Self::G711 { track, .. } => {
+            Self::H264(_) | Self::H265(_) => Clock { kind: MediaKind::Video, rate_hz: VIDEO_CLOCK_HZ },
+            Self::Aac { track, .. } | Self::G711 { track, .. } | Self::Opus { track, .. } => {
                 Clock { kind: MediaKind::Audio, rate_hz: track.clock_rate_hz }
             }
         }

@@ -2,18 +2,78 @@
 
 use bytes::Bytes;
 
-use crate::media::Codec;
-use crate::wire::h264::parameter_sets;
-use crate::wire::h264_unit::ParameterSets;
+use super::{Failure, FailureKind};
+use crate::media::{Codec, MediaKind};
+use crate::wire::h264::H264;
+use crate::wire::h265::H265;
+use crate::wire::opus;
+use crate::wire::parameter_sets::ParameterSets;
+use crate::wire::sprop::parameter_sets;
 
 /// A track that we can take, and what SDP says of it.
 #[derive(Clone, Debug)]
 pub enum Offer {
-    H264(ParameterSets),
+    H264(ParameterSets<H264>),
+    H265(ParameterSets<H265>),
     Aac { config: Bytes, channels: u8, rate_hz: u32 },
     G711 { codec: Codec, channels: u8, rate_hz: u32 },
+    Opus { channels: u8 },
 }
 
+impl Offer {
+    pub fn kind(&self) -> MediaKind {
+        match self {
+            Self::H264(_) | Self::H265(_) => MediaKind::Video,
+            Self::Aac { .. } | Self::G711 { .. } | Self::Opus { .. } => MediaKind::Audio,
+        }
+    }
+}
+
+/// What is taken of a description.
+#[derive(Debug)]
+pub struct Choice {
+    /// Place among the sections, and what it is: the first picture that the hub carries, then the first sound.
+    pub offers: Vec<(usize, Offer)>,
+    /// What is left, and why.
+    pub left: Vec<String>,
+}
+
+/// Chooses among the sections of one description. A camera without a picture that the hub carries is refused, for a
+/// camera with sound alone shows nobody anything: the failure says what to set in it.
+pub fn choose(sections: &[Section<'_>]) -> Result<Choice, Failure> {
+    let (mut video, mut audio, mut left) = (None, None, Vec::new());
+    for (place, section) in sections.iter().enumerate() {
+        let refused = match read(section) {
+            Ok(offer) => {
+                let taken = match offer.kind() {
+                    MediaKind::Video => &mut video,
+                    MediaKind::Audio => &mut audio,
+                };
+                if taken.is_none() {
+                    *taken = Some((place, offer));
+                    continue;
+                }
+                "one of a kind is carried"
+            }
+            Err(why) => why,
+        };
+        left.push(format!("{}/{}: {refused}", section.media, section.encoding));
+    }
+    if let Some(video) = video {
+        return Ok(Choice { offers: std::iter::once(video).chain(audio).collect(), left });
+    }
+    let pictures: Vec<&String> = left.iter().filter(|left| left.starts_with("video/")).collect();
+    let message = match (pictures.first(), audio) {
+        (Some(picture), _) => format!("the camera offers no picture that the hub carries ({picture})"),
+        (None, Some(_)) => "the camera offers sound but no picture: switch its video stream on, or register the path \
+                            of a stream that has one"
+            .to_owned(),
+        (None, None) => "the camera offers neither picture nor sound: switch its video stream on".to_owned(),
+    };
+    Err(Failure::new(FailureKind::NoPicture, message))
+}
+
+const VIDEO_CLOCK_HZ: u32 = 90_000;
 /// Media sections of one description that are read.
 pub const MAX_SECTIONS: usize = 32;
 
@@ -91,7 +151,7 @@ fn static_format(payload_type: u8) -> (&'static str, u32) {
     match payload_type {
         0 => ("pcmu", 8_000),
         8 => ("pcma", 8_000),
-        26 => ("jpeg", 90_000),
+        26 => ("jpeg", VIDEO_CLOCK_HZ),
         _ => ("", 0),
     }
 }
@@ -100,14 +160,28 @@ fn static_format(payload_type: u8) -> (&'static str, u32) {
 pub fn read(section: &Section<'_>) -> Result<Offer, &'static str> {
     let find = |name: &str| section.parameters.and_then(|parameters| parameter(parameters, name));
     match (section.media, section.encoding.as_str()) {
-        ("video", "h264") if section.rate_hz == 90_000 => {
+        ("video", "h264") if section.rate_hz == VIDEO_CLOCK_HZ => {
             let mut sets = ParameterSets::default();
             let known = find("sprop-parameter-sets").map(parameter_sets).unwrap_or_default();
             known.iter().for_each(|set| sets.learn(set));
             Ok(Offer::H264(sets))
         }
-        ("video", "h264") => Err("its clock is not 90 kHz"),
-        ("video", _) => Err("the hub carries H.264 only"),
+        ("video", "h265" | "hevc") if section.rate_hz == VIDEO_CLOCK_HZ => {
+            // With DONL fields in the packets (RFC 7798 §7.1) their order is another.
+            let interleaved = |name: &str| find(name).is_some_and(|most| most != "0");
+            if interleaved("sprop-max-don-diff") || interleaved("sprop-depack-buf-nalus") {
+                return Err("its pictures come interleaved (sprop-max-don-diff): switch that off");
+            }
+            let mut sets = ParameterSets::default();
+            let known = ["sprop-vps", "sprop-sps", "sprop-pps"].into_iter().filter_map(find).flat_map(parameter_sets);
+            known.for_each(|set| sets.learn(&set));
+            Ok(Offer::H265(sets))
+        }
+        ("video", "h264" | "h265" | "hevc") => Err("its clock is not 90 kHz"),
+        ("video", "jpeg") => {
+            Err("MJPEG has no keyframes that viewers could share: set the camera's video encoding to H.264 or H.265")
+        }
+        ("video", _) => Err("the hub carries H.264 and H.265: set the camera's video encoding to one of them"),
         ("audio", "pcma" | "pcmu") if (1..=2).contains(&section.channels) && section.rate_hz > 0 => Ok(Offer::G711 {
             codec: if section.encoding == "pcma" { Codec::Pcma } else { Codec::Pcmu },
             channels: section.channels,
@@ -125,7 +199,11 @@ pub fn read(section: &Section<'_>) -> Result<Offer, &'static str> {
             }
             Ok(Offer::Aac { config: config.into(), channels, rate_hz: section.rate_hz })
         }
-        ("audio", _) => Err("the hub carries AAC and G.711 only"),
+        ("audio", "opus") if section.rate_hz == opus::CLOCK_HZ => {
+            Ok(Offer::Opus { channels: if find("sprop-stereo") == Some("1") { 2 } else { 1 } })
+        }
+        ("audio", "opus") => Err("its clock is not 48 kHz"),
+        ("audio", _) => Err("the hub carries AAC, G.711 and Opus: set the camera's audio encoding to one of them"),
         _ => Err("it is neither picture nor sound"),
     }
 }
@@ -208,9 +286,43 @@ mod tests {
     }
 
     #[test]
+    fn h265_and_opus_are_found_with_what_sdp_tells_of_them() {
+        let sdp = "m=video 0 RTP/AVP 98\r\na=rtpmap:98 H265/90000\r\na=fmtp:98 sprop-vps=QAEMAf//AWAAAAMAkAAAAwAAAwA/ugJA; \
+            sprop-sps=QgEBAWAAAAMAkAAAAwAAAwA/oAUCAXHy5bpKTC8BaAgAAAMACAAAAwDIQA==;sprop-pps=RAHAc8GJ\r\n\
+            m=audio 0 RTP/AVP 111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 sprop-stereo=1\r\n";
+        let choice = choose(&sections(sdp)).unwrap();
+        let [(0, Offer::H265(sets)), (1, Offer::Opus { channels: 2 })] = &choice.offers[..] else { panic!() };
+        assert_eq!(sets.parameters().and_then(|parameters| parameters.picture()), Some((640, 360, false)));
+        let interleaved = sdp.replace("sprop-vps", "sprop-max-don-diff=2;sprop-vps");
+        assert!(choose(&sections(&interleaved)).unwrap_err().message.contains("sprop-max-don-diff"));
+    }
+
+    #[test]
+    fn one_picture_and_one_sound_are_chosen_and_the_rest_is_named() {
+        let choice = choose(&sections(SDP)).unwrap();
+        assert_eq!(choice.offers.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(choice.left.len(), 3);
+        assert!(choice.left[0].starts_with("audio/pcma: one of a kind"), "{:?}", choice.left);
+    }
+
+    #[test]
+    fn a_camera_without_a_picture_that_is_carried_is_told_what_to_set() {
+        for (sdp, remedy) in [
+            ("m=video 0 RTP/AVP 26\nm=audio 0 RTP/AVP 0\n", "MJPEG"),
+            ("m=video 0 RTP/AVP 96\na=rtpmap:96 VP8/90000\n", "encoding to one of them"),
+            ("m=audio 0 RTP/AVP 0\n", "sound but no picture"),
+            ("v=0\n", "neither"),
+        ] {
+            let failure = choose(&sections(sdp)).unwrap_err();
+            assert_eq!(failure.kind.probe_reason(), "CAMERA_NO_PICTURE");
+            assert!(failure.message.contains(remedy), "{}", failure.message);
+        }
+    }
+
+    #[test]
     fn what_the_hub_does_not_carry_is_said() {
-        assert!(read(&section("video", "h265", 98, 90_000)).is_err());
-        assert!(read(&section("audio", "opus", 98, 48_000)).is_err());
+        assert!(read(&section("video", "h265", 98, 44_100)).is_err());
+        assert!(read(&section("audio", "opus", 98, 16_000)).is_err());
         assert!(read(&section("application", "vnd.onvif.metadata", 107, 90_000)).is_err());
         assert!(read(&section("audio", "mpeg4-generic", 99, 48_000)).is_err(), "no configuration");
         assert!(matches!(read(&section("audio", "pcmu", 0, 8_000)), Ok(Offer::G711 { codec: Codec::Pcmu, .. })));

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::offer::Offer;
 use super::rtsp::{self, Address};
 use super::{FailureKind, Options, Target};
-use crate::media::Codec;
+use crate::media::{Codec, CodecParameters};
 
 /// A camera that has just been registered is looked at within this, when few are.
 const FIRST_SPREAD: Duration = Duration::from_millis(500);
@@ -314,7 +314,9 @@ async fn probe(target: &Target, options: &Options) -> ProbeResult {
             let state = match failure.kind {
                 FailureKind::RefusedLogin => ProbeState::Refused,
                 FailureKind::Unreachable | FailureKind::Silent => ProbeState::Offline,
-                FailureKind::Invalid | FailureKind::Denied | FailureKind::NoKeyframe => ProbeState::Invalid,
+                FailureKind::Invalid | FailureKind::Denied | FailureKind::NoKeyframe | FailureKind::NoPicture => {
+                    ProbeState::Invalid
+                }
             };
             ProbeResult {
                 camera: target.camera.clone(),
@@ -341,18 +343,20 @@ fn online(target: &Target, seen: Option<Seen>) -> ProbeResult {
 
 fn seen<'a>(offers: impl Iterator<Item = &'a Offer>) -> Option<Seen> {
     let (mut picture, mut sound) = (None, None);
+    let size = |parameters: Option<CodecParameters>| {
+        let (width, height, _) = parameters.and_then(|parameters| parameters.picture()).unwrap_or_default();
+        (width, height)
+    };
     for offer in offers {
         match offer {
-            Offer::H264(sets) => {
-                let size = sets.parameters().and_then(|parameters| parameters.picture());
-                let (width, height, _) = size.unwrap_or_default();
-                picture = Some((Codec::H264, width, height));
-            }
+            Offer::H264(sets) => picture = Some((Codec::H264, size(sets.parameters()))),
+            Offer::H265(sets) => picture = Some((Codec::H265, size(sets.parameters()))),
             Offer::Aac { .. } => sound = Some(Codec::Aac),
             Offer::G711 { codec, .. } => sound = Some(*codec),
+            Offer::Opus { .. } => sound = Some(Codec::Opus),
         }
     }
-    picture.map(|(codec, width, height)| Seen { codec, width, height, sound })
+    picture.map(|(codec, (width, height))| Seen { codec, width, height, sound })
 }
 
 #[cfg(test)]

@@ -237,30 +237,15 @@ fn relative_control(sdp: &[u8]) -> bool {
         })
 }
 
-/// The first H.264 track, and the first sound that the hub carries.
+/// What is taken of the camera's media.
 fn offers(session: &Session<Described>, target: &Target) -> Result<Vec<(usize, Offer)>, Failure> {
-    let mut video = None;
-    let mut audio = None;
-    let mut left = Vec::new();
     let sdp = String::from_utf8_lossy(session.sdp());
-    for (place, section) in offer::sections(&sdp).iter().enumerate().take(session.streams().len()) {
-        match offer::read(section) {
-            Ok(offer @ Offer::H264(_)) if video.is_none() => video = Some((place, offer)),
-            Ok(offer @ (Offer::Aac { .. } | Offer::G711 { .. })) if audio.is_none() => audio = Some((place, offer)),
-            Ok(_) => left.push(format!("{}/{}: one of a kind is carried", section.media, section.encoding)),
-            Err(why) => left.push(format!("{}/{}: {why}", section.media, section.encoding)),
-        }
+    let sections = offer::sections(&sdp);
+    let choice = offer::choose(sections.get(..session.streams().len()).unwrap_or(&sections))?;
+    if !choice.left.is_empty() {
+        info!(camera = %target.camera, media = ?choice.left, "media of the camera that are not carried");
     }
-    if !left.is_empty() {
-        info!(camera = %target.camera, media = ?left, "media of the camera that are not carried");
-    }
-    match video {
-        Some(video) => Ok(std::iter::once(video).chain(audio).collect()),
-        None => Err(Failure::new(
-            FailureKind::Invalid,
-            format!("the camera offers no H.264 picture ({}): set its encoder to H.264", left.join("; ")),
-        )),
-    }
+    Ok(choice.offers)
 }
 
 impl Camera {

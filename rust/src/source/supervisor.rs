@@ -15,7 +15,7 @@ use super::rtsp::{self, Play};
 use super::{Failure, FailureKind, Options, Target};
 use crate::stream::{SourceState, Stream};
 use crate::telemetry::{Direction, Protocol, SourceKind, Telemetry};
-use crate::wire::h264_depay::Packet;
+use crate::wire::depay::Packet;
 
 /// A camera that played at least this long has earned a quick first retry.
 const STEADY: Duration = Duration::from_secs(10);
@@ -234,6 +234,7 @@ fn pause(options: &Options, kind: FailureKind, failures: u32) -> Duration {
         | FailureKind::Denied
         | FailureKind::Silent
         | FailureKind::NoKeyframe
+        | FailureKind::NoPicture
         | FailureKind::Invalid => options.retry,
     };
     let doubled = first.saturating_mul(1u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX)).min(longest);

@@ -329,8 +329,9 @@ mod tests {
     use smallvec::SmallVec;
 
     use super::*;
+    use crate::wire::depay::{Depacketiser, Event, Packet};
+    use crate::wire::h264::H264;
     use crate::wire::h264::samples::{PPS, SPS};
-    use crate::wire::h264_depay::{Event, H264Depacketiser, Packet};
 
     fn shape(payload: Payload) -> Shape {
         Shape { payload, payload_type: 96, clock_rate_hz: 0, ssrc: 0xfeed, usual_duration: 3600 }
@@ -393,7 +394,7 @@ mod tests {
             first in prop_oneof![Just(0u64), Just(65_530), 0u64..1 << 40],
             sizes in proptest::collection::vec(prop_oneof![1usize..60, 1190usize..1210, 1usize..30_000], 1..5),
         ) {
-            let mut depacketiser = H264Depacketiser::default();
+            let mut depacketiser = Depacketiser::<H264>::default();
             let mut next = first;
             for (place, size) in sizes.into_iter().enumerate() {
                 let unit = picture(&[SPS.to_vec(), PPS.to_vec(), slice(0x65, size)], place as i64 * 3600);

@@ -1,10 +1,21 @@
-//! H.264 NAL units (ITU-T H.264): their kinds, what a sequence parameter set says, where slices begin, Annex B.
-
-use std::ops::Range;
+//! H.264 NAL units (ITU-T H.264): their kinds, what a sequence parameter set says, where slices begin, RTP payloads
+//! (RFC 6184: single NAL units, STAP-A, FU-A).
 
 use bytes::Bytes;
 use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::nal::{Nal, RefNal};
+
+use super::bits::Bits;
+use super::nal::{NalFormat, Payload, Picture, Role, Slice};
+use crate::media::CodecParameters;
+
+const SINGLE_TIME_AGGREGATION: u8 = 24;
+const FRAGMENTATION: u8 = 28;
+const FILLER: u8 = 12;
+
+/// ITU-T H.264 as a format of NAL units.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct H264;
 
 /// `nal_unit_type` (ITU-T H.264 Table 7-1), as far as we tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,121 +112,84 @@ pub struct SliceStart {
 impl SliceStart {
     /// Reads from the beginning of a slice's NAL unit, header included; the rest may be missing.
     pub fn read(nal: &[u8]) -> Option<Self> {
-        let mut bits = Bits::new(nal.get(1..)?);
+        let mut bits = Bits::<16>::new(nal.get(1..)?);
         let first_macroblock = bits.exp_golomb()?;
         let slice_type = bits.exp_golomb()?;
         (slice_type < 10).then_some(Self { first_macroblock, is_b: slice_type % 5 == 1 })
     }
 }
 
-/// The id of a picture parameter set.
-pub fn pps_id(nal: &[u8]) -> Option<u32> {
-    Bits::new(nal.get(1..)?).exp_golomb().filter(|id| *id < 256)
-}
+impl NalFormat for H264 {
+    type Sps = SpsSummary;
+    const HEADER: usize = 1;
+    const HAS_VPS: bool = false;
 
-/// Bits of a NAL unit's first bytes, emulation prevention undone.
-struct Bits {
-    bytes: [u8; 16],
-    len: usize,
-    at: usize,
-}
-
-impl Bits {
-    fn new(nal: &[u8]) -> Self {
-        let mut bytes = [0; 16];
-        let (mut len, mut zeros) = (0, 0);
-        for byte in nal.iter().copied() {
-            if zeros >= 2 && byte == 3 {
-                zeros = 0;
-                continue;
-            }
-            zeros = if byte == 0 { zeros + 1 } else { 0 };
-            let Some(place) = bytes.get_mut(len) else { break };
-            *place = byte;
-            len += 1;
+    fn role(nal: &[u8]) -> Role {
+        match nal.first().map_or(NalKind::Invalid, |header| NalKind::of(*header)) {
+            NalKind::Idr => Role::Picture(Picture::RandomAccess),
+            NalKind::Slice | NalKind::Partition => Role::Picture(Picture::Other),
+            NalKind::Sps => Role::Sps,
+            NalKind::Pps => Role::Pps,
+            NalKind::AccessUnitDelimiter => Role::Delimiter,
+            NalKind::Other if nal.first().is_some_and(|header| header & 0x1f == FILLER) => Role::LeftOut,
+            NalKind::Sei | NalKind::Other => Role::Side,
+            NalKind::Invalid => Role::Invalid,
         }
-        Self { bytes, len: len * 8, at: 0 }
     }
 
-    fn bit(&mut self) -> Option<u32> {
-        if self.at >= self.len {
+    fn slice(nal: &[u8]) -> Option<Slice> {
+        match NalKind::of(*nal.first()?) {
+            NalKind::Slice | NalKind::Idr => {
+                SliceStart::read(nal).map(|slice| Slice { is_first: slice.first_macroblock == 0, is_b: slice.is_b })
+            }
+            _ => None,
+        }
+    }
+
+    fn payload(payload: &[u8]) -> Option<Payload<'_>> {
+        let (header, rest) = payload.split_first()?;
+        if header & 0x80 != 0 {
             return None;
         }
-        let bit = self.bytes.get(self.at / 8)? >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Some(u32::from(bit))
-    }
-
-    /// ue(v), ITU-T H.264 §9.1.
-    fn exp_golomb(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while self.bit()? == 0 {
-            zeros += 1;
-            if zeros > 31 {
-                return None;
+        match header & 0x1f {
+            1..=23 => Some(Payload::Single(payload)),
+            SINGLE_TIME_AGGREGATION => Some(Payload::Aggregate(rest)),
+            FRAGMENTATION => {
+                let (fragment, part) = rest.split_first()?;
+                let header = [header & 0xe0 | fragment & 0x1f, 0];
+                Some(Payload::Fragment { header, starts: fragment & 0x80 != 0, ends: fragment & 0x40 != 0, part })
             }
+            // Modes that nobody negotiated, or no RFC 6184 at all.
+            _ => None,
         }
-        let mut rest = 0u32;
-        for _ in 0..zeros {
-            rest = rest << 1 | self.bit()?;
-        }
-        Some((1u32 << zeros) - 1 + rest)
     }
-}
 
-/// Splits a byte stream (ITU-T H.264 Annex B) into its NAL units' places, start codes and padding zeros excluded.
-pub fn split_annex_b(data: &[u8]) -> Vec<Range<usize>> {
-    let mut units = Vec::new();
-    let mut start = None;
-    let mut at = 0;
-    while let Some(found) = find_start_code(data, at) {
-        if let Some(start) = start {
-            push_trimmed(data, start..found, &mut units);
-        }
-        at = found + 3;
-        start = Some(at);
+    fn read_sps(nal: &[u8]) -> Option<SpsSummary> {
+        read_sps(nal)
     }
-    if let Some(start) = start {
-        push_trimmed(data, start..data.len(), &mut units);
+
+    fn pps_id(nal: &[u8]) -> Option<u32> {
+        Bits::<16>::new(nal.get(1..)?).exp_golomb().filter(|id| *id < 256)
     }
-    units
-}
 
-/// The place of the next 00 00 01.
-pub fn find_start_code(data: &[u8], from: usize) -> Option<usize> {
-    let rest = data.get(from..)?;
-    rest.windows(3).position(|window| window == [0, 0, 1]).map(|place| from + place)
-}
-
-fn push_trimmed(data: &[u8], range: Range<usize>, units: &mut Vec<Range<usize>>) {
-    let zeros = data[range.clone()].iter().rev().take_while(|byte| **byte == 0).count();
-    if range.end - zeros > range.start {
-        units.push(range.start..range.end - zeros);
+    fn reorder_depth(sps: &SpsSummary, b_slices_seen: bool) -> u32 {
+        sps.reorder_depth.unwrap_or(if b_slices_seen { sps.assumed_depth } else { 0 })
     }
-}
 
-/// Parameter sets of `sprop-parameter-sets` (RFC 6184 §8.1): Base64 NAL units with commas between. What can't be read is left out.
-pub fn parameter_sets(sprop: &str) -> Vec<Bytes> {
-    use base64::Engine;
-    use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-    use base64::engine::{DecodePaddingMode, general_purpose::STANDARD};
-
-    // Cameras leave the padding away.
-    let lenient = GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    sprop
-        .split(',')
-        .take(8)
-        .filter_map(|set| STANDARD.decode(set.trim()).or_else(|_| lenient.decode(set.trim())).ok())
-        // A start code in front is a quirk of some encoders.
-        .map(|set| match split_annex_b(&set).first() {
-            Some(range) if set.starts_with(&[0, 0]) => Bytes::copy_from_slice(&set[range.clone()]),
-            _ => Bytes::from(set),
+    fn parameters(
+        _vps: Option<&Bytes>,
+        (sps, summary): (&Bytes, &SpsSummary),
+        pps: &Bytes,
+        has_b_frames: bool,
+    ) -> Option<CodecParameters> {
+        Some(CodecParameters::H264 {
+            sps: sps.clone(),
+            pps: pps.clone(),
+            width: summary.width,
+            height: summary.height,
+            has_b_frames,
         })
-        .filter(|set| !set.is_empty())
-        .collect()
+    }
 }
 
 #[cfg(test)]
@@ -262,25 +236,6 @@ mod tests {
         assert_eq!(SliceStart::read(&[]), None);
     }
 
-    #[test]
-    fn annex_b_is_split_at_either_start_code() {
-        let data = [0, 0, 0, 1, 9, 16, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 0, 1, 0x68, 3];
-        let units: Vec<&[u8]> = split_annex_b(&data).into_iter().map(|range| &data[range]).collect();
-        assert_eq!(units, [&[9u8, 16][..], &[0x67, 1, 2], &[0x68, 3]]);
-        assert!(split_annex_b(&[1, 2, 3]).is_empty());
-    }
-
-    #[test]
-    fn sprop_is_read_with_and_without_padding_and_start_codes() {
-        assert_eq!(
-            parameter_sets("Z2QAHg==,aOvDyyLA"),
-            [Bytes::from_static(&[0x67, 0x64, 0, 0x1e]), Bytes::from_static(samples::PPS)]
-        );
-        assert_eq!(parameter_sets("Z2QAHg, aOvDyyLA").len(), 2);
-        assert_eq!(parameter_sets("AAAAAWjrw8siwA=="), [Bytes::from_static(samples::PPS)]);
-        assert!(parameter_sets("***").is_empty());
-    }
-
     proptest! {
         #[test]
         fn no_bytes_make_the_readers_panic(data in prop::collection::vec(any::<u8>(), 0..200), head in 0u8..=255) {
@@ -289,16 +244,8 @@ mod tests {
             sps.insert(0, 0x67);
             let _ = read_sps(&sps);
             let _ = SliceStart::read(&data);
-            let _ = pps_id(&data);
+            let _ = (H264::pps_id(&data), H264::role(&data), H264::slice(&data), H264::payload(&data));
             let _ = NalKind::of(head);
-            for range in split_annex_b(&data) {
-                prop_assert!(range.start < range.end && range.end <= data.len());
-            }
-        }
-
-        #[test]
-        fn no_text_makes_sprop_panic(text in ".{0,200}") {
-            let _ = parameter_sets(&text);
         }
     }
 }

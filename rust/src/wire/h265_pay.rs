@@ -120,6 +120,11 @@ pub fn packetise(data: &[u8], nals: &[Range<u32>], mut emit: impl FnMut(&[&[u8]]
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::depay::{Depacketiser, Event, Packet};
+    use super::super::h265::H265;
+    use super::super::h265::samples::{PPS, SPS, VPS};
     use super::*;
 
     fn unit(kind: u8, layer: u8, temporal: u8, size: usize) -> Vec<u8> {
@@ -170,5 +175,94 @@ mod tests {
     #[test]
     fn types_that_rtp_uses_for_itself_do_not_travel() {
         assert!(payloads(&[unit(48, 0, 1, 9), unit(50, 0, 1, 9), vec![2], vec![]]).is_empty());
+    }
+
+    type Carried = (Vec<(bool, Vec<Vec<u8>>)>, usize);
+
+    /// The units, keyframe or not, and the count of losses: what a depacketiser makes of pictures that travel without loss, or without the packet at `lost`.
+    fn carried(pictures: &[Vec<Vec<u8>>], lost: Option<usize>) -> Carried {
+        let (mut depacketiser, mut number) = (Depacketiser::<H265>::default(), 0);
+        let (mut units, mut losses) = (Vec::new(), 0);
+        for (picture, time) in pictures.iter().zip(0u32..) {
+            let payloads = payloads(picture);
+            for (payload, place) in payloads.iter().zip(1..) {
+                let marker = place == payloads.len();
+                number += 1;
+                if lost == Some(number) {
+                    continue;
+                }
+                let packet = Packet { sequence: number as u16, timestamp: time * 3_600, marker, payload };
+                for event in depacketiser.push(packet) {
+                    let Event::Unit(unit) = event else {
+                        losses += 1;
+                        continue;
+                    };
+                    let nals = unit.nals.iter().map(|nal| unit.data[nal.start as usize..nal.end as usize].to_vec());
+                    units.push((unit.keyframe, nals.collect()));
+                }
+            }
+        }
+        (units, losses)
+    }
+
+    fn slice(kind: u8, is_first: bool, size: usize) -> Vec<u8> {
+        let mut nal = vec![kind << 1, 1, if is_first { 0xaf } else { 0x2f }];
+        nal.extend((0..size).map(|place| place as u8 | 1));
+        nal
+    }
+
+    fn key(size: usize) -> Vec<Vec<u8>> {
+        vec![VPS.to_vec(), SPS.to_vec(), PPS.to_vec(), slice(19, true, size), slice(19, false, size)]
+    }
+
+    #[test]
+    fn a_lost_fragment_costs_its_picture_and_no_other() {
+        let pictures = [key(3_000), vec![slice(1, true, 3_000)], key(2_000)];
+        let (whole, losses) = carried(&pictures, None);
+        assert_eq!(whole.iter().map(|(keyframe, _)| *keyframe).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!((whole[0].1.clone(), losses), (pictures[0].clone(), 0));
+        // The first picture takes seven packets.
+        for lost in 8..=10 {
+            let (units, losses) = carried(&pictures, Some(lost));
+            assert_eq!(units, [whole[0].clone(), whole[2].clone()], "without packet {lost}");
+            assert_eq!(losses, 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cut_can_be_put_together(
+            shapes in prop::collection::vec((0usize..4, prop_oneof![1usize..60, 1_180usize..1_210, 1usize..9_000], 1usize..4), 1..8),
+        ) {
+            let mut pictures = vec![key(100)];
+            pictures.extend(shapes.iter().map(|&(kind, size, slices)| {
+                (0..slices).map(|n| slice([0, 1, 9, 21][kind], n == 0, size)).collect::<Vec<_>>()
+            }));
+            let (units, losses) = carried(&pictures, None);
+            prop_assert_eq!(losses, 0);
+            let random_access = |picture: &[Vec<u8>]| picture[0][0] == 21 << 1;
+            let expected: Vec<Vec<Vec<u8>>> = pictures.iter().map(|picture| {
+                // A random access point without sets gets those that were learned.
+                let sets = if random_access(picture) { vec![VPS.to_vec(), SPS.to_vec(), PPS.to_vec()] } else { vec![] };
+                sets.into_iter().chain(picture.iter().cloned()).collect()
+            }).collect();
+            prop_assert_eq!(units.into_iter().map(|(_, nals)| nals).collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn no_packets_make_the_depacketiser_panic(packets in prop::collection::vec(
+            (0u16..40, 0u32..4, any::<bool>(), prop_oneof![Just(1u8), Just(19), Just(33), Just(48), Just(49), any::<u8>()],
+             prop::collection::vec(any::<u8>(), 0..60)), 0..60)
+        ) {
+            let mut depacketiser = Depacketiser::<H265>::default();
+            for (sequence, timestamp, marker, kind, rest) in packets {
+                let payload = [&[kind << 1, 1], &rest[..]].concat();
+                for event in depacketiser.push(Packet { sequence, timestamp, marker, payload: &payload }) {
+                    if let Event::Unit(unit) = event {
+                        prop_assert!(unit.nals.iter().all(|nal| nal.start < nal.end && nal.end as usize <= unit.data.len()));
+                    }
+                }
+            }
+        }
     }
 }

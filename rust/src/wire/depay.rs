@@ -1,9 +1,10 @@
-//! H.264 from RTP payload to access units (RFC 6184: single NAL units, STAP-A, FU-A), whatever protocol brought the packets.
+//! H.264 and H.265 from RTP payload to access units (RFC 6184, RFC 7798), whatever protocol brought the packets.
 
 use smallvec::SmallVec;
 
-use super::h264::{NalKind, SliceStart};
-use super::h264_unit::{H264Unit, ParameterSets, TooLarge, UnitBuilder};
+use super::nal::{NalFormat, Payload, Role};
+use super::parameter_sets::ParameterSets;
+use super::unit_builder::{PictureUnit, TooLarge, UnitBuilder};
 
 /// One RTP packet, header read.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub struct Packet<'a> {
 
 #[derive(Debug)]
 pub enum Event {
-    Unit(H264Unit),
+    Unit(PictureUnit),
     /// A unit, or part of one, is missing. What follows refers to it until the next keyframe.
     Lost(Loss),
 }
@@ -25,7 +26,7 @@ pub enum Event {
 pub enum Loss {
     /// Packets are missing.
     Gap,
-    /// Packets are not RFC 6184.
+    /// Packets do not hold what was negotiated.
     Malformed,
     /// The unit is above `MAX_UNIT_BYTES`.
     TooLarge,
@@ -35,8 +36,6 @@ pub type Events = SmallVec<[Event; 2]>;
 
 /// Older packets in a row after which the sender is taken to have begun a new count (RFC 3550 §A.1, MAX_MISORDER).
 const RESTART_AFTER: u32 = 100;
-const SINGLE_TIME_AGGREGATION: u8 = 24;
-const FRAGMENTATION: u8 = 28;
 
 /// Puts access units together.
 ///
@@ -44,11 +43,11 @@ const FRAGMENTATION: u8 = 28;
 /// timestamp changes. One that misses a part is never delivered: the gap yields `Lost`, and the packets up to the
 /// next beginning of a picture are dropped with it.
 #[derive(Debug, Default)]
-pub struct H264Depacketiser {
-    pub sets: ParameterSets,
+pub struct Depacketiser<F: NalFormat> {
+    pub sets: ParameterSets<F>,
     next_sequence: Option<u16>,
     older_in_a_row: u32,
-    building: Option<UnitBuilder>,
+    building: Option<UnitBuilder<F>>,
     /// No gap since a packet that ended a unit: the next packet begins one.
     in_step: bool,
     /// Time of the packets passed over since the gap, which may be the rest of a unit.
@@ -63,9 +62,9 @@ pub struct H264Depacketiser {
     usual_bytes: usize,
 }
 
-impl H264Depacketiser {
+impl<F: NalFormat> Depacketiser<F> {
     /// `sets`: what SDP told.
-    pub fn new(sets: ParameterSets) -> Self {
+    pub fn new(sets: ParameterSets<F>) -> Self {
         Self { sets, ..Self::default() }
     }
 
@@ -85,7 +84,7 @@ impl H264Depacketiser {
         }
         if self.building.is_none() {
             self.in_step |= self.passed_over.is_some_and(|timestamp| timestamp != packet.timestamp);
-            if !self.in_step && !begins_unit(packet.payload) {
+            if !self.in_step && !begins_unit::<F>(packet.payload) {
                 self.passed_over = Some(packet.timestamp);
                 return events;
             }
@@ -147,34 +146,29 @@ impl H264Depacketiser {
     }
 
     fn add(&mut self, payload: &[u8]) -> Result<(), Loss> {
-        let (Some(unit), Some((header, rest))) = (self.building.as_mut(), payload.split_first()) else { return Ok(()) };
-        if header & 0x80 != 0 {
+        let Some(unit) = self.building.as_mut() else { return Ok(()) };
+        let payload = F::payload(payload).ok_or(Loss::Malformed)?;
+        if unit.in_fragment() && !matches!(payload, Payload::Fragment { .. }) {
             return Err(Loss::Malformed);
         }
-        let kind = header & 0x1f;
-        if unit.in_fragment() && kind != FRAGMENTATION {
-            return Err(Loss::Malformed);
-        }
-        match kind {
-            1..=23 => unit.push(payload, &mut self.sets)?,
-            SINGLE_TIME_AGGREGATION => {
+        match payload {
+            Payload::Single(nal) => unit.push(nal, &mut self.sets)?,
+            Payload::Aggregate(rest) => {
                 for nal in Aggregate(rest) {
                     let nal = nal?;
-                    if nal.first().is_some_and(|header| NalKind::of(*header) == NalKind::Invalid) {
+                    if !nal.is_empty() && F::role(nal) == Role::Invalid {
                         return Err(Loss::Malformed);
                     }
                     unit.push(nal, &mut self.sets)?;
                 }
             }
-            FRAGMENTATION => {
-                let (fragment, part) = rest.split_first().ok_or(Loss::Malformed)?;
-                let nal_header = header & 0xe0 | fragment & 0x1f;
-                if NalKind::of(nal_header) == NalKind::Invalid {
+            Payload::Fragment { header, starts, ends, part } => {
+                let header = header.get(..F::HEADER).unwrap_or_default();
+                if F::role(header) == Role::Invalid {
                     return Err(Loss::Malformed);
                 }
-                let (starts, ends) = (fragment & 0x80 != 0, fragment & 0x40 != 0);
                 match (starts, unit.in_fragment()) {
-                    (true, false) => unit.begin_fragment(nal_header, part)?,
+                    (true, false) => unit.begin_fragment(header, part)?,
                     (false, true) => unit.add_fragment(part)?,
                     _ => return Err(Loss::Malformed),
                 }
@@ -182,16 +176,13 @@ impl H264Depacketiser {
                     unit.end_fragment(&mut self.sets);
                 }
             }
-            // Modes that nobody negotiated, or no RFC 6184 at all.
-            _ => return Err(Loss::Malformed),
         }
         Ok(())
     }
 
     /// A slice in the middle of a picture, at the time of a picture that a marker has ended already.
     fn continues_an_ended_picture(&self, timestamp: u32) -> bool {
-        self.ended == Some(timestamp)
-            && self.building.as_ref().and_then(UnitBuilder::first_macroblock).is_some_and(|macroblock| macroblock != 0)
+        self.ended == Some(timestamp) && self.building.as_ref().and_then(UnitBuilder::begins_picture) == Some(false)
     }
 
     fn finish(&mut self, events: &mut Events) {
@@ -217,29 +208,28 @@ impl From<TooLarge> for Loss {
 
 /// Whether a payload that follows a gap is the beginning of an access unit: what comes before a picture's first slice
 /// is side information, and its parameter sets are known or come again.
-fn begins_unit(payload: &[u8]) -> bool {
-    let Some((header, rest)) = payload.split_first() else { return false };
-    match header & 0x1f {
-        SINGLE_TIME_AGGREGATION => matches!(Aggregate(rest).next(), Some(Ok(nal)) if begins_unit(nal)),
-        FRAGMENTATION => {
-            let Some((fragment, part)) = rest.split_first() else { return false };
-            let head: SmallVec<[u8; 32]> =
-                std::iter::once(header & 0xe0 | fragment & 0x1f).chain(part.iter().copied().take(24)).collect();
-            fragment & 0x80 != 0 && begins_picture(&head)
+fn begins_unit<F: NalFormat>(payload: &[u8]) -> bool {
+    match F::payload(payload) {
+        Some(Payload::Single(nal)) => begins_picture::<F>(nal),
+        Some(Payload::Aggregate(rest)) => matches!(Aggregate(rest).next(), Some(Ok(nal)) if begins_picture::<F>(nal)),
+        Some(Payload::Fragment { header, starts, part, .. }) => {
+            let header = header.into_iter().take(F::HEADER);
+            let head: SmallVec<[u8; 32]> = header.chain(part.iter().copied().take(24)).collect();
+            starts && begins_picture::<F>(&head)
         }
-        _ => begins_picture(payload),
+        None => false,
     }
 }
 
-fn begins_picture(nal: &[u8]) -> bool {
-    match nal.first().map(|header| NalKind::of(*header)) {
-        Some(NalKind::AccessUnitDelimiter | NalKind::Sps) => true,
-        Some(NalKind::Slice | NalKind::Idr) => SliceStart::read(nal).is_some_and(|slice| slice.first_macroblock == 0),
-        _ => false,
+fn begins_picture<F: NalFormat>(nal: &[u8]) -> bool {
+    match F::role(nal) {
+        Role::Delimiter | Role::Vps | Role::Sps => true,
+        Role::Picture(_) => F::slice(nal).is_some_and(|slice| slice.is_first),
+        Role::Pps | Role::Side | Role::LeftOut | Role::Invalid => false,
     }
 }
 
-/// NAL units of a STAP-A, its header taken off (RFC 6184 §5.7.1).
+/// NAL units of an aggregate, its header taken off (RFC 6184 §5.7.1, RFC 7798 §4.4.2).
 struct Aggregate<'a>(&'a [u8]);
 
 impl<'a> Iterator for Aggregate<'a> {
@@ -270,6 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::h264::samples::{PPS, SPS};
+    use super::super::h264::{H264, NalKind};
     use super::*;
 
     const MTU: usize = 40;
@@ -301,7 +292,7 @@ mod tests {
             .collect()
     }
 
-    fn feed(depacketiser: &mut H264Depacketiser, packets: &[(u16, u32, bool, Vec<u8>)]) -> Vec<Event> {
+    fn feed(depacketiser: &mut Depacketiser<impl NalFormat>, packets: &[(u16, u32, bool, Vec<u8>)]) -> Vec<Event> {
         packets
             .iter()
             .flat_map(|(sequence, timestamp, marker, payload)| {
@@ -310,11 +301,11 @@ mod tests {
             .collect()
     }
 
-    fn nals(unit: &H264Unit) -> Vec<Vec<u8>> {
+    fn nals(unit: &PictureUnit) -> Vec<Vec<u8>> {
         unit.nals.iter().map(|range| unit.data[range.start as usize..range.end as usize].to_vec()).collect()
     }
 
-    fn units(events: &[Event]) -> Vec<&H264Unit> {
+    fn units(events: &[Event]) -> Vec<&PictureUnit> {
         events.iter().filter_map(|event| if let Event::Unit(unit) = event { Some(unit) } else { None }).collect()
     }
 
@@ -336,7 +327,7 @@ mod tests {
 
     #[test]
     fn single_units_and_fragments_become_the_units_they_were() {
-        let (mut sequence, mut depacketiser) = (65_530, H264Depacketiser::default());
+        let (mut sequence, mut depacketiser) = (65_530, Depacketiser::<H264>::default());
         let originals = [keyframe(1), vec![slice(0x41, 0, 10, 2)], vec![slice(0x41, 0, 500, 3), slice(0x41, 1, 5, 3)]];
         let packets: Vec<_> = originals
             .iter()
@@ -357,7 +348,7 @@ mod tests {
             payload.extend((nal.len() as u16).to_be_bytes());
             payload.extend(nal);
         }
-        let mut depacketiser = H264Depacketiser::default();
+        let mut depacketiser = Depacketiser::<H264>::default();
         let events = feed(&mut depacketiser, &[(1, 0, true, payload.clone())]);
         assert_eq!(nals(units(&events)[0]), [SPS, PPS, &[0x65, 0x88, 1, 2]]);
         payload[2] = 200;
@@ -366,7 +357,7 @@ mod tests {
 
     #[test]
     fn without_markers_the_timestamp_ends_a_unit() {
-        let (mut sequence, mut depacketiser) = (0, H264Depacketiser::default());
+        let (mut sequence, mut depacketiser) = (0, Depacketiser::<H264>::default());
         let mut packets = packetise(&keyframe(1), 0, &mut sequence);
         packets.extend(packetise(&[slice(0x41, 0, 100, 2)], 3600, &mut sequence));
         packets.iter_mut().for_each(|packet| packet.2 = false);
@@ -377,7 +368,7 @@ mod tests {
 
     #[test]
     fn markers_on_every_packet_are_seen_through() {
-        let (mut sequence, mut depacketiser) = (0, H264Depacketiser::default());
+        let (mut sequence, mut depacketiser) = (0, Depacketiser::<H264>::default());
         let mut got = Vec::new();
         for place in 0..4 {
             let mut packets = packetise(&keyframe(place), 3600 * u32::from(place), &mut sequence);
@@ -391,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_gap_drops_the_unit_it_hits_and_a_keyframe_right_after_it_is_kept() {
-        let (mut sequence, mut depacketiser) = (0, H264Depacketiser::default());
+        let (mut sequence, mut depacketiser) = (0, Depacketiser::<H264>::default());
         let mut packets = packetise(&keyframe(1), 0, &mut sequence);
         packets.extend(packetise(&[slice(0x41, 0, 300, 2)], 3600, &mut sequence));
         packets.extend(packetise(&keyframe(3), 7200, &mut sequence));
@@ -404,14 +395,14 @@ mod tests {
 
     #[test]
     fn joining_in_the_middle_of_a_picture_yields_no_half_picture() {
-        let mut depacketiser = H264Depacketiser::default();
+        let mut depacketiser = Depacketiser::<H264>::default();
         let packets = packetise(&keyframe(1), 0, &mut 0);
         assert!(units(&feed(&mut depacketiser, &packets[4..])).is_empty());
     }
 
     #[test]
     fn a_sender_that_counts_anew_is_followed_again() {
-        let mut depacketiser = H264Depacketiser::default();
+        let mut depacketiser = Depacketiser::<H264>::default();
         let mut sequence = 40_000;
         let mut packets = packetise(&keyframe(1), 0, &mut sequence);
         sequence = 20_000;
@@ -425,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_unit_without_end_is_cut_off() {
-        let mut depacketiser = H264Depacketiser::default();
+        let mut depacketiser = Depacketiser::<H264>::default();
         let part = vec![1u8; 60_000];
         let mut events = feed(&mut depacketiser, &[(0, 0, false, [&[0x7c, 0x85, 0x88], part.as_slice()].concat())]);
         for sequence in 1..200 {
@@ -441,7 +432,7 @@ mod tests {
         fn no_packets_make_it_panic(packets in prop::collection::vec(
             (0u16..40, 0u32..4, any::<bool>(), prop::collection::vec(any::<u8>(), 0..60)), 0..60)
         ) {
-            let mut depacketiser = H264Depacketiser::default();
+            let mut depacketiser = Depacketiser::<H264>::default();
             for event in feed(&mut depacketiser, &packets) {
                 if let Event::Unit(unit) = event {
                     prop_assert!(unit.nals.iter().all(|range| range.start < range.end && range.end as usize <= unit.data.len()));
@@ -478,7 +469,7 @@ mod tests {
                     _ => packets.swap(at, at + 1),
                 }
             }
-            let mut depacketiser = H264Depacketiser::default();
+            let mut depacketiser = Depacketiser::<H264>::default();
             let mut events = feed(&mut depacketiser, &packets);
             events.extend(depacketiser.flush());
             let delivered = units(&events);
