@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
-use str0m::net::{DatagramRecv, Protocol, Receive};
+use str0m::net::{DatagramRecv, Protocol, Receive, TcpType};
 use str0m::rtp::Ssrc;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
@@ -106,9 +106,25 @@ pub struct Seen {
 
 pub type Tap = Box<dyn FnMut(&[u8])>;
 
+/// What carries the client's datagrams.
+enum Wire {
+    Udp(UdpSocket),
+    /// To be connected when the answer says where.
+    Unconnected,
+    /// Each datagram with its length in front (RFC 4571).
+    Tcp {
+        stream: TcpStream,
+        server: SocketAddr,
+        received: Vec<u8>,
+        unsent: Vec<u8>,
+    },
+}
+
 pub struct WhepClient {
     rtc: Rtc,
-    socket: UdpSocket,
+    wire: Wire,
+    /// A TCP client that reads nothing any more.
+    pub is_deaf: bool,
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     pub video: Mid,
@@ -129,24 +145,36 @@ impl WhepClient {
         Self::offer_from(([127, 0, 0, 1], 0).into(), with_audio)
     }
 
+    /// A client that has no UDP.
+    pub fn offer_by_tcp(with_audio: bool) -> (Self, String) {
+        Self::offer_with(Wire::Unconnected, ([0, 0, 0, 0], 0).into(), with_audio)
+    }
+
     /// The same from a given address.
     pub fn offer_from(address: SocketAddr, with_audio: bool) -> (Self, String) {
-        let now = Instant::now();
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None).unwrap();
         socket.set_recv_buffer_size(4 << 20).unwrap();
         socket.bind(&address.into()).unwrap();
         let socket: UdpSocket = socket.into();
         socket.set_nonblocking(true).unwrap();
         let local = socket.local_addr().unwrap();
+        Self::offer_with(Wire::Udp(socket), local, with_audio)
+    }
+
+    fn offer_with(wire: Wire, local: SocketAddr, with_audio: bool) -> (Self, String) {
+        let now = Instant::now();
         let mut rtc = Rtc::builder().set_rtp_mode(true).enable_pcma(true, false).enable_pcmu(true, false).build(now);
-        rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
+        if matches!(wire, Wire::Udp(_)) {
+            rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
+        }
         let mut changes = rtc.sdp_api();
         let audio = with_audio.then(|| changes.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None));
         let video = changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         let (offer, pending) = changes.apply().unwrap();
         let client = Self {
             rtc,
-            socket,
+            wire,
+            is_deaf: false,
             local,
             pending: Some(pending),
             video,
@@ -162,7 +190,30 @@ impl WhepClient {
         (client, offer.to_sdp_string())
     }
 
+    /// Connects to the first TCP candidate of the answer, and has its checks sent there.
+    fn connect(&mut self, answer: &str) {
+        let server = tcp_candidates(answer)[0];
+        let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(32 << 10).unwrap();
+        socket.connect(&server.into()).unwrap();
+        let stream: TcpStream = socket.into();
+        stream.set_nonblocking(true).unwrap();
+        self.local = stream.local_addr().unwrap();
+        self.rtc.add_local_candidate(active(self.local));
+        self.wire = Wire::Tcp { stream, server, received: Vec::new(), unsent: Vec::new() };
+    }
+
+    /// Loses its TCP connection and makes a new one.
+    pub fn reconnect(&mut self, answer: &str) {
+        self.rtc.direct_api().invalidate_candidate(&active(self.local));
+        self.connect(answer);
+        self.drive(Instant::now());
+    }
+
     pub fn accept(&mut self, answer: &str) {
+        if matches!(self.wire, Wire::Unconnected) {
+            self.connect(answer);
+        }
         let answer = SdpAnswer::from_sdp_string(answer).unwrap();
         let pending = self.pending.take().expect("one answer per offer");
         self.rtc.sdp_api().accept_answer(pending, answer).unwrap();
@@ -192,8 +243,7 @@ impl WhepClient {
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => {
-                    // Lost like any datagram.
-                    let _ = self.socket.send_to(&transmit.contents, transmit.destination);
+                    self.wire.send(&transmit.contents, transmit.destination);
                 }
                 Ok(Output::Event(event)) => self.event(event, now),
                 Err(cause) => {
@@ -242,16 +292,76 @@ impl WhepClient {
 
     fn receive(&mut self) {
         let mut room = [0; 2000];
-        while let Ok((length, source)) = self.socket.recv_from(&mut room) {
+        while let Some((length, source, proto)) = (!self.is_deaf).then(|| self.wire.receive(&mut room)).flatten() {
             let now = Instant::now();
             let Ok(contents) = DatagramRecv::try_from(&room[..length]) else { continue };
-            let receive = Receive { proto: Protocol::Udp, source, destination: self.local, contents };
+            let receive = Receive { proto, source, destination: self.local, contents };
             if let Err(cause) = self.rtc.handle_input(Input::Receive(now, receive)) {
                 self.seen.error = Some(cause.to_string());
             }
             self.drain(now);
         }
     }
+}
+
+impl Wire {
+    fn send(&mut self, datagram: &[u8], to: SocketAddr) {
+        match self {
+            // Lost like any datagram.
+            Self::Udp(socket) => drop(socket.send_to(datagram, to)),
+            Self::Unconnected => {}
+            Self::Tcp { stream, unsent, .. } => {
+                unsent.extend_from_slice(&(datagram.len() as u16).to_be_bytes());
+                unsent.extend_from_slice(datagram);
+                if let Ok(written) = stream.write(unsent) {
+                    unsent.drain(..written);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, room: &mut [u8]) -> Option<(usize, SocketAddr, Protocol)> {
+        match self {
+            Self::Udp(socket) => socket.recv_from(room).ok().map(|(length, source)| (length, source, Protocol::Udp)),
+            Self::Unconnected => None,
+            Self::Tcp { stream, server, received, .. } => loop {
+                if let Some(length) = received.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length)))
+                    && let Some(frame) = received.get(2..2 + length)
+                {
+                    room[..length].copy_from_slice(frame);
+                    received.drain(..2 + length);
+                    return Some((length, *server, Protocol::Tcp));
+                }
+                let mut piece = [0; 4096];
+                match stream.read(&mut piece) {
+                    Ok(count) if count > 0 => received.extend_from_slice(&piece[..count]),
+                    _ => return None,
+                }
+            },
+        }
+    }
+
+    fn descriptor(&self) -> i32 {
+        match self {
+            Self::Udp(socket) => socket.as_raw_fd(),
+            Self::Unconnected => panic!("the client has not heard where to connect"),
+            Self::Tcp { stream, .. } => stream.as_raw_fd(),
+        }
+    }
+}
+
+fn active(local: SocketAddr) -> Candidate {
+    Candidate::builder().tcp().host(local).tcptype(TcpType::Active).build().unwrap()
+}
+
+/// Where an answer says that TCP is taken (RFC 6544).
+pub fn tcp_candidates(answer: &str) -> Vec<SocketAddr> {
+    let fields = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let candidates = answer.lines().filter(|line| line.starts_with("a=candidate:")).map(fields);
+    candidates
+        .filter(|fields| fields[2] == "tcp" && fields.windows(2).any(|pair| pair == ["tcptype", "passive"]))
+        .map(|fields| SocketAddr::new(fields[4].parse().unwrap(), fields[5].parse().unwrap()))
+        .collect()
 }
 
 /// Whether an H.264 payload begins with parameter sets or an IDR picture (RFC 6184 §5.2). A keyframe's parameter sets come
@@ -270,7 +380,7 @@ pub fn run(clients: &mut [WhepClient], time: Duration, mut done: impl FnMut(&[Wh
     let mut poll = mio::Poll::new().unwrap();
     let mut events = mio::Events::with_capacity(1024);
     for (place, client) in clients.iter().enumerate() {
-        let fd = client.socket.as_raw_fd();
+        let fd = client.wire.descriptor();
         poll.registry().register(&mut SourceFd(&fd), mio::Token(place), mio::Interest::READABLE).unwrap();
     }
     loop {

@@ -172,6 +172,7 @@ impl Hub {
         if let Some(address) = &listen.webrtc {
             let options = WebrtcOptions {
                 advertise: self.options.advertise.iter().map(|ip| SocketAddr::new(*ip, 0)).collect(),
+                sink_queue_bytes: self.options.stream.sink_queue_bytes,
                 ..WebrtcOptions::default()
             };
             let local = socket_address("webrtc", address)?;

@@ -12,7 +12,7 @@ use super::http::App;
 use super::limits::{BODY_TIMEOUT, MAX_SDP_BODY};
 use super::problem::{method_not_allowed, problem, problem_of};
 use super::proxy::{Caller, is_too_large};
-use super::webrtc::{Resource, Webrtc};
+use super::webrtc::{Peer, Webrtc};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{Proof, Refusal};
 use crate::sink::whep;
@@ -50,12 +50,12 @@ pub async fn resource(
 ) -> Response<Body> {
     let done = match *request.method() {
         Method::OPTIONS => return options(RESOURCE_METHODS, ACCEPT_PATCH, TRICKLE),
-        Method::DELETE => owned(&app, caller, &camera, &resource, request.headers()).map(|(webrtc, _)| {
-            webrtc.end(&resource, "SESSION_CLOSED");
+        Method::DELETE => owned(&app, caller, &camera, &resource, request.headers()).map(|(_, peer)| {
+            peer.end("SESSION_CLOSED");
             empty(StatusCode::OK)
         }),
         Method::PATCH => match owned(&app, caller, &camera, &resource, request.headers()) {
-            Ok((_, about)) => trickle(&about, request).await,
+            Ok((_, peer)) => trickle(&peer, request).await,
             Err(error) => Err(error),
         },
         _ => return method_not_allowed(RESOURCE_METHODS),
@@ -94,9 +94,10 @@ async fn open(app: &App, caller: Caller, camera: &str, request: Request<Body>) -
 
 /// A client may send its candidates one by one. An ICE-lite side has no use for them, as it learns every address from the
 /// checks; a restart, which would need new credentials of ours, is refused as RFC 9725 §4.4.1 has it.
-async fn trickle(about: &Resource, request: Request<Body>) -> Result<Response<Body>> {
+async fn trickle(peer: &Peer, request: Request<Body>) -> Result<Response<Body>> {
     let wanted = request.headers().get(header::IF_MATCH).map(HeaderValue::as_bytes);
-    let current = format!("\"{}\"", about.etag);
+    let ice = peer.ice();
+    let current = format!("\"{}\"", ice.etag);
     if wanted.is_some_and(|wanted| wanted != b"*" && wanted != current.as_bytes()) {
         let detail = "If-Match names another ICE session than this resource's ETag";
         return Ok(problem(StatusCode::PRECONDITION_FAILED, "ETAG_MISMATCH", detail));
@@ -108,7 +109,7 @@ async fn trickle(about: &Resource, request: Request<Body>) -> Result<Response<Bo
         .map(str::trim);
     match ufrag {
         None => Err(Error::new(ErrorKind::InvalidArgument, "SDP_INVALID", "the fragment has no a=ice-ufrag line")),
-        Some(ufrag) if ufrag == about.remote_ufrag => Ok(empty(StatusCode::NO_CONTENT)),
+        Some(ufrag) if ufrag == ice.remote_ufrag => Ok(empty(StatusCode::NO_CONTENT)),
         Some(_) => Ok(problem(
             StatusCode::UNPROCESSABLE_ENTITY,
             "ICE_RESTART",
@@ -124,7 +125,7 @@ fn owned<'a>(
     camera: &str,
     resource: &str,
     headers: &HeaderMap,
-) -> Result<(&'a Arc<Webrtc>, Arc<Resource>)> {
+) -> Result<(&'a Arc<Webrtc>, Arc<Peer>)> {
     let webrtc = webrtc(app)?;
     let shown = bearer(headers);
     let ticket = shown.as_ref().ok().and_then(Option::as_deref);
@@ -141,16 +142,16 @@ fn owned<'a>(
         app.door.refused(&Refusal { camera, ticket, error, protocol: Protocol::WebrtcUdp, peer: caller.address });
     };
     let session = session.inspect_err(noted)?;
-    let about = webrtc.resource(resource).filter(|about| about.camera == camera).ok_or_else(|| {
+    let peer = webrtc.resource(resource).filter(|peer| peer.camera == camera).ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "RESOURCE_NOT_FOUND", "no such viewer: it has ended, or never was")
     })?;
-    if about.session != session {
+    if peer.session != session {
         let message = "this viewer belongs to another session than the ticket";
         let error = Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_SESSION", message);
         noted(&error);
         return Err(error);
     }
-    Ok((webrtc, about))
+    Ok((webrtc, peer))
 }
 
 fn webrtc(app: &App) -> Result<&Arc<Webrtc>> {

@@ -6,6 +6,7 @@ pub mod bits;
 pub mod depay;
 pub mod digest;
 pub mod fmp4;
+pub mod framed;
 pub mod g711;
 pub mod h264;
 pub mod h264_pay;

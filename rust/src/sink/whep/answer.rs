@@ -6,6 +6,7 @@ use std::time::Instant;
 use str0m::config::DtlsCert;
 use str0m::format::Codec as RtcCodec;
 use str0m::media::{Mid, Pt};
+use str0m::net::TcpType;
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
@@ -48,7 +49,7 @@ pub struct Local<'a> {
     /// One certificate for all viewers of this process.
     pub certificate: &'a DtlsCert,
     pub credentials: IceCreds,
-    /// Where clients reach the UDP port.
+    /// Where clients reach the port, by UDP and by TCP.
     pub candidates: &'a [SocketAddr],
 }
 
@@ -87,8 +88,14 @@ pub fn negotiate(body: &[u8], description: &Description, local: Local<'_>, now: 
         offer::read(body, sound.map(|(_, track)| track.codec))?;
 
     let mut rtc = configure(video, audio_mid.and(sound).map(|(_, track)| track.codec), &local).build(now);
-    for address in local.candidates {
-        let candidate = Candidate::host(*address, "udp").map_err(|cause| {
+    // TCP (RFC 6544) has the lower priority: what arrives late on it holds up all that follows.
+    let udp = local.candidates.iter().map(|address| (address, Candidate::builder().udp().host(*address).build()));
+    let tcp = local
+        .candidates
+        .iter()
+        .map(|address| (address, Candidate::builder().tcp().host(*address).tcptype(TcpType::Passive).build()));
+    for (address, candidate) in udp.chain(tcp) {
+        let candidate = candidate.map_err(|cause| {
             Error::new(ErrorKind::Internal, "ADVERTISED_ADDRESS", format!("{address} can't be an ICE candidate"))
                 .because(cause)
         })?;

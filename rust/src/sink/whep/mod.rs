@@ -3,8 +3,9 @@
 mod answer;
 mod offer;
 mod viewer;
+mod waiting;
 mod way;
 
 pub use answer::{Chosen, Local, Negotiated, check, negotiate};
 pub use viewer::{Place, WhepSink};
-pub use way::{Carrier, Remote, Way};
+pub use way::{Carrier, Remote, Room, Way};

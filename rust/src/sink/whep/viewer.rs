@@ -13,10 +13,11 @@ use str0m::rtp::RtpWrite;
 use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
 use super::answer::{Chosen, Negotiated, audible, playable, track_of};
-use super::way::{Carrier, Remote, Way};
+use super::waiting::Waiting;
+use super::way::{Carrier, Remote, Room, Way};
 use crate::error::Result;
 use crate::media::MediaKind;
-use crate::stream::{Flow, Interest, RtpPacket, Sink, Stream, WireUnit};
+use crate::stream::{Flow, Interest, Message, RtpPacket, Sink, Stream, WireUnit};
 use crate::telemetry::{Direction, DropReason, SinkKind, Telemetry};
 use crate::wire::stun;
 
@@ -44,7 +45,9 @@ pub trait Place: Send {
     fn send(&self, to: Remote, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()>;
     /// Most pieces that one `send` takes.
     fn max_segments(&self) -> usize;
-    /// Whether an access unit may be sent there now.
+    /// Octets of access units that may wait for a TCP connection; one may always.
+    fn queue_bytes(&self) -> usize;
+    /// Whether an access unit may be sent there now. Where not, `Room` follows when it may.
     fn way(&self, to: Remote) -> Way;
     /// The viewer has proved that it sends from `remote`: what comes from there is for this sink.
     fn hears(&self, remote: Remote);
@@ -69,8 +72,11 @@ pub struct WhepSink {
     remotes: SmallVec<[Remote; 2]>,
     /// Where pictures go, once some have gone.
     way: Option<Remote>,
-    /// The viewer's TCP connection can't take more: it goes on at the next keyframe. Since when.
-    skipping: Option<Instant>,
+    /// Units for a viewer whose TCP connection can't take more now, and since when there are some.
+    waiting: Waiting,
+    stuck: Option<Instant>,
+    /// What comes now is the cache.
+    is_joining: bool,
     video: Outgoing,
     audio: Option<Outgoing>,
     generation: u32,
@@ -106,6 +112,7 @@ impl WhepSink {
     ) -> Self {
         Self {
             rtc: negotiated.rtc,
+            waiting: Waiting::new(place.queue_bytes()),
             place,
             stream,
             telemetry,
@@ -113,7 +120,8 @@ impl WhepSink {
             sources: SmallVec::new(),
             remotes: SmallVec::new(),
             way: None,
-            skipping: None,
+            stuck: None,
+            is_joining: false,
             video: Outgoing::new(negotiated.video),
             audio: negotiated.audio.map(Outgoing::new),
             generation,
@@ -173,8 +181,7 @@ impl WhepSink {
                     stream.set_unpaced(true);
                     stream.set_rtx_cache(RESEND_PACKETS, RESEND_AGE, Some(RESEND_SHARE));
                 }
-                self.last_replay = Some(now);
-                Flow::Subscribe
+                self.join(now)
             }
             Event::KeyframeRequest(request) if request.mid == self.video.chosen.mid => self.replay(now),
             // An ICE-lite side says so when no check has come for 15 seconds.
@@ -189,8 +196,15 @@ impl WhepSink {
             self.keyframe_wanted = self.connected;
             return Flow::Continue;
         }
+        self.join(now)
+    }
+
+    /// Asks for the cache.
+    fn join(&mut self, now: Instant) -> Flow {
         self.keyframe_wanted = false;
         self.last_replay = Some(now);
+        self.is_joining = true;
+        self.waiting.begin_anew();
         Flow::Subscribe
     }
 
@@ -250,8 +264,7 @@ impl WhepSink {
 
     /// The candidate that a datagram to the local address `to` was sent to.
     fn candidate(&self, to: SocketAddr) -> Option<SocketAddr> {
-        let same = self.candidates.iter().find(|candidate| candidate.ip() == to.ip());
-        same.or_else(|| self.candidates.iter().find(|candidate| candidate.is_ipv4() == to.is_ipv4())).copied()
+        whose(&self.candidates, &self.sources, to.ip())
     }
 
     /// The stream's parameters have changed: H.264 carries them in band, so a viewer goes on where it can.
@@ -272,15 +285,42 @@ impl WhepSink {
         true
     }
 
-    /// Whether the viewer's connection takes the unit. One that is full skips to the next keyframe that finds it open.
-    fn may_send(&mut self, unit: &WireUnit, now: Instant) -> bool {
-        let is_open = self.way.is_none_or(|way| self.place.way(way) == Way::Open);
-        if is_open && (self.skipping.is_none() || unit.starts_gop()) {
-            self.skipping = None;
-        } else if self.skipping.is_none() {
-            self.skipping = Some(now);
+    /// Whether the viewer's connection takes more.
+    fn is_open(&self) -> bool {
+        self.way.is_none_or(|way| self.place.way(way) == Way::Open)
+    }
+
+    /// Gives the viewer what waits, as far as its connection takes it.
+    fn catch_up(&mut self, now: Instant) -> Flow {
+        while self.is_open() {
+            let Some(unit) = self.waiting.pop() else {
+                self.stuck = None;
+                return Flow::Continue;
+            };
+            let flow = self.give(&unit, now);
+            if flow != Flow::Continue {
+                return flow;
+            }
         }
-        self.skipping.is_none()
+        Flow::Continue
+    }
+
+    fn give(&mut self, unit: &WireUnit, now: Instant) -> Flow {
+        if unit.generation != self.generation && !self.follow(unit.generation) {
+            self.on_end("CODEC_CHANGED", now);
+            return Flow::Close("CODEC_CHANGED");
+        }
+        self.write(unit, now);
+        self.last_index = self.last_index.max(Some(unit.index));
+        if unit.unit.track != self.video.chosen.track {
+            return Flow::Continue;
+        }
+        let flow = self.drive(now);
+        if unit.unit.keyframe && !self.saw_picture {
+            self.saw_picture = true;
+            self.place.first_picture();
+        }
+        flow
     }
 
     fn write(&mut self, unit: &WireUnit, now: Instant) {
@@ -317,6 +357,17 @@ impl WhepSink {
     }
 }
 
+/// Which of our candidates stands for the local address `to`. Where addresses are translated on the way, none is equal to
+/// it: each local address then stands for one candidate of its family, and keeps it, so that answers leave from where the
+/// questions came to.
+fn whose(candidates: &[SocketAddr], sources: &[(SocketAddr, IpAddr)], to: IpAddr) -> Option<SocketAddr> {
+    let known = || sources.iter().find(|(_, local)| *local == to).map(|(candidate, _)| *candidate);
+    let family = || candidates.iter().filter(|candidate| candidate.is_ipv4() == to.is_ipv4()).copied();
+    let free = || family().find(|candidate| sources.iter().all(|(taken, _)| taken != candidate));
+    let equal = candidates.iter().find(|candidate| candidate.ip() == to).copied();
+    equal.or_else(known).or_else(free).or_else(|| family().next())
+}
+
 impl Outgoing {
     fn new(chosen: Chosen) -> Self {
         Self { chosen, sequence: u64::from(rand::random::<u16>() >> 1), offset: rand::random(), last_timestamp: None }
@@ -346,30 +397,23 @@ impl Sink for WhepSink {
     }
 
     fn on_unit(&mut self, unit: &Arc<WireUnit>, now: Instant) -> Flow {
-        if unit.generation != self.generation && !self.follow(unit.generation) {
-            self.on_end("CODEC_CHANGED", now);
-            return Flow::Close("CODEC_CHANGED");
+        if self.waiting.is_empty() && self.is_open() {
+            return self.give(unit, now);
         }
-        let is_video = unit.unit.track == self.video.chosen.track;
-        if !self.may_send(unit, now) {
-            self.telemetry.dropped(DropReason::SlowViewer).fetch_add(u64::from(is_video), Relaxed);
-            return Flow::Continue;
-        }
-        self.write(unit, now);
-        self.last_index = self.last_index.max(Some(unit.index));
-        if !is_video {
-            return Flow::Continue;
-        }
-        let flow = self.drive(now);
-        if unit.unit.keyframe && !self.saw_picture {
-            self.saw_picture = true;
-            self.place.first_picture();
-        }
-        flow
+        self.stuck.get_or_insert(now);
+        let dropped = self.waiting.push(unit, self.is_joining);
+        self.telemetry.dropped(DropReason::SlowViewer).fetch_add(dropped, Relaxed);
+        Flow::Continue
     }
 
     fn on_flush(&mut self, now: Instant) -> Flow {
-        if self.unsent { self.drive(now) } else { Flow::Continue }
+        self.is_joining = false;
+        let flow = self.catch_up(now);
+        if self.unsent && flow == Flow::Continue { self.drive(now) } else { flow }
+    }
+
+    fn on_message(&mut self, message: Message, now: Instant) -> Flow {
+        if message.is::<Room>() { self.catch_up(now) } else { Flow::Continue }
     }
 
     fn on_ready(&mut self, _readable: bool, _writable: bool, _now: Instant) -> Flow {
@@ -388,11 +432,15 @@ impl Sink for WhepSink {
         if !self.connected && now >= self.started + CONNECT_WITHIN {
             return Flow::Close("NOT_CONNECTED");
         }
-        if self.skipping.is_some_and(|since| now >= since + RETURN_WITHIN) {
+        if self.stuck.is_some_and(|since| now >= since + RETURN_WITHIN) {
             if self.way.is_some_and(|way| self.place.way(way) == Way::Broken) {
                 return Flow::Close("VIEWER_LEFT");
             }
-            self.skipping = Some(now);
+            self.stuck = Some(now);
+            let flow = self.catch_up(now);
+            if flow != Flow::Continue {
+                return flow;
+            }
         }
         let driven = self.drive(now);
         if driven == Flow::Continue && self.keyframe_wanted { self.replay(now) } else { driven }
@@ -401,8 +449,8 @@ impl Sink for WhepSink {
     fn deadline(&self) -> Option<Instant> {
         let connect = (!self.connected).then(|| self.started + CONNECT_WITHIN);
         let replay = self.last_replay.filter(|_| self.keyframe_wanted).map(|last| last + REPLAY_EVERY);
-        let skipping = self.skipping.map(|since| since + RETURN_WITHIN);
-        [connect, replay, skipping].into_iter().flatten().chain([self.rtc_deadline]).min()
+        let stuck = self.stuck.map(|since| since + RETURN_WITHIN);
+        [connect, replay, stuck].into_iter().flatten().chain([self.rtc_deadline]).min()
     }
 
     fn on_end(&mut self, _reason: &'static str, now: Instant) {
@@ -489,6 +537,24 @@ mod tests {
         assert_eq!(sent[1].wrapping_sub(sent[0]), 3600);
         assert_eq!(again, (1..4).map(|tick| sent[2].wrapping_add(tick)).collect::<Vec<_>>());
         assert_eq!(next.wrapping_sub(sent[2]), 3600);
+    }
+
+    #[test]
+    fn behind_a_translator_each_local_address_stands_for_a_candidate_of_its_own() {
+        let outside: Vec<SocketAddr> =
+            ["203.0.113.7:8555", "198.51.100.7:8555", "[2001:db8::7]:8555"].map(|text| text.parse().unwrap()).into();
+        let inside: Vec<IpAddr> =
+            ["10.0.0.7", "10.0.1.7", "10.0.2.7", "fd00::7"].map(|text| text.parse().unwrap()).into();
+        let mut sources = Vec::new();
+        for (to, expected) in [(0, 0), (1, 1), (0, 0), (1, 1), (2, 0), (3, 2)] {
+            let candidate = whose(&outside, &sources, inside[to]).unwrap();
+            assert_eq!(candidate, outside[expected], "{}", inside[to]);
+            if !sources.iter().any(|(known, _)| *known == candidate) {
+                sources.push((candidate, inside[to]));
+            }
+        }
+        assert_eq!(whose(&outside, &sources, outside[1].ip()), Some(outside[1]), "none is translated there");
+        assert_eq!(whose(&outside[..1], &[], inside[3]), None);
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub enum Way {
     Broken,
 }
 
+/// Says to a sink (`SinkHandle::message`) that a way that was full or broken may be open again.
+pub struct Room;
+
 impl Carrier {
     /// str0m's word for it back into ours: we offer candidates of these two alone.
     pub fn of(protocol: IceProtocol) -> Self {

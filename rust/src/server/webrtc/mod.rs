@@ -1,6 +1,10 @@
-//! The one UDP port of WebRTC: sends for all viewers, receives on one thread and hands each datagram to its viewer.
+//! The one port of WebRTC, UDP and TCP: sends for all viewers, receives on one thread and hands each datagram to its viewer.
 
-use std::collections::HashMap;
+mod connection;
+mod peers;
+mod place;
+mod tcp;
+
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -9,19 +13,23 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use quinn_udp::RecvMeta;
 use rand::distr::{Alphanumeric, SampleString};
 use str0m::IceCreds;
 use str0m::config::DtlsCert;
 use tracing::{error, warn};
 
+pub use self::peers::Peer;
+use self::peers::{Ice, Peers};
+use self::place::Lease;
+use self::tcp::Tcp;
 use super::limits::{Full, Quota, Seat};
 use super::udp::UdpPort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Admission;
-use crate::sink::whep::{self, Local, Place, Remote, Way, WhepSink};
-use crate::stream::{Description, Interest, Shards, SinkHandle};
+use crate::sink::whep::{self, Local, WhepSink};
+use crate::stream::{Description, Shards};
 use crate::telemetry::Telemetry;
 use crate::wire::stun;
 
@@ -33,6 +41,10 @@ const RECEIVE_BYTES: usize = 1 << 16;
 /// After that many receive errors in a row the thread pauses, so that a broken socket does not burn a core.
 const MAX_ERRORS: usize = 64;
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that the kernel keeps for the thread to take.
+const LISTEN_BACKLOG: i32 = 1024;
+/// A free port is free for UDP and TCP, mostly at once.
+const FREE_PORT_ATTEMPTS: usize = 32;
 const WAKE: mio::Token = mio::Token(0);
 const SOCKET: mio::Token = mio::Token(1);
 
@@ -42,11 +54,13 @@ pub struct WebrtcOptions {
     pub advertise: Vec<SocketAddr>,
     pub max_viewers: usize,
     pub max_viewers_per_address: usize,
+    /// Octets of access units that may wait for one viewer's TCP connection; one may always.
+    pub sink_queue_bytes: usize,
 }
 
 impl Default for WebrtcOptions {
     fn default() -> Self {
-        Self { advertise: Vec::new(), max_viewers: 1024, max_viewers_per_address: 256 }
+        Self { advertise: Vec::new(), max_viewers: 1024, max_viewers_per_address: 256, sink_queue_bytes: 1 << 20 }
     }
 }
 
@@ -58,38 +72,11 @@ pub struct Webrtc {
     shards: Arc<Shards>,
     telemetry: Arc<Telemetry>,
     quota: Arc<Quota>,
-    viewers: RwLock<Viewers>,
+    peers: Peers,
+    sink_queue_bytes: usize,
     waker: mio::Waker,
     stopping: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Default)]
-struct Viewers {
-    /// By the local ICE username fragment, which connectivity checks carry.
-    by_ufrag: HashMap<String, Viewer>,
-    /// By an address that has passed a check; the fragment says whose it is.
-    by_address: HashMap<SocketAddr, (String, SinkHandle)>,
-    /// From WHEP resource to fragment. Not the same word: the fragment crosses the network in clear.
-    by_resource: HashMap<String, String>,
-}
-
-struct Viewer {
-    /// None until the sink is on its shard.
-    handle: Option<SinkHandle>,
-    resource: String,
-    about: Arc<Resource>,
-}
-
-/// What a WHEP resource is about.
-#[derive(Debug)]
-pub struct Resource {
-    pub camera: String,
-    pub session: String,
-    /// Without quotes.
-    pub etag: String,
-    /// The client's ICE username fragment.
-    pub remote_ufrag: String,
 }
 
 /// An answered offer.
@@ -108,10 +95,10 @@ impl Webrtc {
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>> {
         let failed = |what: &str, cause: io::Error| {
-            Error::new(ErrorKind::Unavailable, "LISTEN_FAILED", format!("WebRTC on UDP {address}: {what}: {cause}"))
+            Error::new(ErrorKind::Unavailable, "LISTEN_FAILED", format!("WebRTC on {address}: {what}: {cause}"))
                 .because(cause)
         };
-        let port = UdpPort::bind(address).map_err(|cause| failed("the port can't be opened", cause))?;
+        let (port, listener) = bind(address).map_err(|cause| failed("the port can't be opened", cause))?;
         let local = port.local();
         let candidates = candidates(&options.advertise, local)?;
         let certificate = str0m::crypto::from_feature_flags()
@@ -122,6 +109,11 @@ impl Webrtc {
         poll.registry()
             .register(&mut mio::unix::SourceFd(&port.socket().as_raw_fd()), SOCKET, mio::Interest::READABLE)
             .map_err(|cause| failed("no poll", cause))?;
+        let tcp = poll
+            .registry()
+            .try_clone()
+            .and_then(|registry| Tcp::new(listener, registry))
+            .map_err(|cause| failed("no poll", cause))?;
         let waker = mio::Waker::new(poll.registry(), WAKE).map_err(|cause| failed("no waker", cause))?;
         let webrtc = Arc::new(Self {
             port,
@@ -130,7 +122,8 @@ impl Webrtc {
             shards,
             telemetry,
             quota: Quota::new(options.max_viewers, options.max_viewers_per_address),
-            viewers: RwLock::default(),
+            peers: Peers::default(),
+            sink_queue_bytes: options.sink_queue_bytes,
             waker,
             stopping: AtomicBool::new(false),
             thread: Mutex::new(None),
@@ -138,7 +131,7 @@ impl Webrtc {
         let receiver = Arc::clone(&webrtc);
         let thread = std::thread::Builder::new()
             .name("vidhub-webrtc".into())
-            .spawn(move || receiver.receive(poll))
+            .spawn(move || receiver.receive(poll, tcp))
             .map_err(|cause| failed("no thread", cause))?;
         *webrtc.thread.lock() = Some(thread);
         Ok(webrtc)
@@ -186,21 +179,14 @@ impl Webrtc {
         };
         let mut negotiated = whep::negotiate(offer, description, local, now)?;
         let answer = std::mem::take(&mut negotiated.answer);
-        let (resource, etag) = (random(32), random(16));
-        let about = Arc::new(Resource {
-            camera: camera.to_owned(),
-            session: admission.session_id().to_owned(),
-            etag: etag.clone(),
-            remote_ufrag: std::mem::take(&mut negotiated.remote_ufrag),
-        });
-        {
-            let mut viewers = self.viewers.write();
-            viewers.by_resource.insert(resource.clone(), ufrag.clone());
-            viewers.by_ufrag.insert(ufrag.clone(), Viewer { handle: None, resource: resource.clone(), about });
-        }
+        let ice =
+            Ice { etag: random(16), local_ufrag: ufrag, remote_ufrag: std::mem::take(&mut negotiated.remote_ufrag) };
+        let etag = ice.etag.clone();
+        let peer = Peer::new(random(32), camera.to_owned(), admission.session_id().to_owned(), ice);
+        self.peers.add(&peer);
         let stream = admission.stream();
         let place =
-            Lease { webrtc: Arc::clone(self), ufrag: ufrag.clone(), admission: Arc::clone(&admission), _seat: seat };
+            Lease { webrtc: Arc::clone(self), peer: Arc::clone(&peer), admission: Arc::clone(&admission), _seat: seat };
         let sink = WhepSink::new(
             negotiated,
             Box::new(place),
@@ -211,30 +197,14 @@ impl Webrtc {
             now,
         );
         let handle = self.shards.attach(stream, Box::new(sink), false);
-        // The sink may be gone again, and its entry with it: then there is nobody to reach.
-        if let Some(viewer) = self.viewers.write().by_ufrag.get_mut(&ufrag) {
-            viewer.handle = Some(handle.clone());
-        }
+        peer.is_driven_by(handle.clone());
         admission.connected(handle);
-        Ok(Opened { resource, etag, answer })
+        Ok(Opened { resource: peer.resource.clone(), etag, answer })
     }
 
-    /// What a WHEP resource is about, while its viewer is there.
-    pub fn resource(&self, resource: &str) -> Option<Arc<Resource>> {
-        let viewers = self.viewers.read();
-        let ufrag = viewers.by_resource.get(resource)?;
-        Some(Arc::clone(&viewers.by_ufrag.get(ufrag)?.about))
-    }
-
-    /// Ends a viewer; nothing happens when it is gone.
-    pub fn end(&self, resource: &str, reason: &'static str) {
-        let handle = {
-            let viewers = self.viewers.read();
-            viewers.by_resource.get(resource).and_then(|ufrag| viewers.by_ufrag.get(ufrag)?.handle.clone())
-        };
-        if let Some(handle) = handle {
-            handle.end(reason);
-        }
+    /// The peer behind a resource, while it is there.
+    pub fn resource(&self, resource: &str) -> Option<Arc<Peer>> {
+        self.peers.by_resource(resource)
     }
 
     /// Stops receiving and waits for the thread. Viewers are ended by `Shards::stop`, before this, so that they can say so.
@@ -249,18 +219,26 @@ impl Webrtc {
         }
     }
 
-    fn receive(&self, mut poll: mio::Poll) {
-        let mut events = mio::Events::with_capacity(4);
+    fn receive(&self, mut poll: mio::Poll, mut tcp: Tcp) {
+        let mut events = mio::Events::with_capacity(256);
         let mut room = vec![0; RECEIVE_BATCH * RECEIVE_BYTES];
         while !self.stopping.load(Relaxed) {
-            if let Err(cause) = poll.poll(&mut events, None) {
+            if let Err(cause) = poll.poll(&mut events, tcp.patience()) {
                 if cause.kind() != io::ErrorKind::Interrupted {
                     error!(%cause, "WebRTC can't wait for datagrams");
                     std::thread::sleep(ERROR_PAUSE);
                 }
                 continue;
             }
-            self.receive_all(&mut room);
+            for event in &events {
+                match event.token() {
+                    WAKE => {}
+                    SOCKET => self.receive_all(&mut room),
+                    tcp::LISTENER => tcp.accept(),
+                    token => tcp.ready(token, event, &self.peers, &self.telemetry),
+                }
+            }
+            tcp.work(&self.peers, &self.telemetry);
         }
     }
 
@@ -297,17 +275,12 @@ impl Webrtc {
             return;
         }
         let from = canonical(meta.addr);
-        let handle = {
-            let viewers = self.viewers.read();
-            // A check names its viewer, also when it comes from a new address or from one that was another's.
-            match stun::is_stun(datagram) {
-                true => stun::local_ufrag(datagram)
-                    .and_then(|ufrag| viewers.by_ufrag.get(ufrag))
-                    .and_then(|viewer| viewer.handle.clone()),
-                false => viewers.by_address.get(&from).map(|(_, handle)| handle.clone()),
-            }
+        // A check names its viewer, also when it comes from a new address or from one that was another's.
+        let peer = match stun::is_stun(datagram) {
+            true => stun::local_ufrag(datagram).and_then(|ufrag| self.peers.by_ufrag(ufrag)),
+            false => self.peers.by_address(from),
         };
-        if let Some(handle) = handle {
+        if let Some(handle) = peer.as_ref().and_then(|peer| peer.handle()) {
             let ip = meta.dst_ip.map_or(self.port.local().ip(), |ip| ip.to_canonical());
             // A full inbox drops it, as the network might have.
             handle.datagram(from, SocketAddr::new(ip, self.port.local().port()), datagram.to_vec());
@@ -315,62 +288,31 @@ impl Webrtc {
     }
 }
 
-/// A viewer's place at the port, held by its sink.
-struct Lease {
-    webrtc: Arc<Webrtc>,
-    ufrag: String,
-    admission: Arc<dyn Admission>,
-    _seat: Seat,
-}
-
-impl Place for Lease {
-    fn send(&self, to: Remote, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()> {
-        self.webrtc.port.send(to.address, from, datagrams, segment)
-    }
-
-    fn max_segments(&self) -> usize {
-        self.webrtc.port.max_segments()
-    }
-
-    fn way(&self, _to: Remote) -> Way {
-        Way::Open
-    }
-
-    fn hears(&self, remote: Remote) {
-        let mut viewers = self.webrtc.viewers.write();
-        if let Some(handle) = viewers.by_ufrag.get(&self.ufrag).and_then(|viewer| viewer.handle.clone()) {
-            viewers.by_address.insert(remote.address, (self.ufrag.clone(), handle));
+/// Opens the port for UDP and TCP under one number.
+fn bind(address: SocketAddr) -> io::Result<(UdpPort, mio::net::TcpListener)> {
+    let mut attempts = if address.port() == 0 { FREE_PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        let port = UdpPort::bind(address)?;
+        match listen(port.local()) {
+            Ok(listener) => return Ok((port, listener)),
+            Err(cause) if cause.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {}
+            Err(cause) => return Err(cause),
         }
-    }
-
-    fn forgets(&self, remote: Remote) {
-        let mut viewers = self.webrtc.viewers.write();
-        if viewers.by_address.get(&remote.address).is_some_and(|(owner, _)| *owner == self.ufrag) {
-            viewers.by_address.remove(&remote.address);
-        }
-    }
-
-    fn first_picture(&self) {
-        self.admission.first_picture();
-    }
-
-    fn other(&self) -> Result<Arc<dyn Interest>> {
-        self.admission.other()
-    }
-
-    fn switched(&self, to: Arc<dyn Interest>) {
-        self.admission.switched(to);
     }
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let mut viewers = self.webrtc.viewers.write();
-        if let Some(viewer) = viewers.by_ufrag.remove(&self.ufrag) {
-            viewers.by_resource.remove(&viewer.resource);
-        }
-        viewers.by_address.retain(|_, (owner, _)| *owner != self.ufrag);
+fn listen(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
     }
+    // A restarted hub does not wait for connections of its earlier life.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(mio::net::TcpListener::from_std(socket.into()))
 }
 
 /// The addresses that clients are offered.
