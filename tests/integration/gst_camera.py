@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A camera that is not ours: gst-rtsp-server with H.264, sound, and a Digest login if asked for.
+"""A camera that is not ours: gst-rtsp-server with a picture, sound, and a Digest login if asked for.
 
 Runs under the system's Python, which has the GStreamer bindings. The first line on stdout is
 {"port": …, "url": …}; each connection that comes or goes adds {"connections": all so far, "open": those now}.
@@ -24,12 +24,15 @@ SOUND = {
     "pcmu": "audioconvert ! audioresample ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1 pt=0",
     "aac": "audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 ! avenc_aac ! aacparse"
     " ! rtpmp4gpay name=pay1 pt=97",
+    "opus": "audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 ! opusenc ! rtpopuspay name=pay1 pt=111",
 }
+CODECS = ("h264", "h265", "jpeg", "none")
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clip", help="H.264 in Annex B, played in a loop; without: a test picture")
+    parser.add_argument("--codec", choices=CODECS, default="h264")
+    parser.add_argument("--clip", help="H.264 or H.265 in Annex B, played in a loop; without: a test picture")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default="0", help="0: a free one")
     parser.add_argument("--path", default="/live")
@@ -42,42 +45,64 @@ def options() -> argparse.Namespace:
     parser.add_argument("--key-interval", type=int, default=25, help="pictures from keyframe to keyframe")
     parser.add_argument("--b-frames", type=int, default=0)
     parser.add_argument("--bitrate", type=int, default=1000, help="kbit/s")
-    parser.add_argument("--config-interval", type=int, default=-1, help="as rtph264pay has it; 0: never in band")
+    parser.add_argument("--config-interval", type=int, default=-1, help="as rtph26*pay has it; 0: never in band")
     return parser.parse_args()
 
 
 def launch(args: argparse.Namespace) -> str:
     """The factory's pipeline."""
-    pay = f"rtph264pay name=pay0 pt=96 config-interval={args.config_interval}"
-    if args.clip:
-        caps = f"video/x-h264,stream-format=byte-stream,alignment=au,framerate={args.fps}/1"
-        video = f"appsrc name=clip is-live=true format=time block=true caps={caps} ! h264parse ! {pay}"
-    else:
-        tune = "tune=zerolatency" if not args.b_frames else f"bframes={args.b_frames} b-adapt=false rc-lookahead=5"
-        profile = "main" if args.b_frames else "constrained-baseline"
-        video = (
-            f"videotestsrc is-live=true pattern=ball"
-            f" ! video/x-raw,format=I420,width={args.width},height={args.height},framerate={args.fps}/1"
-            f" ! x264enc {tune} speed-preset=ultrafast key-int-max={args.key_interval}"
-            f" bitrate={args.bitrate} ! video/x-h264,profile={profile} ! {pay}"
-        )
     sound = SOUND[args.audio]
-    return f"( {video} {'audiotestsrc is-live=true wave=ticks ! ' + sound if sound else ''} )"
+    if sound and args.codec == "none":
+        sound = sound.replace("pay1", "pay0")
+    return f"( {picture(args)} {'audiotestsrc is-live=true wave=ticks ! ' + sound if sound else ''} )"
 
 
-def pictures(path: str) -> list[bytes]:
+def picture(args: argparse.Namespace) -> str:
+    """What brings the picture, from its source to `pay0`."""
+    codec = args.codec
+    pay = f"rtp{codec}pay name=pay0 pt=96 config-interval={args.config_interval}"
+    if codec == "none":
+        return ""
+    if args.clip:
+        caps = f"video/x-{codec},stream-format=byte-stream,alignment=au,framerate={args.fps}/1"
+        return f"appsrc name=clip is-live=true format=time block=true caps={caps} ! {codec}parse ! {pay}"
+    raw = (
+        f"videotestsrc is-live=true pattern=ball"
+        f" ! video/x-raw,format=I420,width={args.width},height={args.height},framerate={args.fps}/1"
+    )
+    b_frames, interval = args.b_frames, args.key_interval
+    match codec:
+        case "jpeg":
+            return f"{raw} ! jpegenc ! rtpjpegpay name=pay0 pt=26"
+        case "h265":
+            tune = "" if b_frames else "tune=zerolatency"
+            more = f"bframes={b_frames}:b-adapt=0:rc-lookahead=5:keyint={interval}:pools=none:frame-threads=1"
+            return f"{raw} ! x265enc {tune} speed-preset=ultrafast bitrate={args.bitrate} option-string={more} ! {pay}"
+        case _:
+            tune = f"bframes={b_frames} b-adapt=false rc-lookahead=5" if b_frames else "tune=zerolatency"
+            profile = "main" if b_frames else "constrained-baseline"
+            encode = f"x264enc {tune} speed-preset=ultrafast key-int-max={interval} bitrate={args.bitrate}"
+            return f"{raw} ! {encode} ! video/x-h264,profile={profile} ! {pay}"
+
+
+def pictures(path: str, codec: str) -> list[bytes]:
     """The access units of an Annex B file: cut before what follows a slice and begins a picture."""
     data = Path(path).read_bytes()
     found: list[bytes] = []
     begin, has_slice, at = 0, False, data.find(b"\0\0\1")
     while at >= 0:
         start = at - 1 if at and data[at - 1] == 0 else at
-        kind = data[at + 3] & 0x1F
-        first_slice = kind in (1, 5) and data[at + 4] & 0x80
-        if has_slice and (kind in (6, 7, 8, 9) or first_slice):
+        if codec == "h265":
+            kind = data[at + 3] >> 1 & 0x3F
+            is_slice, is_head, flag = kind < 32, kind in (32, 33, 34, 35, 39), data[at + 5]
+        else:
+            kind = data[at + 3] & 0x1F
+            is_slice, is_head, flag = kind in (1, 5), kind in (6, 7, 8, 9), data[at + 4]
+        # The first bit of a slice of either codec says that it is a picture's first.
+        if has_slice and (is_head or (is_slice and flag & 0x80)):
             found.append(data[begin:start])
             begin, has_slice = start, False
-        has_slice = has_slice or kind in (1, 5)
+        has_slice = has_slice or is_slice
         at = data.find(b"\0\0\1", at + 3)
     found.append(data[begin:])
     return found
@@ -114,7 +139,7 @@ def main() -> int:
     factory.set_launch(launch(args))
     factory.set_shared(True)
     if args.clip:
-        clip = pictures(args.clip)
+        clip = pictures(args.clip, args.codec)
         factory.connect("media-configure", lambda _factory, media: feed(media, clip, args.fps))
     if args.user:
         auth = GstRtspServer.RTSPAuth()

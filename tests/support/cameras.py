@@ -94,18 +94,23 @@ def make_clip(
     fps: int = 25,
     key_interval: int = 25,
     bitrate_k: int = 0,
+    codec: str = "h264",
 ) -> Path:
-    """An H.264 elementary stream without B-frames, every picture unlike the others. bitrate_k: noise, so much of it."""
+    """An elementary stream without B-frames, every picture unlike the others. bitrate_k: noise, so much of it."""
     kilobits = f"{bitrate_k}k"
     rate = ["-b:v", kilobits, "-maxrate", kilobits, "-bufsize", kilobits] if bitrate_k else ["-crf", "23"]
     noise = ",noise=alls=80:allf=t+u" if bitrate_k else ""
+    keys = f"keyint={key_interval}:min-keyint={key_interval}:scenecut=0"
+    if codec == "h265":
+        encoder = ["libx265", "-x265-params", f"{keys}:bframes=0:open-gop=0:log-level=error:info=0"]
+    else:
+        encoder = ["libx264", "-profile:v", "baseline", "-threads", "1", "-x264-params", keys]
     subprocess.run(
         [
             *("ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={fps}{noise}"),
-            *("-t", str(seconds), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-profile:v", "baseline"),
-            *("-preset", "ultrafast", "-tune", "zerolatency", "-threads", "1", *rate),
-            *("-x264-params", f"keyint={key_interval}:min-keyint={key_interval}:scenecut=0"),
-            *("-f", "h264", str(path)),
+            *("-t", str(seconds), "-pix_fmt", "yuv420p", "-c:v", *encoder),
+            *("-preset", "ultrafast", "-tune", "zerolatency", *rate),
+            *("-f", "hevc" if codec == "h265" else codec, str(path)),
         ],
         check=True,
         timeout=120,
@@ -114,18 +119,21 @@ def make_clip(
 
 
 def nal_units(annex_b: bytes) -> Iterator[bytes]:
-    """The NAL units of an elementary stream."""
+    """The NAL units of an elementary stream, without the zeros behind them."""
     at = annex_b.find(b"\0\0\1")
     while at >= 0:
         following = annex_b.find(b"\0\0\1", at + 3)
-        unit = annex_b[at + 3 : following if following >= 0 else len(annex_b)]
-        yield unit.rstrip(b"\0") if following >= 0 else unit
+        yield annex_b[at + 3 : following if following >= 0 else len(annex_b)].rstrip(b"\0")
         at = following
 
 
-def slice_hashes(units: Iterator[bytes]) -> list[str]:
+def slice_hashes(units: Iterator[bytes], codec: str = "h264") -> list[str]:
     """What carries picture, hashed, in order."""
-    return [hashlib.sha256(unit).hexdigest() for unit in units if unit and unit[0] & 0x1F in (1, 5)]
+
+    def is_slice(unit: bytes) -> bool:
+        return unit[0] >> 1 < 32 if codec == "h265" else unit[0] & 0x1F in (1, 5)
+
+    return [hashlib.sha256(unit).hexdigest() for unit in units if unit and is_slice(unit)]
 
 
 @contextlib.asynccontextmanager

@@ -57,7 +57,7 @@ pub fn choose(sections: &[Section<'_>]) -> Result<Choice, Failure> {
             }
             Err(why) => why,
         };
-        left.push(format!("{}/{}: {refused}", section.media, section.encoding));
+        left.push(format!("{:.16}/{}: {refused}", section.media, section.encoding));
     }
     if let Some(video) = video {
         return Ok(Choice { offers: std::iter::once(video).chain(audio).collect(), left });
@@ -74,6 +74,8 @@ pub fn choose(sections: &[Section<'_>]) -> Result<Choice, Failure> {
 }
 
 const VIDEO_CLOCK_HZ: u32 = 90_000;
+/// Of an encoding's name, characters.
+const MAX_NAME: usize = 32;
 /// Media sections of one description that are read.
 pub const MAX_SECTIONS: usize = 32;
 
@@ -129,7 +131,7 @@ pub fn sections(sdp: &str) -> Vec<Section<'_>> {
             "rtpmap" => {
                 if let Some(map) = of_format() {
                     let mut parts = map.split('/').map(str::trim);
-                    section.encoding = parts.next().unwrap_or_default().to_ascii_lowercase();
+                    section.encoding = clean_name(parts.next().unwrap_or_default());
                     section.rate_hz = parts.next().and_then(|rate| rate.parse().ok()).unwrap_or(0);
                     section.channels = parts.next().and_then(|channels| channels.parse().ok()).unwrap_or(1);
                 }
@@ -144,6 +146,11 @@ pub fn sections(sdp: &str) -> Vec<Section<'_>> {
         }
     }
     sections
+}
+
+/// The name of an encoding as it may stand in a sentence: in lower case, and no longer than any real one.
+fn clean_name(name: &str) -> String {
+    name.chars().filter(char::is_ascii_graphic).take(MAX_NAME).collect::<String>().to_ascii_lowercase()
 }
 
 /// Formats that need no `rtpmap` (RFC 3551 §6).
@@ -317,6 +324,8 @@ mod tests {
             assert_eq!(failure.kind.probe_reason(), "CAMERA_NO_PICTURE");
             assert!(failure.message.contains(remedy), "{}", failure.message);
         }
+        let long = format!("m=video 0 RTP/AVP 96\na=rtpmap:96 \u{1}{}/90000\n", "X".repeat(10_000));
+        assert!(choose(&sections(&long)).unwrap_err().message.len() < 256);
     }
 
     #[test]
