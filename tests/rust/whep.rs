@@ -4,6 +4,8 @@ mod camera;
 mod port;
 mod whep_client;
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -268,6 +270,80 @@ fn datagrams_of_strangers_are_dropped_and_change_nothing() {
     let before = clients[0].seen.frames;
     assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > before + 25));
     assert_eq!(clients[0].seen.lost, 0);
+}
+
+#[test]
+fn what_a_viewer_loses_is_sent_again_and_little_more() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let (mut client, _) = port.view("good");
+    let lost = Rc::new(Cell::new(0u64));
+    let (count, mut came) = (Rc::clone(&lost), 0u64);
+    // Every 20th packet of media, also of those that come again.
+    client.loses = Some(Box::new(move |datagram| {
+        let is_media = matches!(datagram, [128..=191, second, ..] if !(192..=223).contains(second));
+        came += u64::from(is_media);
+        let is_lost = is_media && came % 20 == 0;
+        count.set(count.get() + u64::from(is_lost));
+        is_lost
+    }));
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(20), |c| c[0].seen.video_packets > 1000 && c[0].seen.lost == 0));
+    let (seen, lost) = (&clients[0].seen, lost.get());
+    assert_eq!((seen.backwards, seen.error.as_deref()), (0, None), "{seen:?}");
+    let sent = port.telemetry.flow(Direction::Out, Protocol::WebrtcUdp).packets.load(SeqCst);
+    let extra = sent - seen.video_packets - seen.audio_packets;
+    assert!(lost > 40 && extra <= lost * 3 / 2 + 60, "{extra} beside what came, {lost} lost");
+}
+
+#[test]
+fn what_is_forged_in_a_viewers_name_changes_nothing() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let (client, _) = port.view("good");
+    let mut clients = [client];
+    let to = port.webrtc.local_address();
+    let forge = |client: &mut WhepClient| {
+        // DTLS: alerts in clear, fatal and close_notify; handshakes, records that can't be opened, nonsense.
+        for alert in [[2u8, 40], [1, 0], [2, 10]] {
+            for epoch in [0, 1] {
+                let mut record = vec![21, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 9, 0, 2];
+                record.extend(alert);
+                client.forge(to, &record);
+                record[12] = 40;
+                record.resize(13 + 40, 7);
+                client.forge(to, &record);
+            }
+        }
+        for kind in 20..=63 {
+            for length in [0u8, 1, 12, 40] {
+                let mut record = vec![kind, 0xfe, 0xfd, 0, length & 1, 0, 0, 0, 0, 1, 0, 0, length];
+                record.resize(13 + usize::from(length), kind);
+                client.forge(to, &record);
+                client.forge(to, &record[..1 + usize::from(length) % 13]);
+            }
+        }
+        // SRTCP that is not the viewer's: BYE, NACK and PLI, of all lengths. Media, which viewers do not send.
+        for kind in 192..=223 {
+            for length in [2usize, 8, 12, 24, 28, 60, 1400, 1999] {
+                let mut report = vec![0x81, kind, 0, (length / 4) as u8, 0, 0, 0, 1];
+                report.resize(length.max(2), 0xff);
+                client.forge(to, &report);
+            }
+        }
+        client.forge(to, &[0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3]);
+    };
+    // While it shakes hands, and while it watches.
+    forge(&mut clients[0]);
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 2), "{:?}", clients[0].seen);
+    for _ in 0..20 {
+        forge(&mut clients[0]);
+        let before = clients[0].seen.frames;
+        assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > before), "{:?}", clients[0].seen);
+    }
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.lost == 0));
+    assert_eq!((clients[0].seen.closed, clients[0].seen.error.as_deref()), (None, None));
+    assert_eq!(port.webrtc.viewers(), 1);
 }
 
 #[test]

@@ -105,6 +105,7 @@ pub struct Seen {
 }
 
 pub type Tap = Box<dyn FnMut(&[u8])>;
+pub type Loses = Box<dyn FnMut(&[u8]) -> bool>;
 
 /// What carries the client's datagrams.
 enum Wire {
@@ -137,6 +138,8 @@ pub struct WhepClient {
     pub seen: Seen,
     /// Is shown each payload of video.
     pub tap: Option<Tap>,
+    /// Whether a datagram is lost on its way in.
+    pub loses: Option<Loses>,
 }
 
 impl WhepClient {
@@ -186,6 +189,7 @@ impl WhepClient {
             deadline: now,
             seen: Seen::default(),
             tap: None,
+            loses: None,
         };
         (client, offer.to_sdp_string())
     }
@@ -226,6 +230,11 @@ impl WhepClient {
             stream.request_keyframe(KeyframeRequestKind::Pli);
         }
         self.drive(Instant::now());
+    }
+
+    /// Sends octets from the viewer's own address.
+    pub fn forge(&mut self, to: SocketAddr, datagram: &[u8]) {
+        self.wire.send(datagram, to);
     }
 
     fn drive(&mut self, now: Instant) {
@@ -294,6 +303,9 @@ impl WhepClient {
         let mut room = [0; 2000];
         while let Some((length, source, proto)) = (!self.is_deaf).then(|| self.wire.receive(&mut room)).flatten() {
             let now = Instant::now();
+            if self.loses.as_mut().is_some_and(|loses| loses(&room[..length])) {
+                continue;
+            }
             let Ok(contents) = DatagramRecv::try_from(&room[..length]) else { continue };
             let receive = Receive { proto, source, destination: self.local, contents };
             if let Err(cause) = self.rtc.handle_input(Input::Receive(now, receive)) {

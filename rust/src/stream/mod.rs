@@ -6,6 +6,8 @@ mod gop_cache;
 mod inbox;
 mod interest;
 mod live;
+#[cfg(test)]
+pub(crate) mod samples;
 mod shard;
 mod timers;
 mod wire_unit;

@@ -73,6 +73,13 @@ fn name(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
     out.resize(end, 0);
 }
 
+/// A receiver report about nobody, to begin a compound with (RFC 3550 §6.1).
+pub fn empty_report(ssrc: u32) -> Vec<u8> {
+    let mut out = vec![0x80, RECEIVER_REPORT, 0, 1];
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    out
+}
+
 /// The BYE that ends a track, with its reason in words.
 pub fn bye(ssrc: u32, reason: &str) -> Vec<u8> {
     let reason = reason.as_bytes().get(..255).unwrap_or(reason.as_bytes());
@@ -109,9 +116,18 @@ pub enum Report {
     Other { packet_type: u8 },
 }
 
-/// Reads a compound packet as far as it makes sense; what is left over is ignored. Nobody's stream ends because a
-/// viewer's RTCP is odd.
-pub fn parse(data: &[u8]) -> impl Iterator<Item = Report> + '_ {
+/// One packet of a compound, not yet read.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    pub packet_type: u8,
+    /// Five bits: a count, or the format of feedback.
+    pub count: u8,
+    /// What follows the first word.
+    pub body: &'a [u8],
+}
+
+/// The packets of a compound, as far as they are whole; what is left over is ignored.
+pub fn packets(data: &[u8]) -> impl Iterator<Item = Raw<'_>> {
     let mut rest = data;
     std::iter::from_fn(move || {
         let (&[first, packet_type, l0, l1], body) = rest.split_first_chunk::<4>()?;
@@ -120,16 +136,26 @@ pub fn parse(data: &[u8]) -> impl Iterator<Item = Report> + '_ {
         }
         let (body, after) = body.split_at_checked(usize::from(u16::from_be_bytes([l0, l1])) * 4)?;
         rest = after;
-        let count = usize::from(first & 0x1f);
-        Some(read(packet_type, count, body).unwrap_or(Report::Other { packet_type }))
+        Some(Raw { packet_type, count: first & 0x1f, body })
     })
+}
+
+/// Reads a compound packet as far as it makes sense; what is left over is ignored. Nobody's stream ends because a
+/// viewer's RTCP is odd.
+pub fn parse(data: &[u8]) -> impl Iterator<Item = Report> + '_ {
+    packets(data).map(read)
+}
+
+/// Reads one packet.
+pub fn read(raw: Raw<'_>) -> Report {
+    report(raw.packet_type, raw.count.into(), raw.body).unwrap_or(Report::Other { packet_type: raw.packet_type })
 }
 
 fn word(data: &[u8], place: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*data.get(place * 4..)?.first_chunk::<4>()?))
 }
 
-fn read(packet_type: u8, count: usize, body: &[u8]) -> Option<Report> {
+fn report(packet_type: u8, count: usize, body: &[u8]) -> Option<Report> {
     match packet_type {
         SENDER_REPORT => {
             let info = SenderInfo {

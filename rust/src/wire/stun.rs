@@ -5,6 +5,7 @@ const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
 const MAGIC_COOKIE: u32 = 0x2112_A442;
 const USERNAME: u16 = 0x0006;
+const USE_CANDIDATE: u16 = 0x0025;
 
 /// Whether the datagram is STUN at all (RFC 7983 §7: its first byte is 0 to 3).
 pub fn is_stun(datagram: &[u8]) -> bool {
@@ -19,6 +20,17 @@ pub fn is_binding_success(message: &[u8]) -> bool {
 /// The ICE username fragment of the side that a connectivity check is sent to (RFC 8445 §7.2.2: the part of USERNAME
 /// before the colon). None for anything that is not a well-formed Binding request.
 pub fn local_ufrag(message: &[u8]) -> Option<&str> {
+    let (ufrag, _) = std::str::from_utf8(attribute(message, USERNAME)?).ok()?.split_once(':')?;
+    (!ufrag.is_empty()).then_some(ufrag)
+}
+
+/// Whether a connectivity check says that its way is the one to be taken (RFC 8445 §7.1.2).
+pub fn nominates(message: &[u8]) -> bool {
+    attribute(message, USE_CANDIDATE).is_some()
+}
+
+/// The value of a Binding request's attribute.
+fn attribute(message: &[u8], wanted: u16) -> Option<&[u8]> {
     if message_type(message)? != BINDING_REQUEST {
         return None;
     }
@@ -27,9 +39,8 @@ pub fn local_ufrag(message: &[u8]) -> Option<&str> {
     while let (Some(kind), Some(size)) = (be16(attributes, 0), be16(attributes, 2)) {
         let size = usize::from(size);
         let value = attributes.get(4..4 + size)?;
-        if kind == USERNAME {
-            let (ufrag, _) = std::str::from_utf8(value).ok()?.split_once(':')?;
-            return (!ufrag.is_empty()).then_some(ufrag);
+        if kind == wanted {
+            return Some(value);
         }
         // Attributes are padded to four bytes (§14); the last one's padding may be missing.
         attributes = attributes.get(4 + size.next_multiple_of(4)..).unwrap_or_default();
@@ -87,6 +98,18 @@ mod tests {
                 is_binding_success(&changed);
             }
         }
+    }
+
+    #[test]
+    fn a_check_may_name_its_way_as_the_one_to_be_taken() {
+        let mut message = request("us:them");
+        assert!(!nominates(&message));
+        message.extend(USE_CANDIDATE.to_be_bytes());
+        message.extend([0, 0]);
+        let length = message.len() - HEADER;
+        message[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+        assert!(nominates(&message));
+        assert_eq!(local_ufrag(&message), Some("us"));
     }
 
     #[test]

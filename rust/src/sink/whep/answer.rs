@@ -10,6 +10,7 @@ use str0m::net::TcpType;
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
+use super::keys::{self, Keys};
 use super::offer::{self, Offer, invalid};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{Codec, CodecParameters, MediaKind, Track};
@@ -28,6 +29,8 @@ const H264: [(u8, u8, u32); 5] = [
 /// What both sides agreed on.
 pub struct Negotiated {
     pub rtc: Rtc,
+    /// What the handshake will agree on.
+    pub keys: Keys,
     pub answer: String,
     pub video: Chosen,
     pub audio: Option<Chosen>,
@@ -87,7 +90,8 @@ pub fn negotiate(body: &[u8], description: &Description, local: Local<'_>, now: 
     let Offer { sdp, video: video_mid, audio: audio_mid, ufrag } =
         offer::read(body, sound.map(|(_, track)| track.codec))?;
 
-    let mut rtc = configure(video, audio_mid.and(sound).map(|(_, track)| track.codec), &local).build(now);
+    let (mut rtc, keys) =
+        keys::build(configure(video, audio_mid.and(sound).map(|(_, track)| track.codec), &local), now);
     // TCP (RFC 6544) has the lower priority: what arrives late on it holds up all that follows.
     let udp = local.candidates.iter().map(|address| (address, Candidate::builder().udp().host(*address).build()));
     let tcp = local
@@ -130,7 +134,7 @@ pub fn negotiate(body: &[u8], description: &Description, local: Local<'_>, now: 
     })?;
     let audio = audio_mid.zip(sound).and_then(|(mid, (track, description))| chosen(track, description, mid));
     let answer = finish(&answer.to_sdp_string());
-    Ok(Negotiated { rtc, answer, video, audio, remote_ufrag: ufrag })
+    Ok(Negotiated { rtc, keys, answer, video, audio, remote_ufrag: ufrag })
 }
 
 /// The first track of a kind; a camera has one of each.

@@ -1,11 +1,21 @@
-//! WHEP (draft-ietf-wish-whep): one WebRTC viewer as a sink.
+//! WHEP (draft-ietf-wish-whep): one WebRTC viewer as a sink. str0m speaks ICE and DTLS and reads session descriptions; what
+//! is sealed and sent, and what is heard of it, is ours (docs/adr/0010-media-of-our-own.md).
 
 mod answer;
+mod batch;
+mod clock;
+mod connection;
+mod history;
+mod keys;
+mod media;
 mod offer;
+mod outgoing;
+mod pace;
 mod viewer;
 mod waiting;
 mod way;
 
 pub use answer::{Chosen, Local, Negotiated, check, negotiate};
-pub use viewer::{Place, WhepSink};
+pub use connection::Place;
+pub use viewer::WhepSink;
 pub use way::{Carrier, Remote, Room, Way};

@@ -1,0 +1,127 @@
+//! How fast: the stream's own bitrate, and a budget of octets that fills at a given rate.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Pieces leave this far apart; shorter ones would cost more calls for nothing.
+const TICK: Duration = Duration::from_millis(5);
+/// The bitrate is that of the last two seconds of pictures, which is a group of pictures with most cameras.
+const WINDOW_S: f64 = 2.0;
+/// Less than this is not judged: a keyframe alone would make a stream look far too large.
+const MIN_WINDOW_S: f64 = 0.5;
+const MAX_UNITS: usize = 512;
+
+/// The bitrate of the stream on its own timeline, whenever and however fast its units came.
+#[derive(Default)]
+pub(super) struct Bitrate {
+    /// Time of presentation in seconds, and octets.
+    units: VecDeque<(f64, usize)>,
+    octets: usize,
+}
+
+impl Bitrate {
+    pub fn see(&mut self, pts_s: f64, octets: usize) {
+        // A timeline that jumps is another stream.
+        if self.units.back().is_some_and(|(last, _)| pts_s < *last || pts_s > last + 10.0 * WINDOW_S) {
+            self.clear();
+        }
+        self.units.push_back((pts_s, octets));
+        self.octets += octets;
+        while let Some(&(first, size)) = self.units.front() {
+            if first >= pts_s - WINDOW_S && self.units.len() <= MAX_UNITS {
+                break;
+            }
+            self.octets -= size;
+            self.units.pop_front();
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.units.clear();
+        self.octets = 0;
+    }
+
+    pub fn bps(&self) -> f64 {
+        let (Some((first, _)), Some((last, _))) = (self.units.front(), self.units.back()) else { return 0.0 };
+        // The last one lasts as long as the others.
+        let span = (last - first) * self.units.len() as f64 / (self.units.len() as f64 - 1.0).max(1.0);
+        self.octets as f64 * 8.0 / span.max(MIN_WINDOW_S)
+    }
+}
+
+/// A budget of octets. What is sent at once is at most what the rate gives in one tick, and one datagram.
+pub(super) struct Budget {
+    octets: f64,
+    filled: Instant,
+}
+
+impl Budget {
+    pub fn new(now: Instant) -> Self {
+        Self { octets: 0.0, filled: now }
+    }
+
+    /// Fills at so many bits a second since the last time; true when something may be sent.
+    pub fn fill(&mut self, bps: f64, now: Instant) -> bool {
+        let gained = bps / 8.0 * now.saturating_duration_since(self.filled).as_secs_f64();
+        self.octets = (self.octets + gained).min(bps / 8.0 * TICK.as_secs_f64());
+        self.filled = self.filled.max(now);
+        self.octets > 0.0
+    }
+
+    /// True while more may be sent.
+    pub fn spend(&mut self, octets: usize) -> bool {
+        self.octets -= octets as f64;
+        self.octets > 0.0
+    }
+
+    /// When there is something to spend again.
+    pub fn next(&self, bps: f64) -> Instant {
+        let lacking = Duration::try_from_secs_f64((-self.octets).max(0.0) * 8.0 / bps.max(1.0)).unwrap_or(TICK);
+        self.filled + lacking.clamp(TICK, Duration::from_secs(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bitrate_is_known_from_the_timeline_alone() {
+        let mut bitrate = Bitrate::default();
+        assert_eq!(bitrate.bps(), 0.0);
+        for number in 0..100 {
+            bitrate.see(f64::from(number) * 0.04, 20_000);
+        }
+        assert!((bitrate.bps() / 4e6 - 1.0).abs() < 0.05, "{}", bitrate.bps());
+        bitrate.see(0.0, 1000);
+        assert!(bitrate.bps() < 20_000.0, "a timeline that begins anew is another stream");
+    }
+
+    #[test]
+    fn a_budget_lets_through_what_its_rate_gives_and_no_burst() {
+        let start = Instant::now();
+        let mut budget = Budget::new(start);
+        let (mut now, mut sent) = (start, 0);
+        let end = start + Duration::from_secs(10);
+        while now < end {
+            let mut burst = 0;
+            if budget.fill(2e6, now) {
+                loop {
+                    burst += 1200;
+                    if !budget.spend(1200) {
+                        break;
+                    }
+                }
+            }
+            assert!(burst <= 2500);
+            sent += burst;
+            let next = budget.next(2e6);
+            assert!(next > now);
+            now = next;
+        }
+        let bps = f64::from(sent) * 8.0 / 10.0;
+        assert!((bps / 2e6 - 1.0).abs() < 0.02, "{bps}");
+        // After a pause there is no more than one tick's worth.
+        assert!(budget.fill(2e6, now + Duration::from_secs(60)) && !budget.spend(1251));
+    }
+}
