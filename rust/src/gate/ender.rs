@@ -40,10 +40,14 @@ impl Ender {
 impl Ended {
     /// Returns with the reason once the connection is to end.
     pub async fn wait(&mut self) -> &'static str {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(reason) => reason.unwrap_or("SESSION_CLOSED"),
-            // Nobody is left who could end it.
-            Err(_) => std::future::pending().await,
+        loop {
+            if let Some(reason) = *self.0.borrow_and_update() {
+                return reason;
+            }
+            if self.0.changed().await.is_err() {
+                // Nobody is left who could end it.
+                std::future::pending::<()>().await;
+            }
         }
     }
 }

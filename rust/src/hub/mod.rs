@@ -203,6 +203,7 @@ impl Hub {
         if let Some(address) = &listen.rtsp {
             let options = RtspOptions {
                 sink_queue_bytes: self.options.stream.sink_queue_bytes,
+                stall_timeout: Duration::from_secs_f64(self.options.source.stall_timeout_s),
                 ..RtspOptions::new(socket_address("rtsp", address)?)
             };
             let server = RtspServer::start(handle, options, door.clone(), self.shards.clone(), self.telemetry.clone())

@@ -7,6 +7,7 @@ mod intake;
 mod networks;
 mod offer;
 mod probe;
+mod push;
 mod rtsp;
 mod supervisor;
 mod target;
@@ -18,6 +19,7 @@ pub use dials::{Dials, Playing};
 pub use failure::{Failure, FailureKind};
 pub use networks::{Denial, Networks};
 pub use probe::{ProbeOptions, ProbeResult, ProbeSink, ProbeState, Prober, Seen};
+pub use push::{Announced, Push, Section, announced};
 pub use supervisor::supervise;
 pub use target::Target;
 

@@ -1,7 +1,6 @@
 //! Who asks: a ticket in the query or as Bearer, Digest with the session's RTSP login, Basic behind TLS only.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::Context;
 use crate::error::{Error, ErrorKind};
-use crate::gate::{Admission, Proof};
+use crate::gate::Proof;
 use crate::telemetry::Protocol;
 use crate::wire::digest::{self, Credentials, Nonce};
 use crate::wire::rtsp::{Request, Response, Target};
@@ -92,14 +91,15 @@ fn status(kind: ErrorKind) -> u16 {
     }
 }
 
-/// Asks the door with whatever proof the request carries.
-pub(super) fn authorise(
+/// Asks the door, by `admit`, with whatever proof the request carries.
+pub(super) fn authorise<T>(
     context: &Context,
     peer: SocketAddr,
     request: &Request,
     target: &Target,
-) -> Result<Arc<dyn Admission>, Refused> {
-    let admit = |proof: Option<Proof<'_>>| Ok(context.door.admit(&target.camera, proof, context.protocol, peer)?);
+    admit: impl Fn(Option<Proof<'_>>) -> Result<T, Error>,
+) -> Result<T, Refused> {
+    let admit = |proof: Option<Proof<'_>>| Ok(admit(proof)?);
     // A header was put there for this request; a ticket in the address may be left over from an older one.
     for value in request.headers.all("Authorization") {
         let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));

@@ -1,8 +1,10 @@
-//! One connection up to PLAY: OPTIONS, DESCRIBE, SETUP, one request after the other, also when they come at once.
+//! One connection up to PLAY or RECORD: OPTIONS, DESCRIBE or ANNOUNCE, SETUP, one request after the other, also when they
+//! come at once.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -14,6 +16,7 @@ use tracing::debug;
 use super::Context;
 use super::authorise::{Refused, authorise};
 use super::places::Place;
+use super::record::Recording;
 use crate::gate::{Admission, Refusal};
 use crate::sink::Transport;
 use crate::sink::rtsp::{METHODS, Play, RtspSink};
@@ -29,11 +32,17 @@ const MAX_REFUSED_LOGINS: usize = 6;
 /// A socket that the handshake ends on and a sink goes on with.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
     fn into_transport(self) -> io::Result<Transport>;
+    /// Our own end of it.
+    fn local(&self) -> io::Result<SocketAddr>;
 }
 
 impl Socket for TcpStream {
     fn into_transport(self) -> io::Result<Transport> {
         Transport::plain(self.into_std()?)
+    }
+
+    fn local(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
     }
 }
 
@@ -41,6 +50,10 @@ impl Socket for TlsStream<TcpStream> {
     fn into_transport(self) -> io::Result<Transport> {
         let (socket, session) = self.into_inner();
         Transport::tls(socket.into_std()?, session)
+    }
+
+    fn local(&self) -> io::Result<SocketAddr> {
+        self.get_ref().0.local_addr()
     }
 }
 
@@ -53,13 +66,17 @@ struct Admitted {
 }
 
 pub(super) struct Connection<S> {
-    socket: S,
-    peer: SocketAddr,
-    context: Arc<Context>,
+    pub(super) socket: S,
+    pub(super) peer: SocketAddr,
+    pub(super) context: Arc<Context>,
     place: Place,
-    parser: Parser,
+    pub(super) parser: Parser,
     admitted: Option<Admitted>,
-    session: Option<String>,
+    /// What it has announced: it pushes then, and plays nothing.
+    pub(super) recording: Option<Recording>,
+    /// Raised when it pushes: it is told then before the server stops.
+    pub(super) pushes: Arc<AtomicBool>,
+    pub(super) session: Option<String>,
     tracks: Vec<bool>,
     refused_logins: usize,
     challenged: Option<Challenged>,
@@ -92,17 +109,18 @@ fn record(context: &Context, peer: SocketAddr, camera: &str, ticket: Option<&str
     context.door.refused(&Refusal { camera, ticket, error: refused.error(), protocol: context.protocol, peer });
 }
 
-enum Next {
+pub(super) enum Next {
     Answer(Response),
     /// Answer and close.
     Last(Response),
     Play(Option<u32>),
+    Record(Option<u32>),
     /// The client has gone.
     Gone,
 }
 
 impl<S: Socket> Connection<S> {
-    pub fn new(socket: S, peer: SocketAddr, context: Arc<Context>, place: Place) -> Self {
+    pub fn new(socket: S, peer: SocketAddr, context: Arc<Context>, place: Place, pushes: Arc<AtomicBool>) -> Self {
         Self {
             socket,
             peer,
@@ -110,6 +128,8 @@ impl<S: Socket> Connection<S> {
             place,
             parser: Parser::default(),
             admitted: None,
+            recording: None,
+            pushes,
             session: None,
             tracks: Vec::new(),
             refused_logins: 0,
@@ -147,6 +167,8 @@ impl<S: Socket> Connection<S> {
                     return self.finish().await;
                 }
                 Next::Play(cseq) => return self.play(cseq),
+                // In a box: what is kept of it while it pushes is no burden to the others.
+                Next::Record(cseq) => return Box::pin(self.record(cseq)).await,
                 Next::Gone => return,
             }
         }
@@ -183,17 +205,20 @@ impl<S: Socket> Connection<S> {
     }
 
     /// False when the client does not take it.
-    async fn write(&mut self, answer: Response) -> bool {
-        let bytes = answer.into_bytes();
+    pub(super) async fn write(&mut self, answer: Response) -> bool {
+        self.write_bytes(&answer.into_bytes()).await
+    }
+
+    pub(super) async fn write_bytes(&mut self, bytes: &[u8]) -> bool {
         let written = timeout(self.context.request_timeout, async {
-            self.socket.write_all(&bytes).await?;
+            self.socket.write_all(bytes).await?;
             self.socket.flush().await
         });
         matches!(written.await, Ok(Ok(())))
     }
 
     /// Closes so that the last answer arrives: unread data would turn the close into a reset.
-    async fn finish(mut self) {
+    pub(super) async fn finish(mut self) {
         drain(&mut self.socket).await;
     }
 
@@ -210,11 +235,17 @@ impl<S: Socket> Connection<S> {
             return Next::Answer(Response::refusal(551, cseq, "OPTION_UNKNOWN").header("Unsupported", feature));
         }
         let is_foreign = request.session().is_some_and(|session| self.session.as_deref() != Some(session));
-        let wants_session = matches!(request.method.as_str(), "PLAY" | "TEARDOWN" | "PAUSE");
+        let wants_session = matches!(request.method.as_str(), "PLAY" | "RECORD" | "TEARDOWN" | "PAUSE");
+        let pushes = self.recording.is_some();
         match request.method.as_str() {
             "OPTIONS" => Next::Answer(Response::new(200, cseq).header("Public", METHODS)),
+            "ANNOUNCE" => self.announce(request, cseq),
+            "DESCRIBE" | "PLAY" if pushes => {
+                Next::Answer(Response::refusal(455, cseq, "ANNOUNCED").header("Allow", METHODS))
+            }
             "DESCRIBE" => self.describe(request, cseq).await,
             _ if is_foreign => Next::Answer(Response::refusal(454, cseq, "RTSP_SESSION_UNKNOWN")),
+            "SETUP" if pushes => self.set_up_to_record(request, cseq).await,
             "SETUP" => self.setup(request, cseq).await,
             _ if wants_session && self.session.is_none() => {
                 Next::Answer(Response::refusal(455, cseq, "SETUP_MISSING").header("Allow", METHODS))
@@ -222,6 +253,8 @@ impl<S: Socket> Connection<S> {
             _ if wants_session && request.session().is_none() => {
                 Next::Answer(Response::refusal(454, cseq, "RTSP_SESSION_MISSING"))
             }
+            "RECORD" if pushes => Next::Record(cseq),
+            "RECORD" => Next::Answer(Response::refusal(455, cseq, "ANNOUNCE_MISSING").header("Allow", METHODS)),
             "PLAY" => match self.target(request) {
                 Ok(_) => Next::Play(cseq),
                 Err(answer) => Next::Answer(answer),
@@ -239,7 +272,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// The address of a request; after admission it must name the same camera.
-    fn target(&self, request: &Request) -> Result<Target, Response> {
+    pub(super) fn target(&self, request: &Request) -> Result<Target, Response> {
         let cseq = request.cseq();
         let target = Target::parse(&request.uri).ok_or_else(|| Response::refusal(400, cseq, "ADDRESS_INVALID"))?;
         match &self.admitted {
@@ -257,32 +290,47 @@ impl<S: Socket> Connection<S> {
         if self.admitted.is_some() {
             return Ok(target);
         }
-        let admitted = authorise(&self.context, self.peer, request, &target);
+        let admitted = authorise(&self.context, self.peer, request, &target, |proof| {
+            self.context.door.admit(&target.camera, proof, self.context.protocol, self.peer)
+        });
         let admission = match admitted {
             Ok(admission) => admission,
-            Err(refused) => {
-                let next = self.refuse(&refused, &target, cseq);
-                let earlier = self.challenged.take();
-                if !refused.is_challenge() {
-                    record(&self.context, self.peer, &target.camera, target.ticket.as_deref(), &refused);
-                    met(earlier);
-                } else if earlier.is_none() {
-                    let (context, camera, refused) = (self.context.clone(), target.camera, Some(refused));
-                    self.challenged = Some(Challenged { context, peer: self.peer, camera, refused });
-                } else {
-                    self.challenged = earlier;
-                }
-                return Err(next);
-            }
+            Err(refused) => return Err(self.turn_away(refused, target, cseq)),
         };
-        met(self.challenged.take());
-        self.place.known();
+        self.is_known();
         let ready = self.wait_for(&admission).await.ok_or(Next::Gone)?;
         let description = ready.map_err(|refused| self.refuse(&refused, &target, cseq))?;
         self.tracks = vec![false; description.tracks.len()];
         self.admitted =
             Some(Admitted { camera: target.camera.clone(), base: target.base.clone(), admission, description });
         Ok(target)
+    }
+
+    /// The client has shown who it is.
+    pub(super) fn is_known(&mut self) {
+        met(self.challenged.take());
+        self.place.known();
+    }
+
+    /// Answers a client that the door does not let in, and puts it on record.
+    pub(super) fn turn_away(&mut self, refused: Refused, target: Target, cseq: Option<u32>) -> Next {
+        let next = self.refuse(&refused, &target, cseq);
+        let earlier = self.challenged.take();
+        if !refused.is_challenge() {
+            record(&self.context, self.peer, &target.camera, target.ticket.as_deref(), &refused);
+            met(earlier);
+        } else if earlier.is_none() {
+            let (context, camera, refused) = (self.context.clone(), target.camera, Some(refused));
+            self.challenged = Some(Challenged { context, peer: self.peer, camera, refused });
+        } else {
+            self.challenged = earlier;
+        }
+        next
+    }
+
+    /// Whether it is admitted already, to play or to push.
+    pub(super) fn is_busy(&self) -> bool {
+        self.admitted.is_some() || self.recording.is_some() || self.session.is_some()
     }
 
     fn refuse(&mut self, refused: &Refused, target: &Target, cseq: Option<u32>) -> Next {

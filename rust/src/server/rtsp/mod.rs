@@ -3,9 +3,12 @@
 mod authorise;
 mod connection;
 mod places;
+mod record;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -43,6 +46,8 @@ pub struct RtspOptions {
     pub max_strangers_per_address: usize,
     /// A connection that sends no complete request for so long before PLAY is closed.
     pub request_timeout: Duration,
+    /// A publisher that brings no complete picture for so long is closed.
+    pub stall_timeout: Duration,
 }
 
 impl RtspOptions {
@@ -55,6 +60,7 @@ impl RtspOptions {
             max_connections: 4096,
             max_strangers_per_address: 64,
             request_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -69,6 +75,9 @@ struct Context {
     protocol: Protocol,
     sink_queue_bytes: usize,
     request_timeout: Duration,
+    stall_timeout: Duration,
+    /// Cancelled when the server stops.
+    stop: CancellationToken,
     places: Arc<Places>,
 }
 
@@ -100,6 +109,7 @@ impl RtspServer {
             let _entered = runtime.enter();
             TcpListener::from_std(listener).map_err(taken)?
         };
+        let server = Self { address, stop: CancellationToken::new(), tasks: TaskTracker::new() };
         let context = Arc::new(Context {
             door,
             shards,
@@ -109,9 +119,10 @@ impl RtspServer {
             protocol: if options.tls.is_some() { Protocol::Rtsps } else { Protocol::RtspTcp },
             sink_queue_bytes: options.sink_queue_bytes,
             request_timeout: options.request_timeout,
+            stall_timeout: options.stall_timeout,
+            stop: server.stop.clone(),
             places: Places::new(options.max_connections, options.max_strangers_per_address),
         });
-        let server = Self { address, stop: CancellationToken::new(), tasks: TaskTracker::new() };
         let (stop, tasks) = (server.stop.clone(), server.tasks.clone());
         let acceptor = options.tls.map(TlsAcceptor::from);
         server.tasks.spawn_on(accept(listener, context, acceptor, stop, tasks), runtime);
@@ -160,15 +171,27 @@ async fn accept(
         };
         let (context, acceptor, stop) = (context.clone(), acceptor.clone(), stop.clone());
         tasks.spawn(async move {
+            let pushes = Arc::new(AtomicBool::new(false));
+            let mut serving = pin!(serve(socket, peer, context, acceptor, pushes.clone()));
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = serve(socket, peer, context, acceptor) => {}
+                () = serving.as_mut() => return,
+            }
+            if pushes.load(Relaxed) {
+                // It hears of the stop by itself, and says goodbye.
+                let _ = tokio::time::timeout(record::GOODBYE, serving).await;
             }
         });
     }
 }
 
-async fn serve(socket: TcpStream, peer: SocketAddr, context: Arc<Context>, acceptor: Option<TlsAcceptor>) {
+async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    context: Arc<Context>,
+    acceptor: Option<TlsAcceptor>,
+    pushes: Arc<AtomicBool>,
+) {
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%peer, %error, "a connection was gone at once");
         return;
@@ -186,9 +209,9 @@ async fn serve(socket: TcpStream, peer: SocketAddr, context: Arc<Context>, accep
         }
     };
     match acceptor {
-        None => Connection::new(socket, peer, context, place).run().await,
+        None => Connection::new(socket, peer, context, place, pushes).run().await,
         Some(acceptor) => match tokio::time::timeout(context.request_timeout, acceptor.accept(socket)).await {
-            Ok(Ok(socket)) => Connection::new(socket, peer, context, place).run().await,
+            Ok(Ok(socket)) => Connection::new(socket, peer, context, place, pushes).run().await,
             Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
             Err(_) => debug!(%peer, "a TLS handshake took too long"),
         },

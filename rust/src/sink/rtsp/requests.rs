@@ -7,7 +7,7 @@ use super::{Flow, INBOUND_BUDGET, RtspSink};
 use crate::wire::rtsp::{Fault, Incoming, Request, Response};
 
 /// Methods that exist on this server.
-pub const METHODS: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
+pub const METHODS: &str = "OPTIONS, DESCRIBE, ANNOUNCE, SETUP, PLAY, RECORD, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
 /// Those that make sense while playing.
 const METHODS_PLAYING: &str = "OPTIONS, PLAY, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
 

@@ -94,6 +94,11 @@ impl Parser {
         (MAX_FRAME_BYTES + MAX_MESSAGE_BYTES).saturating_sub(self.buffer.len())
     }
 
+    /// What was pushed and not taken, for another reader.
+    pub fn rest(self) -> BytesMut {
+        self.buffer
+    }
+
     /// The next complete message, `None` when more bytes are needed.
     pub fn take(&mut self) -> Result<Option<Incoming>, Fault> {
         if let Some(fault) = self.fault {

@@ -1,0 +1,247 @@
+//! What is pushed to the hub: an announced description becomes offers, one publisher's packets the stream's units.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use super::intake::{Arrived, Intake};
+use super::offer::{self, Offer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::stream::Stream;
+use crate::telemetry::{Direction, DropReason, Protocol, SourceKind, Telemetry};
+use crate::wire::depay::Packet;
+use crate::wire::reception::Reception;
+use crate::wire::reorder::Reorder;
+use crate::wire::rtcp::{self, Report};
+use crate::wire::rtp;
+
+/// One media section that a publisher announces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// `a=control`, by which SETUP names it.
+    pub control: Option<String>,
+    /// Its place among the tracks; None for what is taken and left out.
+    pub place: Option<usize>,
+}
+
+/// A track that is carried.
+#[derive(Clone, Debug)]
+pub struct Announced {
+    offer: Offer,
+    rate_hz: u32,
+}
+
+/// Reads what a publisher announces: the first picture and the first sound that the hub carries; the rest is taken and
+/// left out. Errors: SDP_INVALID, CODEC_NOT_CARRIED (InvalidArgument).
+pub fn announced(camera: &str, sdp: &[u8]) -> Result<(Vec<Section>, Vec<Announced>)> {
+    let text = String::from_utf8_lossy(sdp);
+    let sections = offer::sections(&text);
+    if !text.starts_with("v=0") || sections.is_empty() {
+        let message = "the body is no session description with media (RFC 4566)";
+        return Err(Error::new(ErrorKind::InvalidArgument, "SDP_INVALID", message));
+    }
+    let choice = offer::choose(&sections)
+        .map_err(|failure| Error::new(ErrorKind::InvalidArgument, "CODEC_NOT_CARRIED", failure.message))?;
+    if !choice.left.is_empty() {
+        info!(camera, media = ?choice.left, "announced media that are not carried");
+    }
+    let place = |number: usize| choice.offers.iter().position(|(place, _)| *place == number);
+    let told = sections
+        .iter()
+        .enumerate()
+        .map(|(number, section)| Section { control: section.control.map(str::to_owned), place: place(number) });
+    let told = told.collect();
+    let rate = |place: usize| sections.get(place).map_or(0, |section| section.rate_hz);
+    let tracks = choice.offers.into_iter().map(|(place, offer)| Announced { offer, rate_hz: rate(place) }).collect();
+    Ok((told, tracks))
+}
+
+/// One publisher's media on its way into the stream. Packets of a track come to its place among those announced.
+pub struct Push {
+    telemetry: Arc<Telemetry>,
+    kind: SourceKind,
+    protocol: Protocol,
+    intake: Intake,
+    tracks: Vec<Receiving>,
+    began: Instant,
+    last_picture: Instant,
+    is_live: bool,
+    /// Of the reports that go back.
+    ssrc: u32,
+    /// Packets and octets that are not counted yet.
+    moved: (u64, u64),
+}
+
+struct Receiving {
+    /// For what comes by datagram.
+    reorder: Option<Reorder<Held>>,
+    sender: Option<u32>,
+    reception: Reception,
+}
+
+struct Held {
+    payload_type: u8,
+    timestamp: u32,
+    marker: bool,
+    payload: Vec<u8>,
+}
+
+impl Push {
+    /// `reorders`: packets may come in any order.
+    pub fn new(
+        stream: Arc<Stream>,
+        tracks: &[Announced],
+        kind: SourceKind,
+        protocol: Protocol,
+        reorders: bool,
+        telemetry: Arc<Telemetry>,
+        now: Instant,
+    ) -> Self {
+        let mut intake = Intake::new(stream, telemetry.clone());
+        intake.restart(tracks.iter().map(|track| track.offer.clone()));
+        let receiving = |track: &Announced| Receiving {
+            reorder: reorders.then(Reorder::default),
+            sender: None,
+            reception: Reception::new(track.rate_hz),
+        };
+        let tracks = tracks.iter().map(receiving).collect();
+        let (began, last_picture) = (now, now);
+        let ssrc = rand::random();
+        Self { telemetry, kind, protocol, intake, tracks, began, last_picture, is_live: false, ssrc, moved: (0, 0) }
+    }
+
+    /// When the last complete picture came, or the push began.
+    pub fn last_picture(&self) -> Instant {
+        self.last_picture
+    }
+
+    /// Whether pictures are held back until a keyframe comes.
+    pub fn waits_for_keyframe(&self) -> bool {
+        self.intake.waits_for_keyframe()
+    }
+
+    /// Takes an RTP packet.
+    pub fn rtp(&mut self, place: usize, data: &[u8], now: Instant) {
+        self.moved.0 += 1;
+        self.moved.1 += data.len() as u64;
+        let Some(rtp::Packet { header, payload }) = rtp::Packet::parse(data) else {
+            self.telemetry.dropped(DropReason::Malformed).fetch_add(1, Relaxed);
+            return;
+        };
+        let at = now.saturating_duration_since(self.began);
+        let Some(track) = self.tracks.get_mut(place) else { return };
+        track.reception.packet(header.ssrc, header.sequence, header.timestamp, at);
+        let is_new = track.sender.replace(header.ssrc).is_some_and(|known| known != header.ssrc);
+        let Some(reorder) = &mut track.reorder else {
+            return self.packet(
+                place,
+                header.payload_type,
+                header.sequence,
+                (header.timestamp, header.marker),
+                payload,
+                at,
+            );
+        };
+        let mut released = Vec::new();
+        if is_new {
+            reorder.restart(|one| released.push(one));
+        }
+        // After a new beginning nothing passes, so that what was released goes first.
+        if let Some(sequence) = reorder.passes(header.sequence) {
+            return self.packet(place, header.payload_type, sequence, (header.timestamp, header.marker), payload, at);
+        }
+        let held = Held {
+            payload_type: header.payload_type,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload: payload.to_vec(),
+        };
+        reorder.push(header.sequence, held, payload.len(), at, |one| released.push(one));
+        self.release(place, released);
+    }
+
+    /// Takes an RTCP packet of the track: its sender reports say how picture and sound belong together.
+    pub fn rtcp(&mut self, place: usize, data: &[u8], now: Instant) {
+        let at = now.saturating_duration_since(self.began);
+        for report in rtcp::parse(data) {
+            if let Report::Sender { info, .. } = report {
+                self.intake.sender_report(place, info.rtp_timestamp, info.ntp);
+                if let Some(track) = self.tracks.get_mut(place) {
+                    track.reception.sender_report(&info, at);
+                }
+            }
+        }
+    }
+
+    /// Takes what a sender report says of the track, where another has read it.
+    pub fn sender_report(&mut self, place: usize, stamp: u32, ntp: u64) {
+        self.intake.sender_report(place, stamp, ntp);
+    }
+
+    /// The end of a batch, or of the time that a missing packet is waited for.
+    pub fn settle(&mut self, now: Instant) {
+        let at = now.saturating_duration_since(self.began);
+        for place in 0..self.tracks.len() {
+            let mut released = Vec::new();
+            if let Some(reorder) = self.tracks.get_mut(place).and_then(|track| track.reorder.as_mut()) {
+                reorder.expire(at, |one| released.push(one));
+            }
+            self.release(place, released);
+        }
+        let (packets, octets) = std::mem::take(&mut self.moved);
+        if packets > 0 {
+            self.telemetry.moved(Direction::In, self.protocol, packets, octets);
+        }
+    }
+
+    /// When `settle` is to be called at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        let waits = self.tracks.iter().filter_map(|track| track.reorder.as_ref()?.deadline()).min();
+        waits.map(|wait| self.began + wait)
+    }
+
+    /// A receiver report for the track; None before its first packet.
+    pub fn report(&mut self, place: usize, now: Instant) -> Option<Vec<u8>> {
+        let at = now.saturating_duration_since(self.began);
+        let block = self.tracks.get_mut(place)?.reception.block(at)?;
+        Some(rtcp::receiver_report(self.ssrc, &[block], "vidhub"))
+    }
+
+    fn release(&mut self, place: usize, released: Vec<crate::wire::reorder::Ordered<Held>>) {
+        for one in released {
+            let Held { payload_type, timestamp, marker, payload } = one.packet;
+            self.packet(place, payload_type, one.sequence, (timestamp, marker), &payload, one.at);
+        }
+    }
+
+    fn packet(
+        &mut self,
+        place: usize,
+        payload_type: u8,
+        sequence: u16,
+        (timestamp, marker): (u32, bool),
+        payload: &[u8],
+        at: Duration,
+    ) {
+        let packet = Packet { sequence, timestamp, marker, payload };
+        let brought = self.intake.take(place, Arrived { payload_type, packet, at });
+        if brought.picture {
+            self.last_picture = self.began + at;
+        }
+        if brought.keyframe && !self.is_live {
+            self.is_live = true;
+            self.telemetry.streams(self.kind).fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Push {
+    fn drop(&mut self) {
+        if self.is_live {
+            self.telemetry.streams(self.kind).fetch_sub(1, Relaxed);
+        }
+        self.telemetry.moved(Direction::In, self.protocol, self.moved.0, self.moved.1);
+    }
+}
