@@ -4,7 +4,7 @@ Errors are the classes of `vidhub.errors`. Times are seconds since 1970-01-01 UT
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
 __all__ = [
     "CameraBasic",
@@ -13,6 +13,8 @@ __all__ = [
     "Core",
     "Decision",
     "Event",
+    "FrameReader",
+    "FrameUnit",
     "Principal",
     "validate_policies",
 ]
@@ -112,6 +114,60 @@ class Event:
     time: float
 
 @final
+class FrameUnit:
+    """One encoded access unit: a picture, or a piece of sound. `memoryview(unit)` and whatever else takes a buffer read
+    its octets where they are, without a copy; video is Annex B with four-byte start codes, sound the bare frame.
+
+    track: its place among the stream's tracks. kind: "video" or "audio". codec: "h264", "h265", "aac", "pcma", "pcmu" or
+    "opus". pts, dts: presentation and decoding time in ticks of `clock_rate_hz` (90,000 for video) on the stream's own
+    timeline, which starts near zero, never jumps back and outlives reconnects. keyframe: decoding may start here (always
+    true of sound). generation: changes with the parameters of any track. parameters: parameter sets in Annex B (they stand
+    in front of each keyframe as well), AAC's AudioSpecificConfig, or nothing. width, height: in pixels; 0 of sound.
+    dropped_before: units of those asked for that were dropped right before this one, as they were not taken in time.
+    """
+
+    @property
+    def track(self) -> int: ...
+    @property
+    def kind(self) -> Literal["video", "audio"]: ...
+    @property
+    def codec(self) -> str: ...
+    @property
+    def clock_rate_hz(self) -> int: ...
+    @property
+    def pts(self) -> int: ...
+    @property
+    def dts(self) -> int: ...
+    @property
+    def keyframe(self) -> bool: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def parameters(self) -> bytes: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def dropped_before(self) -> int: ...
+    def __len__(self) -> int:
+        """Octets."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class FrameReader:
+    """A session's frames, in a queue of at most 4,096 units and `stream.gop_cache_bytes`; where it is full the oldest
+    groups of pictures go, whole."""
+
+    def fd(self) -> int:
+        """An eventfd, readable while units wait and from the end on. Valid for as long as the reader lives."""
+    def take(self, limit: int, /) -> list[FrameUnit]:
+        """Up to `limit` units, oldest first; empty when there is nothing yet. When no more will come it raises why: the
+        session's end (FailedPrecondition GRANT_REVOKED, …), or what is wrong with the camera (Unavailable CAMERA_…)."""
+    def close(self) -> None:
+        """Gives the place and the interest in the camera back. Idempotent; dropping the reader does the same."""
+
+@final
 class Core:
     """The hub's core: built with options (JSON, see `rust/src/hub.rs`), usable for registry and policy at once,
     serving media after `start`."""
@@ -199,6 +255,14 @@ class Core:
         """(JWT, its expiry): EdDSA, claims sid, cam, aud, op, exp."""
     def end_session(self, session_id: str, reason: str, /) -> bool: ...
     def end_sessions_of(self, principal_kind: str, principal_id: str, reason: str, /) -> int: ...
+
+    # Frames.
+    def open_frames(
+        self, session_id: str, wanted: Literal["everything", "keyframes", "one_keyframe"], /
+    ) -> FrameReader:
+        """Reads an open session's frames, of which "keyframes" are only the newest each time; the camera is pulled if need
+        be. A second reader replaces the session's first, but for "one_keyframe". Raises Unauthenticated SESSION_UNKNOWN,
+        ResourceExhausted LIMIT_FRAMES, LIMIT_CONNECTIONS, LIMIT_STREAMS."""
 
 @final
 class CameraSim:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from vidhub import _core
-from vidhub._core import CameraSim
-from vidhub.errors import Internal, NotFound, Unauthenticated
+from vidhub._core import CameraSim, FrameUnit
+from vidhub.errors import Internal, NotFound, Unauthenticated, Unavailable
 from vidhub.model import (
     Action,
     Camera,
@@ -35,7 +35,7 @@ from vidhub.model import (
     Ticket,
 )
 
-__all__ = ["BasicPage", "CameraSim", "Change", "Core", "validate_policies"]
+__all__ = ["BasicPage", "CameraSim", "Change", "Core", "FrameUnit", "validate_policies"]
 
 # Events taken in one turn of the loop, so that a burst does not hold up the calls that wait beside it.
 EVENTS_A_TURN = 512
@@ -251,10 +251,71 @@ class Core:
     def end_sessions_of(self, kind: PrincipalKind, principal_id: str, reason: str) -> int:
         return self._inner.end_sessions_of(kind.value, principal_id, reason)
 
+    # Frames.
+
+    async def frames(self, session_id: str, *, keyframes_only: bool = False) -> AsyncGenerator[FrameUnit]:
+        """The session's encoded frames from the newest keyframe on, as they come, until its end, which is raised.
+
+        Nobody waits for who reads: what is not taken in time goes, oldest first and in whole groups, and the next unit
+        says how much (`dropped_before`). keyframes_only: the newest keyframe each time. A second reader of the session
+        replaces the first.
+
+        Raises NotFound SESSION_UNKNOWN, ResourceExhausted LIMIT_…, Unavailable CAMERA_… when the camera gives no
+        picture, HUB_DRAINING, STREAM_CHANGED; FailedPrecondition with the reason of the session's end, or
+        CONNECTION_REPLACED.
+        """
+        with _no_session():
+            reader = self._inner.open_frames(session_id, "keyframes" if keyframes_only else "everything")
+        try:
+            while True:
+                # One at a time: what waited here could not be dropped for something newer.
+                taken = reader.take(1)
+                if taken:
+                    yield taken[0]
+                else:
+                    await _readable(reader.fd())
+        finally:
+            reader.close()
+
+    async def keyframe(self, session_id: str, *, patience_s: float) -> FrameUnit:
+        """The newest keyframe of the session's camera, waited for when there is none yet; beside what else reads.
+
+        Raises what `frames` raises, and Unavailable CAMERA_NO_KEYFRAME when none has come within `patience_s`.
+        """
+        with _no_session():
+            reader = self._inner.open_frames(session_id, "one_keyframe")
+        try:
+            async with asyncio.timeout(patience_s):
+                while not (taken := reader.take(1)):
+                    await _readable(reader.fd())
+            return taken[0]
+        except TimeoutError as cause:
+            raise Unavailable(
+                "CAMERA_NO_KEYFRAME", f"no keyframe came within {patience_s:.0f} s: shorten the camera's interval"
+            ) from cause
+        finally:
+            reader.close()
+
 
 def validate_policies() -> list[str]:
     """Strict validation of the built-in policies against their schema; the problems found."""
     return _core.validate_policies()
+
+
+async def _readable(descriptor: int) -> None:
+    """Returns when the descriptor can be read. It is watched no longer than that: it stays readable."""
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Future[None] = loop.create_future()
+
+    def read() -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    loop.add_reader(descriptor, read)
+    try:
+        await waiting
+    finally:
+        loop.remove_reader(descriptor)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 //! No Python, no database, no configuration file and no environment: what the core needs is handed
 //! to it. Modules are listed from the ground up; nothing imports upward (`tests/unit/test_layers.py`).
 
+pub mod bell;
 pub mod error;
 pub mod media;
 pub mod telemetry;

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 RUST = [
-    {"error"},
+    {"error", "bell"},
     {"media", "telemetry"},
     {"wire"},
     {"registry", "policy", "ticket", "stream"},
@@ -22,7 +22,7 @@ RUST = [
 ]
 PYTHON = [
     {"errors"},
-    {"model", "config", "telemetry", "v1", "paging", "logs", "lockfile"},
+    {"model", "config", "telemetry", "v1", "paging", "logs", "lockfile", "picture", "client"},
     {"core", "store"},
     {"audit", "events"},
     {"identity"},

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -31,6 +31,7 @@ from vidhub.api.sessions import SessionServicer
 from vidhub.api.system import SystemServicer
 from vidhub.app.parts import Parts, build
 from vidhub.config import OFF, Config, split_address
+from vidhub.core import FrameUnit
 from vidhub.errors import FailedPrecondition, Internal, VidhubError
 from vidhub.identity import Authentication
 from vidhub.lockfile import DataLock
@@ -160,6 +161,10 @@ class App:
                 await self._failure
         finally:
             stopping.cancel()
+
+    def frames(self, session_id: str, *, keyframes_only: bool = False) -> AsyncGenerator[FrameUnit]:
+        """Encoded frames of an open session, for what inspects and derives: see `Core.frames`."""
+        return self._parts.core.frames(session_id, keyframes_only=keyframes_only)
 
     async def close(self, hurry: asyncio.Event | None = None) -> None:
         """Ends everything in order and marks the stop as clean. hurry: once set, viewers are not waited for."""

@@ -103,6 +103,10 @@ impl Admission for Admitted {
         self.session.is_open()
     }
 
+    fn end_reason(&self) -> Option<&'static str> {
+        self.session.end_reason()
+    }
+
     fn connected(&self, sink: SinkHandle) {
         let mut playing = self.playing.lock();
         if playing.is_some() {

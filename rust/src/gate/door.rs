@@ -81,6 +81,10 @@ pub trait Admission: Send + Sync + 'static {
     fn is_open(&self) -> bool {
         true
     }
+    /// Why the session has ended, if it has.
+    fn end_reason(&self) -> Option<&'static str> {
+        None
+    }
     /// The sink is on its shard: from now on the session's end ends it, and an older connection of the same session
     /// and protocol is replaced. If the session has ended meanwhile, the sink is ended at once.
     fn connected(&self, sink: SinkHandle);

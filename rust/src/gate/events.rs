@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
+
+use crate::bell::Bell;
 
 /// How many notices of connections, refusals and media may wait. Ends of sessions and camera states are not counted against it: the
 /// first are bounded by the number of sessions, the second by the number of cameras.
@@ -62,25 +64,18 @@ struct Queue {
 /// The queue. Producers never block; the reader drains it when the descriptor is readable.
 pub struct Events {
     queue: Mutex<Queue>,
-    ready: OwnedFd,
+    ready: Bell,
 }
 
 impl Events {
     pub fn new() -> std::io::Result<Self> {
-        // SAFETY: eventfd takes no pointer; the descriptor it returns is owned by nobody else.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        // SAFETY: see above.
-        let ready = unsafe { OwnedFd::from_raw_fd(fd) };
         let queue = Queue { waiting: VecDeque::new(), notices: 0, states: HashMap::new(), dropped: 0 };
-        Ok(Self { queue: Mutex::new(queue), ready })
+        Ok(Self { queue: Mutex::new(queue), ready: Bell::new()? })
     }
 
     /// Readable while events wait.
     pub fn fd(&self) -> RawFd {
-        self.ready.as_raw_fd()
+        self.ready.fd()
     }
 
     pub fn push(&self, event: Event) {
@@ -106,13 +101,13 @@ impl Events {
         }
         drop(queue);
         if was_empty {
-            self.signal();
+            self.ready.ring();
         }
     }
 
     /// Up to `limit` events; the descriptor stays readable while more wait.
     pub fn take(&self, limit: usize) -> Vec<(SystemTime, Event)> {
-        self.clear();
+        self.ready.silence();
         let mut queue = self.queue.lock();
         let mut taken = Vec::new();
         while taken.len() < limit {
@@ -132,7 +127,7 @@ impl Events {
         let more = !queue.waiting.is_empty() || !queue.states.is_empty();
         drop(queue);
         if more {
-            self.signal();
+            self.ready.ring();
         }
         taken
     }
@@ -140,18 +135,6 @@ impl Events {
     /// Notices that found the queue full.
     pub fn dropped(&self) -> u64 {
         self.queue.lock().dropped
-    }
-
-    fn signal(&self) {
-        let one: u64 = 1;
-        // SAFETY: writes eight bytes of a live local to a descriptor we own. A full counter (EAGAIN) is readable anyway.
-        unsafe { libc::write(self.ready.as_raw_fd(), (&raw const one).cast(), 8) };
-    }
-
-    fn clear(&self) {
-        let mut count: u64 = 0;
-        // SAFETY: reads at most eight bytes into a live local from a descriptor we own.
-        unsafe { libc::read(self.ready.as_raw_fd(), (&raw mut count).cast(), 8) };
     }
 }
 

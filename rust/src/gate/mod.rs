@@ -183,6 +183,14 @@ impl Gate {
         self.tickets.issue(&spec.id, &spec.camera, spec.operation(), expires)
     }
 
+    /// Admits a reader inside the process, who needs no ticket: whoever can name the session here has opened it.
+    pub fn admit_reader(self: &Arc<Self>, session: &str, protocol: Protocol) -> Result<Arc<dyn Admission>> {
+        let session = self.sessions.get(session)?;
+        is_for(&session, Operation::Play)?;
+        session.reserve()?;
+        admission::admit(self.clone(), session, protocol, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
     /// Ends sessions when their time is over, for as long as the hub runs.
     pub async fn keep_time(self: Arc<Self>) {
         loop {
@@ -417,15 +425,7 @@ impl Gate {
         if session.spec.camera != camera {
             return Err(self.other_camera(camera));
         }
-        if session.spec.operation() != operation {
-            let message = match operation {
-                Operation::Play => "this session is for pushing the camera, not for watching it",
-                Operation::Publish => {
-                    "this session is for watching: to push a camera, its unit opens one with the purpose publish"
-                }
-            };
-            return Err(Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_OPERATION", message));
-        }
+        is_for(&session, operation)?;
         Ok(session)
     }
 
@@ -435,4 +435,17 @@ impl Gate {
         }
         Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_CAMERA", "this ticket is for another camera")
     }
+}
+
+fn is_for(session: &Session, operation: Operation) -> Result<()> {
+    if session.spec.operation() == operation {
+        return Ok(());
+    }
+    let message = match operation {
+        Operation::Play => "this session is for pushing the camera, not for watching it",
+        Operation::Publish => {
+            "this session is for watching: to push a camera, its unit opens one with the purpose publish"
+        }
+    };
+    Err(Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_OPERATION", message))
 }

@@ -97,6 +97,10 @@ impl Session {
         self.life.lock().ended.is_none()
     }
 
+    pub fn end_reason(&self) -> Option<&'static str> {
+        self.life.lock().ended
+    }
+
     pub fn give_back(&self) {
         self.life.lock().pending -= 1;
     }

@@ -1,5 +1,6 @@
 //! The hub: builds the parts, binds the ports, drains and stops. Owns every thread of the core.
 
+mod frames;
 mod options;
 mod probing;
 
@@ -22,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 
 use probing::{Probing, target_of};
 
+pub use frames::FrameReader;
 pub use options::{HubOptions, ListenOptions, Secret, TlsFiles};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +52,8 @@ pub struct Hub {
     shards: Arc<Shards>,
     networks: Arc<Networks>,
     probing: Arc<Probing>,
+    /// Held once by each reader of frames, which counts them.
+    readers: Arc<()>,
     webrtc: Mutex<Option<Arc<Webrtc>>>,
     rtsp: Mutex<Option<RtspServer>>,
     /// Cancelled when the listeners shall close.
@@ -117,6 +121,7 @@ impl Hub {
             shards,
             networks,
             probing,
+            readers: Arc::new(()),
             webrtc: Mutex::new(None),
             rtsp: Mutex::new(None),
             accepting: CancellationToken::new(),

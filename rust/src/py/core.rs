@@ -7,6 +7,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::frames::FrameReader;
 use super::values::{self, CameraBasic, CameraPage, CameraRow, ChangeRow, Decision, Event, GrantRow, Principal};
 use crate::error::{Error, ErrorKind};
 use crate::gate::{self, SessionSpec};
@@ -300,6 +301,14 @@ impl Core {
                 is_theirs.then_some(reason)
             })
         })
+    }
+
+    // Frames.
+
+    #[pyo3(signature = (session_id, wanted, /))]
+    fn open_frames(&self, py: Python<'_>, session_id: &str, wanted: &str) -> PyResult<FrameReader> {
+        let wanted = super::frames::wanted(wanted)?;
+        Ok(py.detach(|| self.hub.open_frames(session_id, wanted))?.into())
     }
 }
 

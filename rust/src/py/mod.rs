@@ -5,6 +5,7 @@
 mod camera_sim;
 mod core;
 mod errors;
+mod frames;
 mod values;
 
 use pyo3::prelude::*;
@@ -13,6 +14,8 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<camera_sim::CameraSim>()?;
     module.add_class::<core::Core>()?;
+    module.add_class::<frames::FrameReader>()?;
+    module.add_class::<frames::FrameUnit>()?;
     module.add_class::<values::Principal>()?;
     module.add_class::<values::CameraBasic>()?;
     module.add_class::<values::CameraPage>()?;

@@ -1,5 +1,6 @@
 //! What takes media out: one module per protocol.
 
+pub mod frames;
 mod outbox;
 pub mod rtsp;
 mod transport;
