@@ -13,6 +13,7 @@ from vidhub.access.ends import Ends
 from vidhub.access.grants import Grants
 from vidhub.access.purposes import Purposes
 from vidhub.access.sessions import Sessions
+from vidhub.access.snapshots import Snapshots
 from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
 from vidhub.catalogue.watch import Watches
@@ -83,6 +84,7 @@ class Domain:
     catalogue: Catalogue
     grants: Grants
     sessions: Sessions
+    snapshots: Snapshots
     ends: Ends
     telemetry: Telemetry
     failures: list[Exception] = field(default_factory=list)
@@ -145,6 +147,7 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIt
         ticket_ttl_s=60,
         session_ttl_s=session_ttl_s,
     )
+    snapshots = Snapshots(store=store, audit=audit, core=core, sessions=sessions, patience_s=5)
     fanout.on("camera_state", watches.states_changed)
     fanout.on("session_ended", sessions.ended)
     fanout.on("session_ended", ends.take)
@@ -159,7 +162,9 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIt
     await grants.load()
     core.start_listening()
     tasks = [asyncio.create_task(ends.run()), asyncio.create_task(grants.run())]
-    domain = Domain(store, secrets, audit, core, watches, catalogue, grants, sessions, ends, telemetry, failures)
+    domain = Domain(
+        store, secrets, audit, core, watches, catalogue, grants, sessions, snapshots, ends, telemetry, failures
+    )
     try:
         yield domain
         assert failures == []
@@ -168,5 +173,6 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIt
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        snapshots.close()
         await core.stop()
         await store.close()

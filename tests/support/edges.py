@@ -272,7 +272,7 @@ async def served(
     refusals: list[AuditRecord] = []
     catalogue = MemoryCatalogue()
     servicers: dict[str, object] = {
-        "vidhub.v1.CameraService": CameraServicer(catalogue, telemetry),
+        "vidhub.v1.CameraService": CameraServicer(catalogue, telemetry, snapshots=Nothing()),
         "vidhub.v1.SystemService": SystemServicer(
             hub_id="h1",
             hub_name="hub",

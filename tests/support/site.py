@@ -81,11 +81,18 @@ class Site:
         await self.running.ask("user_add", name=name, roles=["operator"], password=PASSWORD)
         return await self.grant(name, purposes=purposes)
 
-    async def grant(self, name: str, *, purposes: tuple[str, ...] = ("patrol",), **scope: object) -> dict[str, Any]:
+    async def grant(
+        self,
+        name: str,
+        *,
+        purposes: tuple[str, ...] = ("patrol",),
+        actions: tuple[str, ...] = ("view_live",),
+        **scope: object,
+    ) -> dict[str, Any]:
         return await self.running.ask(
             "grant_create",
             username=name,
-            actions=["view_live"],
+            actions=list(actions),
             purposes=list(purposes),
             not_after=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
             **(scope or {"region_prefixes": ["3606"]}),

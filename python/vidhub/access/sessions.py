@@ -19,6 +19,7 @@ from vidhub import paging
 from vidhub.access.addresses import MediaAddresses
 from vidhub.access.ends import End, Ends, write_end
 from vidhub.access.ids import new_id
+from vidhub.access.judging import REMEDIES, judge
 from vidhub.access.purposes import PUBLISH, Purposes
 from vidhub.audit import AuditLog
 from vidhub.core import Core
@@ -58,14 +59,6 @@ _BENCH_TTL = timedelta(hours=1)
 _ALPHABET = string.ascii_letters + string.digits
 _SEE_ALL = frozenset({Role.APPROVER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMINISTRATOR})
 _TERMINATORS = frozenset({Role.SUPERVISOR, Role.ADMINISTRATOR})
-
-# What a refusal of policy says to do.
-_REMEDIES = {
-    "NO_GRANT": "no grant of yours covers this camera and action: ask an approver for one",
-    "PURPOSE_NOT_GRANTED": "your grant is for other purposes: ask an approver for this one",
-    "ROLE_SEES_NO_VIDEO": "only operators see video, and each by grant",
-    "CAMERA_QUARANTINED": "the camera is cut off by law or by its owner",
-}
 
 
 class Sessions:
@@ -139,6 +132,21 @@ class Sessions:
             apply=lambda _: self._admit(system, session, connections=viewers),
         )
         return self._opened(session, self._core.issue_ticket(session.id, _BENCH_TTL.total_seconds()))
+
+    async def own(self, principal: Principal, session_id: str) -> Session:
+        """One's own session, which is open. Raises NotFound SESSION_NOT_FOUND, FailedPrecondition SESSION_ENDED."""
+        session = await self._store.read(lambda conn: sessions.get(conn, session_id))
+        if session is None or session.principal != principal.ref:
+            raise _no_session(session_id)
+        if session.end_time is not None:
+            raise _ended(session.end_reason)
+        self.check_open(session_id)
+        return session
+
+    def check_open(self, session_id: str) -> None:
+        """Raises FailedPrecondition SESSION_ENDED."""
+        if session_id not in self._open:
+            raise _ended("")
 
     async def renew(self, principal: Principal, session_id: str) -> RenewedSession:
         """Until the session's time from now, at most to the end of its grant; with a fresh ticket.
@@ -322,7 +330,7 @@ class Sessions:
                 # What was right before the write may not be any more.
                 again = self._judge(principal, camera_id, purpose)
                 if again.grant_id != session.grant_id:
-                    raise PermissionDenied("NO_GRANT", _REMEDIES["NO_GRANT"])
+                    raise PermissionDenied("NO_GRANT", REMEDIES["NO_GRANT"])
                 if self._cuts[principal.ref] != cuts:
                     reason = "CERTIFICATE_REVOKED" if principal.kind is PrincipalKind.UNIT else "USER_SUSPENDED"
                     raise PermissionDenied(reason, "your access ended while the session was being opened")
@@ -406,11 +414,7 @@ class Sessions:
 
     def _judge(self, principal: Principal, camera_id: str, purpose: Purpose) -> Decision:
         action = Action.PUBLISH if purpose.kind == PUBLISH else Action.VIEW_LIVE
-        decision = self._core.authorise(principal, action, camera_id, purpose.kind)
-        if not decision.allowed:
-            reason = decision.reason or "NO_GRANT"
-            raise PermissionDenied(reason, _REMEDIES.get(reason, "policy forbids it"))
-        return decision
+        return judge(self._core, principal, action, camera_id, purpose)
 
     def _own(self, principal: Principal, camera_id: str) -> None:
         """Raises NotFound CAMERA_NOT_FOUND for the camera of another unit: it is none of theirs to know of."""

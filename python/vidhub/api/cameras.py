@@ -1,4 +1,4 @@
-"""CameraService. `GetSnapshot` is not served yet."""
+"""CameraService."""
 
 from __future__ import annotations
 
@@ -53,11 +53,25 @@ class Catalogue(Protocol):
     ) -> AsyncGenerator[WatchEvent]: ...
 
 
+class Snapshots(Protocol):
+    """What this service needs of `access.snapshots.Snapshots`."""
+
+    async def take(self, principal: Principal, session_id: str) -> bytes: ...
+
+
 class CameraServicer:
-    def __init__(self, catalogue: Catalogue, telemetry: Telemetry, names: convert.Names = convert.NAMELESS) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        telemetry: Telemetry,
+        names: convert.Names = convert.NAMELESS,
+        *,
+        snapshots: Snapshots,
+    ) -> None:
         self._catalogue = catalogue
         self._telemetry = telemetry
         self._names = names
+        self._snapshots = snapshots
 
     async def register_camera(self, request: pb.RegisterCameraRequest, call: Call) -> pb.RegisterCameraResponse:
         with _under("camera"):
@@ -120,6 +134,9 @@ class CameraServicer:
         async with aclosing(events):
             async for event in events:
                 yield convert.to_watch_event(event, self._names)
+
+    async def get_snapshot(self, request: pb.GetSnapshotRequest, call: Call) -> pb.GetSnapshotResponse:
+        return pb.GetSnapshotResponse(jpeg=await self._snapshots.take(call.caller, request.session_id))
 
     async def _register(
         self, principal: Principal, messages: Iterable[camera_pb2.Camera], *, dry_run: bool

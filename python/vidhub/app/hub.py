@@ -234,7 +234,9 @@ class App:
         parts = self._parts
         return {
             "vidhub.v1.AuthService": AuthServicer(parts.people, public_url=public_url, hub_id=parts.hub.id),
-            "vidhub.v1.CameraService": CameraServicer(parts.catalogue, parts.telemetry, self._names()),
+            "vidhub.v1.CameraService": CameraServicer(
+                parts.catalogue, parts.telemetry, self._names(), snapshots=parts.snapshots
+            ),
             "vidhub.v1.SessionService": SessionServicer(parts.sessions),
             "vidhub.v1.GrantService": GrantServicer(parts.grants),
             "vidhub.v1.AuditService": AuditServicer(parts.audit),

@@ -19,6 +19,7 @@ from vidhub.access.ends import Ends
 from vidhub.access.grants import Grants
 from vidhub.access.purposes import Purposes
 from vidhub.access.sessions import Sessions
+from vidhub.access.snapshots import Snapshots
 from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
 from vidhub.catalogue.media import MediaNotes
@@ -56,6 +57,7 @@ class Parts:
     grants: Grants
     ends: Ends
     sessions: Sessions
+    snapshots: Snapshots
     purposes: Purposes
     regions: regions.RegionTable
 
@@ -118,6 +120,14 @@ async def build(
         ticket_ttl_s=config.access.ticket_ttl_s,
         session_ttl_s=config.access.session_ttl_s,
     )
+    snapshots = Snapshots(
+        store=store,
+        audit=audit,
+        core=core,
+        sessions=sessions,
+        patience_s=config.source.connect_timeout_s + 2 * config.source.stall_timeout_s,
+    )
+    stack.callback(snapshots.close)
     people.on_suspended(lambda user: _note(sessions.end_all_of(PrincipalKind.USER, user.name, "USER_SUSPENDED")))
     units.on_cut_off(lambda unit: _note(sessions.end_all_of(PrincipalKind.UNIT, unit, "CERTIFICATE_REVOKED")))
     fanout = Fanout(core, failed)
@@ -142,6 +152,7 @@ async def build(
         grants,
         ends,
         sessions,
+        snapshots,
         kinds,
         table,
     )

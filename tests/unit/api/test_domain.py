@@ -31,7 +31,7 @@ GRANTS = "/vidhub.v1.GrantService"
 async def hub(domain: Domain) -> AsyncIterator[Edges]:
     domain.sessions.serve_at(MediaAddresses(http="http://127.0.0.1:8080", rtsp="127.0.0.1:8554"))
     servicers: dict[str, object] = {
-        "vidhub.v1.CameraService": CameraServicer(domain.catalogue, domain.telemetry),
+        "vidhub.v1.CameraService": CameraServicer(domain.catalogue, domain.telemetry, snapshots=domain.snapshots),
         "vidhub.v1.SessionService": SessionServicer(domain.sessions),
         "vidhub.v1.GrantService": GrantServicer(domain.grants),
         "vidhub.v1.AuditService": AuditServicer(domain.audit),
