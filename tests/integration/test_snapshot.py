@@ -133,6 +133,16 @@ def agreement(shown: Image, expected: Image) -> float:
     return float(np.corrcoef(bright, drawn)[0, 1])
 
 
+async def test_a_camera_of_h265_gives_stills_too(place: Site, zhang: Person):
+    async with gst_camera(codec="h265", width=320, height=180, fps=10, key_interval=10) as camera:
+        identifier = await place.register(4, camera.url)
+        image = image_of(await snapshot(zhang, await opened(zhang, identifier)))
+    assert image.shape == (180, 320, 3)
+    # The test picture is a white ball on black.
+    assert image[:140].max() > 200
+    assert np.median(image[:140]) < 20
+
+
 @pytest.mark.parametrize("case", ["foreign", "unknown", "ended", "no grant for snapshots", "no such purpose"])
 async def test_who_may_not_have_it_learns_why_and_is_on_record(place: Site, zhang: Person, case: str):
     async with person(place.running, "wang") as wang:
