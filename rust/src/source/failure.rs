@@ -16,6 +16,8 @@ pub enum FailureKind {
     Unreachable,
     /// Its address lies where this hub does not dial.
     Denied,
+    /// Its TLS certificate is not the one that is expected, or there is no TLS.
+    Certificate,
     /// Connected, but no answer or no media.
     Silent,
     /// Media, but nothing that decoding could start from.
@@ -37,7 +39,9 @@ impl FailureKind {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::RefusedLogin => "CAMERA_REFUSED_LOGIN",
-            Self::Unreachable | Self::Denied | Self::NoPicture | Self::Invalid => "CAMERA_UNREACHABLE",
+            Self::Unreachable | Self::Denied | Self::Certificate | Self::NoPicture | Self::Invalid => {
+                "CAMERA_UNREACHABLE"
+            }
             Self::Silent => "CAMERA_SILENT",
             Self::NoKeyframe => "CAMERA_NO_KEYFRAME",
         }
@@ -47,6 +51,7 @@ impl FailureKind {
     pub const fn probe_reason(self) -> &'static str {
         match self {
             Self::Denied => "CAMERA_ADDRESS_DENIED",
+            Self::Certificate => "CAMERA_CERTIFICATE_REFUSED",
             Self::NoPicture => "CAMERA_NO_PICTURE",
             Self::Invalid => "CAMERA_INVALID",
             Self::RefusedLogin | Self::Unreachable | Self::Silent | Self::NoKeyframe => self.reason(),

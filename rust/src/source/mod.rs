@@ -1,5 +1,7 @@
 //! What brings media in: one file per protocol, and what they share.
 
+mod certificates;
+mod datagrams;
 mod dials;
 mod failure;
 pub mod file;
@@ -15,6 +17,7 @@ mod target;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use certificates::Certificates;
 pub use dials::{Dials, Playing};
 pub use failure::{Failure, FailureKind};
 pub use networks::{Denial, Networks};
@@ -39,6 +42,7 @@ pub struct Options {
     pub retry_refused: (Duration, Duration),
     pub networks: Arc<Networks>,
     pub dials: Arc<Dials>,
+    pub certificates: Arc<Certificates>,
 }
 
 impl Default for Options {
@@ -51,6 +55,7 @@ impl Default for Options {
             retry_refused: (Duration::from_secs(5), Duration::from_secs(60)),
             networks: Arc::default(),
             dials: Arc::new(Dials::new(64, 4)),
+            certificates: Arc::new(Certificates::remembering()),
         }
     }
 }

@@ -21,6 +21,15 @@ pub enum Offer {
 }
 
 impl Offer {
+    /// Of the track's RTP clock.
+    pub fn rate_hz(&self) -> u32 {
+        match self {
+            Self::H264(_) | Self::H265(_) => 90_000,
+            Self::Aac { rate_hz, .. } | Self::G711 { rate_hz, .. } => *rate_hz,
+            Self::Opus { .. } => 48_000,
+        }
+    }
+
     pub fn kind(&self) -> MediaKind {
         match self {
             Self::H264(_) | Self::H265(_) => MediaKind::Video,

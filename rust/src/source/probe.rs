@@ -307,16 +307,18 @@ fn jittered(interval: Duration) -> Duration {
 }
 
 async fn probe(target: &Target, options: &Options) -> ProbeResult {
-    let described = rtsp::describe(target, options, None).await;
+    let described = rtsp::describe(target, options).await;
     match described {
-        Ok(described) => online(target, seen(described.offers.iter().map(|(_, offer)| offer))),
+        Ok(described) => online(target, seen(described.offers())),
         Err(failure) => {
             let state = match failure.kind {
                 FailureKind::RefusedLogin => ProbeState::Refused,
                 FailureKind::Unreachable | FailureKind::Silent => ProbeState::Offline,
-                FailureKind::Invalid | FailureKind::Denied | FailureKind::NoKeyframe | FailureKind::NoPicture => {
-                    ProbeState::Invalid
-                }
+                FailureKind::Invalid
+                | FailureKind::Denied
+                | FailureKind::Certificate
+                | FailureKind::NoKeyframe
+                | FailureKind::NoPicture => ProbeState::Invalid,
             };
             ProbeResult {
                 camera: target.camera.clone(),

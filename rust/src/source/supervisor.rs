@@ -4,23 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use retina::client::{PacketItem, SessionGroup};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::dials::Playing;
-use super::intake::{Arrived, Intake};
-use super::rtsp::{self, Play};
+use super::intake::{Arrived, Brought, Intake};
+use super::rtsp::{self, Camera, Media};
 use super::{Failure, FailureKind, Options, Target};
 use crate::stream::{SourceState, Stream};
-use crate::telemetry::{Direction, Protocol, SourceKind, Telemetry};
+use crate::telemetry::{Direction, DropReason, SourceKind, Telemetry};
 use crate::wire::depay::Packet;
 
 /// A camera that played at least this long has earned a quick first retry.
 const STEADY: Duration = Duration::from_secs(10);
-/// How long an old session may hold up a new one.
-const STALE_SESSIONS: Duration = Duration::from_secs(2);
 /// After how many `keyframe_timeout`s without a keyframe the camera is dialled anew.
 const KEYFRAME_PATIENCE: u32 = 3;
 
@@ -35,14 +32,9 @@ pub async fn supervise(
     telemetry: Arc<Telemetry>,
     cancel: CancellationToken,
 ) {
-    if target.transport == UDP {
-        // retina has no reorder buffer, and would send to whatever address the camera names.
-        info!(camera = %target.camera, "the camera is registered for UDP; it is pulled over TCP");
-    }
     let mut pull = Pull {
         intake: Intake::new(stream.clone(), telemetry.clone()),
-        // One group a camera: cheap ones have few sessions, and none may be left behind.
-        group: Arc::new(SessionGroup::default()),
+        camera: None,
         began: Instant::now(),
         live_since: None,
         target,
@@ -68,25 +60,18 @@ pub async fn supervise(
             again_in_ms = pause.as_millis() as u64, clock_rebased = pull.intake.rebased(), "the source has failed"
         );
         pull.stream.report(SourceState::Failed { reason: failure.kind.reason(), message: failure.message });
+        pull.take_leave().await;
         tokio::select! {
             biased;
             () = cancel.cancelled() => break,
             () = sleep(pause) => {}
         }
         pull.telemetry.source_reconnects.fetch_add(1, Relaxed);
-        let stale = pull.group.stale_sessions();
-        let waited = timeout(STALE_SESSIONS, pull.group.await_stale_sessions(&stale));
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => break,
-            _ = waited => {}
-        }
     }
     pull.live_since = None;
+    pull.take_leave().await;
     pull.stream.report(SourceState::Idle);
 }
-
-const UDP: u8 = 2;
 
 struct Pull {
     target: Target,
@@ -94,7 +79,9 @@ struct Pull {
     options: Arc<Options>,
     telemetry: Arc<Telemetry>,
     intake: Intake,
-    group: Arc<SessionGroup>,
+    /// Kept here and not by the attempt, which may be cut off at any point: cheap cameras have few sessions, and none
+    /// may be left behind.
+    camera: Option<Camera>,
     began: Instant,
     live_since: Option<Live>,
 }
@@ -122,38 +109,58 @@ impl Drop for Live {
 impl Pull {
     /// One connection from its beginning to its end.
     async fn once(&mut self) -> Failure {
-        let camera = match rtsp::describe(&self.target, &self.options, Some(self.group.clone())).await {
-            Ok(camera) => camera,
+        let camera = match rtsp::describe(&self.target, &self.options).await {
+            Ok(camera) => self.camera.insert(camera),
             Err(failure) => return failure,
         };
-        let places: Vec<usize> = camera.offers.iter().map(|(place, _)| *place).collect();
-        self.intake.restart(camera.offers.iter().map(|(_, offer)| offer.clone()));
-        match camera.play(&self.target).await {
-            Ok(mut play) => self.watch(&mut play, &places).await,
-            Err(failure) => failure,
+        if let Err(failure) = camera.play(self.began).await {
+            return failure;
+        }
+        self.intake.restart(camera.offers().cloned());
+        self.watch().await
+    }
+
+    async fn take_leave(&mut self) {
+        if let Some(camera) = self.camera.take() {
+            camera.end().await;
         }
     }
 
     /// Takes packets until the camera fails or falls silent.
-    async fn watch(&mut self, play: &mut Play, places: &[usize]) -> Failure {
+    async fn watch(&mut self) -> Failure {
+        let Self { camera: Some(camera), intake, telemetry, options, .. } = self else {
+            return Failure::new(FailureKind::Unreachable, "the camera has gone");
+        };
+        let protocol = camera.protocol();
         let started = Instant::now();
-        let stall_timeout = self.options.stall_timeout;
+        let stall_timeout = options.stall_timeout;
+        // Moved on when it has run out, not with each picture.
+        let mut last_picture = started;
         let stalled = sleep_until(started + stall_timeout);
         tokio::pin!(stalled);
-        let no_keyframe = sleep_until(started + self.options.keyframe_timeout);
+        let no_keyframe = sleep_until(started + options.keyframe_timeout);
         tokio::pin!(no_keyframe);
         let mut keyframe_wait_told = false;
         let mut waits_for_keyframe = true;
+        let mut overflow_told = false;
         loop {
+            let mut brought = Brought::default();
             // The watchdogs are polled first: a flood of anything but pictures must not starve them.
-            let item = tokio::select! {
+            let arrivals = tokio::select! {
                 biased;
-                () = &mut stalled => return Failure::new(
-                    FailureKind::Silent,
-                    format!("the camera sent no complete picture for {:.1} s", stall_timeout.as_secs_f64()),
-                ),
+                () = &mut stalled => {
+                    if last_picture.elapsed() < stall_timeout {
+                        stalled.as_mut().reset(last_picture + stall_timeout);
+                        continue;
+                    }
+                    let why = camera.silence().map(|why| format!(": {why}")).unwrap_or_default();
+                    return Failure::new(
+                        FailureKind::Silent,
+                        format!("the camera sent no complete picture for {:.1} s{why}", stall_timeout.as_secs_f64()),
+                    );
+                }
                 () = &mut no_keyframe, if waits_for_keyframe => {
-                    let failure = no_keyframe_failure(self.options.keyframe_timeout);
+                    let failure = no_keyframe_failure(options.keyframe_timeout);
                     // After a loss, dialling anew is how most cameras are made to send one.
                     if keyframe_wait_told || self.live_since.is_some() {
                         return failure;
@@ -161,55 +168,63 @@ impl Pull {
                     // Told at once, but not cut off: with a keyframe interval of a minute, dialling anew never helps.
                     keyframe_wait_told = true;
                     self.stream.report(SourceState::Failed { reason: failure.kind.reason(), message: failure.message });
-                    no_keyframe.as_mut().reset(started + self.options.keyframe_timeout * KEYFRAME_PATIENCE);
+                    no_keyframe.as_mut().reset(started + options.keyframe_timeout * KEYFRAME_PATIENCE);
                     continue;
                 }
-                item = play.next(&self.target) => match item {
-                    Ok(item) => item,
-                    Err(failure) => return failure,
-                },
-            };
-            let brought = match item {
-                PacketItem::Rtp(packet) => {
-                    let Some(place) = places.iter().position(|place| *place == packet.stream_id()) else { continue };
-                    let header = packet.header();
-                    self.telemetry.moved(Direction::In, Protocol::RtspTcp, 1, packet.raw().len() as u64);
-                    self.intake.take(
-                        place,
-                        Arrived {
-                            payload_type: header.payload_type(),
-                            packet: Packet {
-                                sequence: header.sequence_number(),
-                                timestamp: header.timestamp(),
-                                marker: header.mark(),
-                                payload: packet.payload(),
+                arrivals = camera.advance(|media| match media {
+                    Media::Packet { place, packet, at } => {
+                        let header = packet.header;
+                        let one = intake.take(
+                            place,
+                            Arrived {
+                                payload_type: header.payload_type,
+                                packet: Packet {
+                                    sequence: header.sequence,
+                                    timestamp: header.timestamp,
+                                    marker: header.marker,
+                                    payload: packet.payload,
+                                },
+                                at,
                             },
-                            at: packet.ctx().received().saturating_duration_since(self.began.into_std()),
-                        },
-                    )
-                }
-                PacketItem::Rtcp(compound) => {
-                    if let Some(place) = places.iter().position(|place| *place == compound.stream_id()) {
-                        for report in compound.pkts().filter_map(|packet| packet.as_sender_report().ok().flatten()) {
-                            self.intake.sender_report(place, report.rtp_timestamp(), report.ntp_timestamp().0);
-                        }
+                        );
+                        brought.picture |= one.picture;
+                        brought.keyframe |= one.keyframe;
                     }
-                    continue;
-                }
-                _ => continue,
+                    Media::Report { place, info } => intake.sender_report(place, info.rtp_timestamp, info.ntp),
+                }) => arrivals,
             };
-            if self.intake.waits_for_keyframe() != waits_for_keyframe {
+            let arrivals = match arrivals {
+                Ok(arrivals) => arrivals,
+                Err(failure) => return failure,
+            };
+            telemetry.moved(Direction::In, protocol, arrivals.packets, arrivals.octets);
+            if arrivals.malformed > 0 {
+                telemetry.dropped(DropReason::Malformed).fetch_add(arrivals.malformed, Relaxed);
+            }
+            if arrivals.overflown > 0 {
+                telemetry.dropped(DropReason::SourceGap).fetch_add(arrivals.overflown, Relaxed);
+                if !std::mem::replace(&mut overflow_told, true) {
+                    warn!(
+                        camera = %self.target.camera, datagrams = arrivals.overflown,
+                        "the kernel has no room for what the camera sends by UDP: raise net.core.rmem_max"
+                    );
+                }
+            }
+            if intake.waits_for_keyframe() != waits_for_keyframe {
                 waits_for_keyframe = !waits_for_keyframe;
-                no_keyframe.as_mut().reset(Instant::now() + self.options.keyframe_timeout);
+                no_keyframe.as_mut().reset(Instant::now() + options.keyframe_timeout);
             }
             if brought.picture {
-                stalled.as_mut().reset(Instant::now() + stall_timeout);
+                last_picture = Instant::now();
             }
             if brought.keyframe && self.live_since.is_none() {
-                let playing = self.options.dials.plays(self.target.camera.clone());
-                self.live_since = Some(Live::new(self.telemetry.clone(), playing));
+                let playing = options.dials.plays(self.target.camera.clone());
+                self.live_since = Some(Live::new(telemetry.clone(), playing));
                 self.stream.report(SourceState::Live);
-                info!(camera = %self.target.camera, after_ms = started.elapsed().as_millis() as u64, "the source is live");
+                info!(
+                    camera = %self.target.camera, protocol = protocol.word(),
+                    after_ms = started.elapsed().as_millis() as u64, "the source is live"
+                );
             }
         }
     }
@@ -232,6 +247,7 @@ fn pause(options: &Options, kind: FailureKind, failures: u32) -> Duration {
         FailureKind::RefusedLogin => options.retry_refused,
         FailureKind::Unreachable
         | FailureKind::Denied
+        | FailureKind::Certificate
         | FailureKind::Silent
         | FailureKind::NoKeyframe
         | FailureKind::NoPicture
