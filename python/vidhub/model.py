@@ -400,6 +400,7 @@ class OpenedSession:
     session: Session
     ticket: Ticket
     whep_url: str = ""
+    mse_url: str = ""
     whip_url: str = ""
     rtsp_url: str = field(default="", repr=False)
     watermark: str = ""

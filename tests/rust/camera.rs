@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use _core::error::{Error, ErrorKind, Result};
 use _core::gate::{Admission, BoxFuture, Door, Proof};
-use _core::media::{AccessUnit, Codec, CodecParameters, Track};
-use _core::stream::{Description, SinkHandle, Stream, StreamLimits};
+use _core::media::{AccessUnit, Codec, CodecParameters, Profile, Track};
+use _core::stream::{Description, Interest, SinkHandle, Stream, StreamLimits};
 use _core::telemetry::{Protocol, Telemetry};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -109,6 +109,8 @@ pub enum Mood {
 pub struct OneDoor {
     me: Weak<OneDoor>,
     pub stream: Arc<Stream>,
+    /// The camera's other stream, if it has one.
+    pub sub: Mutex<Option<Arc<Stream>>>,
     pub mood: Mutex<Mood>,
     pub sinks: Mutex<Vec<SinkHandle>>,
     pub admitted: Arc<AtomicUsize>,
@@ -123,6 +125,7 @@ impl OneDoor {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             stream: Stream::new("test".into(), StreamLimits { gop_cache_bytes: 16 << 20 }, Arc::clone(telemetry)),
+            sub: Mutex::default(),
             mood: Mutex::new(Mood::Fine),
             sinks: Mutex::default(),
             admitted: Arc::default(),
@@ -146,6 +149,25 @@ pub struct OneAdmission {
     door: Arc<OneDoor>,
     session: String,
     mood: Mood,
+    switched: Mutex<Option<Arc<dyn Interest>>>,
+}
+
+struct Sub(Arc<Stream>);
+
+impl Interest for Sub {
+    fn profile(&self) -> Profile {
+        Profile::Sub
+    }
+
+    fn stream(&self) -> &Arc<Stream> {
+        &self.0
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {
+        Box::pin(async { Ok(self.0.description().expect("it was described")) })
+    }
+
+    fn plays(&self, _: SinkHandle) {}
 }
 
 impl Door for OneDoor {
@@ -169,7 +191,7 @@ impl Door for OneDoor {
         }
         self.admitted.fetch_add(1, SeqCst);
         let door = self.me.upgrade().expect("the door is in an Arc");
-        Ok(Arc::new(OneAdmission { door, session, mood: *self.mood.lock() }))
+        Ok(Arc::new(OneAdmission { door, session, mood: *self.mood.lock(), switched: Mutex::default() }))
     }
 
     fn session_of(&self, ticket: &str) -> Result<String> {
@@ -187,7 +209,21 @@ impl Admission for OneAdmission {
     }
 
     fn stream(&self) -> Arc<Stream> {
-        self.door.stream.clone()
+        let switched = self.switched.lock().as_ref().map(|to| to.stream().clone());
+        switched.unwrap_or_else(|| self.door.stream.clone())
+    }
+
+    fn profile(&self) -> Profile {
+        self.switched.lock().as_ref().map_or(Profile::Main, |to| to.profile())
+    }
+
+    fn other(&self) -> Result<Arc<dyn Interest>> {
+        let missing = || Error::new(ErrorKind::NotFound, "CAMERA_PROFILE_MISSING", "it has one stream");
+        Ok(Arc::new(Sub(self.door.sub.lock().clone().ok_or_else(missing)?)))
+    }
+
+    fn switched(&self, to: Arc<dyn Interest>) {
+        *self.switched.lock() = Some(to);
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {

@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::{any, post};
 use bytes::Bytes;
 use camera::CAMERA;
+use futures::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use port::{Port, until};
@@ -25,6 +26,7 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
 use whep_client::{raw, request};
 
 #[test]
@@ -158,6 +160,18 @@ fn over_tls_both_versions_of_http_are_spoken() {
                 sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes()
             };
             assert_eq!(body, "/where Some(\"https\")");
+        }
+        // A WebSocket becomes a sink with the TLS session that it came with.
+        let _publisher = port.publish();
+        let stream = tls_connect(port.address, b"http/1.1").await;
+        let url = format!("wss://localhost/mse/{CAMERA}");
+        let (mut viewer, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        let hello = r#"{"ticket": "ticket", "mimes": ["video/mp4; codecs=\"avc1.640033\""]}"#;
+        viewer.send(Message::text(hello)).await.unwrap();
+        let answer = viewer.next().await.unwrap().unwrap();
+        assert!(answer.to_text().unwrap().contains("avc1.42c01e"), "{answer}");
+        for _ in 0..20 {
+            assert!(viewer.next().await.unwrap().unwrap().is_binary());
         }
         // Cleartext on the TLS port ends the connection and nothing else.
         let mut stream = tokio::net::TcpStream::connect(port.address).await.unwrap();

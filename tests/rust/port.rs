@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use _core::server::http::{HttpOptions, serve};
+use _core::server::mse::{Mse, MseOptions};
 use _core::server::webrtc::{Webrtc, WebrtcOptions};
 use _core::stream::Shards;
 use _core::telemetry::Telemetry;
@@ -39,6 +40,14 @@ impl Port {
     }
 
     pub fn open_on(udp: SocketAddr, change: impl FnOnce(&mut HttpOptions, &mut WebrtcOptions)) -> Self {
+        Self::open_with(udp, MseOptions::default(), change)
+    }
+
+    pub fn open_with(
+        udp: SocketAddr,
+        mse: MseOptions,
+        change: impl FnOnce(&mut HttpOptions, &mut WebrtcOptions),
+    ) -> Self {
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let folder =
             std::env::temp_dir().join(format!("vidhub-http-{}-{}", std::process::id(), NEXT.fetch_add(1, SeqCst)));
@@ -55,7 +64,8 @@ impl Port {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let gate: Arc<dyn _core::gate::Door> = Arc::clone(&door) as _;
-        let serving = runtime.spawn(serve(listener, http, gate, Some(Arc::clone(&webrtc)), shutdown.clone()));
+        let mse = Mse::new(mse, None, Arc::clone(&shards), Arc::clone(&telemetry));
+        let serving = runtime.spawn(serve(listener, http, gate, Some(Arc::clone(&webrtc)), mse, shutdown.clone()));
         Self { address, door, webrtc, shards, telemetry, shutdown, serving: Some(serving), runtime, folder }
     }
 

@@ -16,6 +16,10 @@ class MediaAddresses:
     def whep(self, camera_id: str) -> str:
         return f"{self.http}/whep/{quote(camera_id, safe='')}" if self.http else ""
 
+    def mse(self, camera_id: str) -> str:
+        """A WebSocket where the rest is HTTP: ws for http, wss for https."""
+        return f"ws{self.http.removeprefix('http')}/mse/{quote(camera_id, safe='')}" if self.http else ""
+
     def whip(self, camera_id: str) -> str:
         return f"{self.http}/whip/{quote(camera_id, safe='')}" if self.http else ""
 

@@ -362,6 +362,7 @@ class Sessions:
             session=session,
             ticket=ticket,
             whep_url="" if publishes else self._addresses.whep(session.camera_id),
+            mse_url="" if publishes else self._addresses.mse(session.camera_id),
             whip_url=self._addresses.whip(session.camera_id) if publishes else "",
             rtsp_url=self._addresses.rtsp_with_ticket(session.camera_id, ticket.text),
         )

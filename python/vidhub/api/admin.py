@@ -286,6 +286,7 @@ class AdminOperations:
             "ticket": opened.ticket.text,
             "expire_time": _time(opened.ticket.expire_time),
             "whep_url": opened.whep_url,
+            "mse_url": opened.mse_url,
             "rtsp_url": opened.rtsp_url,
         }
 

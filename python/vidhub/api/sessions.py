@@ -25,6 +25,7 @@ class SessionServicer:
             ticket=opened.ticket.text,
             ticket_expire_time=convert.to_time(opened.ticket.expire_time),
             whep_url=opened.whep_url,
+            mse_url=opened.mse_url,
             whip_url=opened.whip_url,
             rtsp_url=opened.rtsp_url,
             rtsp_user=opened.session.rtsp_user,

@@ -231,6 +231,7 @@ def core_options(config: Config, hub: HubOptions, keys: HubKeys, backend_socket:
         if config.tls_cert is None or config.tls_key is None
         else {"cert": str(config.tls_cert), "key": str(config.tls_key)},
         "backend_socket": backend_socket,
+        "public_url": config.public_url,
         # What the control plane binds; a port that is only chosen then can't be told beforehand.
         "own_listeners": [one for one in (listen.grpc, listen.metrics) if one != OFF and split_address(one)[1]],
         **({"grpc_port": port} if listen.grpc != OFF and (port := split_address(listen.grpc)[1]) else {}),

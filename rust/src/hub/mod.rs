@@ -31,6 +31,7 @@ use crate::gate::{self, Door, Events, Gate, StartSource, Streams, StreamsOptions
 use crate::policy::Policy;
 use crate::registry::{Camera, Change, Registry};
 use crate::server::http::{self, HttpOptions};
+use crate::server::mse::{Mse, MseOptions};
 use crate::server::rtsp::{RtspOptions, RtspServer};
 use crate::server::tls;
 use crate::server::webrtc::{Webrtc, WebrtcOptions};
@@ -217,7 +218,11 @@ impl Hub {
             *self.rtsp.lock() = Some(server);
         }
         if let Some((listener, options)) = http {
-            let serving = http::serve(listener, options, door, self.webrtc.lock().clone(), self.accepting.clone());
+            let mse = MseOptions { queue_bytes: self.options.stream.sink_queue_bytes, ..MseOptions::default() };
+            let origin = Some(self.options.public_url.clone()).filter(|url| !url.is_empty());
+            let mse = Mse::new(mse, origin, self.shards.clone(), self.telemetry.clone());
+            let webrtc = self.webrtc.lock().clone();
+            let serving = http::serve(listener, options, door, webrtc, mse, self.accepting.clone());
             self.tasks.spawn_on(logged("http", serving), handle);
         }
         Ok(())

@@ -33,6 +33,9 @@ pub struct HubOptions {
     /// What a gRPC client that knocks at the HTTP port is told.
     #[serde(default = "grpc_port")]
     pub grpc_port: u16,
+    /// The address that people open the hub at, where it is another than the one that reaches it: "https://hub.example".
+    #[serde(default)]
+    pub public_url: String,
     /// Peers whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<IpNet>,

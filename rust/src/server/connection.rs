@@ -103,7 +103,7 @@ where
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEADER_BYTES)
             .max_buf_size(READ_BUFFER_BYTES);
-        let connection = builder.serve_connection(io, counted);
+        let connection = builder.serve_connection(io, counted).with_upgrades();
         drive(connection, |connection| connection.graceful_shutdown(), None, stop).await;
     }
 }
@@ -189,13 +189,20 @@ impl Drop for Busy {
 }
 
 /// A stream whose first bytes have been read already.
-struct Opened<IO> {
+pub(super) struct Opened<IO> {
     first: Bytes,
     stream: IO,
     /// The client may still be sending what was refused. Closing with unread bytes would reset the connection and take
     /// the answer back, so what comes is taken for a while.
     lingers: Arc<AtomicBool>,
     linger: Option<(Pin<Box<tokio::time::Sleep>>, usize)>,
+}
+
+impl<IO> Opened<IO> {
+    /// What was read already and is not yet taken, and the stream behind it.
+    pub(super) fn into_parts(self) -> (Bytes, IO) {
+        (self.first, self.stream)
+    }
 }
 
 impl<IO: AsyncRead + Unpin> Opened<IO> {

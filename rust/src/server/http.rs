@@ -24,6 +24,7 @@ use tracing::{debug, warn};
 
 use super::connection::{self, Stop};
 use super::limits::{HEADER_TIMEOUT, MAX_HEADERS, Quota, Seat};
+use super::mse::{self, Mse};
 use super::problem::problem;
 use super::proxy::{Backend, Caller};
 use super::webrtc::Webrtc;
@@ -78,6 +79,10 @@ pub struct App {
     pub door: Arc<dyn Door>,
     /// None where WebRTC is switched off.
     pub webrtc: Option<Arc<Webrtc>>,
+    pub mse: Mse,
+    /// Connections that have left HTTP are waited for as well, and hear that the server stops.
+    pub tracker: TaskTracker,
+    pub stop: Stop,
     backend: Backend,
 }
 
@@ -87,15 +92,24 @@ pub async fn serve(
     options: HttpOptions,
     door: Arc<dyn Door>,
     webrtc: Option<Arc<Webrtc>>,
+    mse: Mse,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let tls = options.tls.clone().map(TlsAcceptor::from);
     let quota = Quota::new(options.max_connections, options.max_connections_per_address);
     let (drain, trusted) = (options.drain, options.trusted_proxies.clone());
-    let app = Arc::new(App { backend: Backend::new(&options.backend), options, door, webrtc });
-    let router = routes(Arc::clone(&app));
     let tracker = TaskTracker::new();
     let stop = Stop { gently: shutdown.clone(), now: CancellationToken::new() };
+    let app = Arc::new(App {
+        backend: Backend::new(&options.backend),
+        options,
+        door,
+        webrtc,
+        mse,
+        tracker: tracker.clone(),
+        stop: stop.clone(),
+    });
+    let router = routes(Arc::clone(&app));
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -134,6 +148,7 @@ pub async fn serve(
 
 fn routes(app: Arc<App>) -> Router {
     Router::new()
+        .route("/mse/{camera}", any(mse::endpoint))
         .route("/whep/{camera}", any(whep::endpoint))
         .route("/whep/{camera}/{resource}", any(whep::resource))
         // These have a port of their own, which is not for the public.
@@ -229,11 +244,11 @@ fn refuse(request: &Request<Body>, grpc_port: u16) -> Option<Response<Body>> {
     let path = request.uri().path();
     // A camera's id needs no escapes; whatever comes with some is meant for another reader than us.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
-    let media = path.strip_prefix("/whep").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if media
+    let of = |route| path.strip_prefix(route).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'));
+    if (of("/whep") || of("/mse"))
         && (!path.bytes().all(plain) || path.split('/').skip(1).any(|part| part.is_empty() || part.starts_with('.')))
     {
-        let detail = "the address must be /whep/ and a camera's id, without escapes, dots and empty parts";
+        let detail = "the address must be /whep/ or /mse/ and a camera's id, without escapes, dots and empty parts";
         return Some(problem(StatusCode::BAD_REQUEST, "PATH_INVALID", detail));
     }
     None

@@ -3,9 +3,11 @@
 mod connection;
 pub mod http;
 pub mod limits;
+pub mod mse;
 mod problem;
 mod proxy;
 pub mod rtsp;
+mod socket;
 pub mod tls;
 mod udp;
 pub mod webrtc;

@@ -45,7 +45,7 @@ pub fn problem_of(error: &Error) -> Response<Body> {
 }
 
 /// The kind's status; where HTTP has a better word for a reason, that.
-fn status_of(error: &Error) -> StatusCode {
+pub(super) fn status_of(error: &Error) -> StatusCode {
     match error.reason() {
         "CODEC_NOT_OFFERED" | "B_FRAMES" => StatusCode::NOT_ACCEPTABLE,
         "CONTENT_TYPE" => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -1,6 +1,8 @@
 //! What takes media out: one module per protocol.
 
 pub mod frames;
+mod line;
+pub mod mse;
 mod outbox;
 pub mod rtsp;
 mod transport;

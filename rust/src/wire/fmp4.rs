@@ -10,7 +10,7 @@ use mp4_atom::{
     Tfhd, Tkhd, Traf, Trak, Trex, Trun, TrunEntry, Url, Visual, Vmhd,
 };
 
-use super::mp4_codecs::ProfileTierLevel;
+use super::h265::SpsSummary;
 use crate::media::{CodecParameters, MediaKind, Track};
 
 /// Octets of every `moof` of ours: one track, one sample.
@@ -210,17 +210,20 @@ fn sample_entry(track: &Track) -> Option<SampleEntry> {
                 nal_unit_type,
                 nalus: vec![nal.to_vec()],
             };
-            let ptl = ProfileTierLevel::of_sps(sps)?;
+            let summary = SpsSummary::read(sps)?;
+            let (luma, chroma) = summary.bit_depths;
             let hvcc = Hvcc {
-                general_profile_space: ptl.space,
-                general_tier_flag: ptl.is_high_tier,
-                general_profile_idc: ptl.profile,
-                general_profile_compatibility_flags: ptl.compatibility.to_be_bytes(),
-                general_constraint_indicator_flags: ptl.constraints,
-                general_level_idc: ptl.level,
-                chroma_format_idc: 1,
-                num_temporal_layers: 1,
-                temporal_id_nested: true,
+                general_profile_space: summary.profile.space,
+                general_tier_flag: summary.profile.is_high_tier,
+                general_profile_idc: summary.profile.idc,
+                general_profile_compatibility_flags: summary.profile.compatibility.to_be_bytes(),
+                general_constraint_indicator_flags: summary.profile.constraints,
+                general_level_idc: summary.profile.level_idc,
+                chroma_format_idc: summary.chroma_format,
+                bit_depth_luma_minus8: luma.saturating_sub(8),
+                bit_depth_chroma_minus8: chroma.saturating_sub(8),
+                num_temporal_layers: summary.temporal_layers,
+                temporal_id_nested: summary.is_temporally_nested,
                 length_size_minus_one: 3,
                 arrays: vec![array(32, vps), array(33, sps), array(34, pps)],
                 ..Hvcc::new()
@@ -279,6 +282,7 @@ mod tests {
     use super::*;
     use crate::media::Codec;
     use crate::wire::h264::samples::{PPS, SPS};
+    use crate::wire::h265::samples as h265;
 
     fn video() -> Track {
         let (sps, pps) = (Bytes::from_static(SPS), Bytes::from_static(PPS));
@@ -303,6 +307,25 @@ mod tests {
         let SampleEntry::Avc1(entry) = &moov.trak[0].mdia.minf.stbl.stsd.codecs[0] else { panic!("{moov:?}") };
         assert_eq!((entry.visual.width, entry.visual.height), (640, 360));
         assert_eq!(entry.avcc.sequence_parameter_sets, [SPS]);
+    }
+
+    #[test]
+    fn h265_is_described_by_its_own_words() {
+        let parameters = CodecParameters::H265 {
+            vps: Bytes::from_static(h265::VPS),
+            sps: Bytes::from_static(h265::SPS_1080P_10_BIT),
+            pps: Bytes::from_static(h265::PPS),
+            width: 1920,
+            height: 1080,
+            has_b_frames: true,
+        };
+        let init = init(&[(0, &Track { codec: Codec::H265, clock_rate_hz: 90_000, parameters })]).unwrap();
+        let [_, Any::Moov(moov)] = &atoms(&init)[..] else { panic!("no moov") };
+        let SampleEntry::Hvc1(entry) = &moov.trak[0].mdia.minf.stbl.stsd.codecs[0] else { panic!("{moov:?}") };
+        let hvcc = &entry.hvcc;
+        assert_eq!((hvcc.general_profile_idc, hvcc.general_level_idc), (2, 120));
+        assert_eq!((hvcc.chroma_format_idc, hvcc.bit_depth_luma_minus8, hvcc.bit_depth_chroma_minus8), (1, 2, 2));
+        assert_eq!(hvcc.arrays.iter().map(|array| array.nal_unit_type).collect::<Vec<_>>(), [32, 33, 34]);
     }
 
     #[test]

@@ -7,51 +7,11 @@
 
 use std::fmt::Write;
 
+use super::h265::{Profile, SpsSummary};
 use crate::media::{Codec, CodecParameters, Track};
 
 /// What a browser says it plays, at most.
 pub const MAX_CODECS: usize = 256;
-
-/// Profile, tier and level of an H.265 stream (ITU-T H.265 §7.3.3, `general_…`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProfileTierLevel {
-    pub space: u8,
-    pub is_high_tier: bool,
-    pub profile: u8,
-    pub compatibility: u32,
-    pub constraints: [u8; 6],
-    pub level: u8,
-}
-
-impl ProfileTierLevel {
-    /// Reads from an SPS NAL unit: two octets of header and one of ids stand before it, so all is on octet boundaries.
-    pub fn of_sps(sps: &[u8]) -> Option<Self> {
-        let mut octets = [0_u8; 12];
-        let mut clean = without_emulation(sps.get(3..)?);
-        for octet in &mut octets {
-            *octet = clean.next()?;
-        }
-        let [first, c0, c1, c2, c3, k0, k1, k2, k3, k4, k5, level] = octets;
-        Some(Self {
-            space: first >> 6,
-            is_high_tier: first & 0x20 != 0,
-            profile: first & 0x1f,
-            compatibility: u32::from_be_bytes([c0, c1, c2, c3]),
-            constraints: [k0, k1, k2, k3, k4, k5],
-            level,
-        })
-    }
-}
-
-/// The octets without emulation prevention (ITU-T H.265 §7.4.2).
-fn without_emulation(nal: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let mut zeros = 0;
-    nal.iter().copied().filter(move |octet| {
-        let is_prevention = zeros >= 2 && *octet == 3;
-        zeros = if *octet == 0 { zeros + 1 } else { 0 };
-        !is_prevention
-    })
-}
 
 /// The track's codec string; None for what MP4 in browsers has no place for (G.711), or whose parameters can't be read.
 pub fn name(track: &Track) -> Option<String> {
@@ -60,7 +20,7 @@ pub fn name(track: &Track) -> Option<String> {
             Some([profile, constraints, level]) => Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}")),
             _ => None,
         },
-        CodecParameters::H265 { sps, .. } => Some(h265_name(&ProfileTierLevel::of_sps(sps)?)),
+        CodecParameters::H265 { sps, .. } => Some(h265_name(&SpsSummary::read(sps)?.profile)),
         CodecParameters::Aac { config, .. } => Some(format!("mp4a.40.{}", object_type(config)?)),
         CodecParameters::Opus { .. } => Some("opus".into()),
         CodecParameters::G711 { .. } => None,
@@ -68,12 +28,13 @@ pub fn name(track: &Track) -> Option<String> {
 }
 
 /// ISO 14496-15 §E.3.
-fn h265_name(ptl: &ProfileTierLevel) -> String {
-    let space = ["", "A", "B", "C"].get(usize::from(ptl.space)).copied().unwrap_or_default();
-    let tier = if ptl.is_high_tier { 'H' } else { 'L' };
-    let mut name = format!("hvc1.{space}{}.{:X}.{tier}{}", ptl.profile, ptl.compatibility.reverse_bits(), ptl.level);
-    let said = ptl.constraints.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
-    for octet in ptl.constraints.iter().take(said) {
+fn h265_name(profile: &Profile) -> String {
+    let space = ["", "A", "B", "C"].get(usize::from(profile.space)).copied().unwrap_or_default();
+    let tier = if profile.is_high_tier { 'H' } else { 'L' };
+    let Profile { idc, compatibility, level_idc, constraints, .. } = profile;
+    let mut name = format!("hvc1.{space}{idc}.{:X}.{tier}{level_idc}", compatibility.reverse_bits());
+    let said = constraints.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
+    for octet in constraints.iter().take(said) {
         // Writing to a string does not fail.
         let _ = write!(name, ".{octet:X}");
     }
@@ -161,11 +122,11 @@ impl Offered {
                 is_included && their_level <= level
             }
             (Self::H265 { profile, is_high_tier, level }, Codec::H265, CodecParameters::H265 { sps, .. }) => {
-                let Some(ptl) = ProfileTierLevel::of_sps(sps) else { return false };
+                let Some(SpsSummary { profile: theirs, .. }) = SpsSummary::read(sps) else { return false };
                 // A stream says by its compatibility flags which other profiles decode it; Main 10 includes Main (§A.3.3).
-                let is_flagged = u32::from(*profile) < 32 && ptl.compatibility << u32::from(*profile) >> 31 == 1;
-                let is_included = ptl.profile == *profile || is_flagged || (ptl.profile, *profile) == (1, 2);
-                is_included && ptl.level <= *level && (*is_high_tier || !ptl.is_high_tier)
+                let is_flagged = u32::from(*profile) < 32 && theirs.compatibility << u32::from(*profile) >> 31 == 1;
+                let is_included = theirs.idc == *profile || is_flagged || (theirs.idc, *profile) == (1, 2);
+                is_included && theirs.level_idc <= *level && (*is_high_tier || !theirs.is_high_tier)
             }
             (Self::Aac { object_type }, Codec::Aac, _) => name == format!("mp4a.40.{object_type}"),
             (Self::Opus, Codec::Opus, _) => true,
@@ -186,6 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::h265::samples::{SPS, SPS_1080P_10_BIT};
 
     fn h264(profile: u8, constraints: u8, level: u8) -> Track {
         let sps = Bytes::from(vec![0x67, profile, constraints, level]);
@@ -194,14 +156,8 @@ mod tests {
         Track { codec: Codec::H264, clock_rate_hz: 90_000, parameters }
     }
 
-    /// x265, 1920x1080, Main, level 4: profile, flags, constraints and level with an emulation prevention octet among them.
-    const SPS_265: [u8; 20] = [
-        0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x78,
-        0xa0, 0x03,
-    ];
-
-    fn h265() -> Track {
-        let sps = Bytes::from_static(&SPS_265);
+    fn h265(sps: &'static [u8]) -> Track {
+        let sps = Bytes::from_static(sps);
         let parameters = CodecParameters::H265 {
             vps: Bytes::new(),
             sps,
@@ -225,7 +181,8 @@ mod tests {
     #[test]
     fn tracks_have_the_names_that_browsers_know() {
         assert_eq!(name(&h264(0x64, 0, 0x1f)).unwrap(), "avc1.64001f");
-        assert_eq!(name(&h265()).unwrap(), "hvc1.1.6.L120.90");
+        assert_eq!(name(&h265(SPS)).unwrap(), "hvc1.1.6.L63.90");
+        assert_eq!(name(&h265(SPS_1080P_10_BIT)).unwrap(), "hvc1.2.4.L120.90");
         assert_eq!(name(&aac(&[0x14, 0x08])).unwrap(), "mp4a.40.2");
         assert_eq!(name(&aac(&[0xf9, 0x40])).unwrap(), "mp4a.40.42");
         assert_eq!(name(&aac(&[])), None);
@@ -243,17 +200,19 @@ mod tests {
         assert!(!plays(&high_51, &h264(0x6e, 0, 0x1e)), "High 10");
         assert!(!plays(&["video/mp4; codecs=\"avc1.42e033\""], &h264(0x64, 0, 0x1e)), "High for a Baseline decoder");
         assert!(!plays(&["video/mp4; codecs=\"avc1.640033\""], &h264(0x58, 0, 0x1e)), "Extended is in none");
-        assert!(!plays(&high_51, &h265()));
+        assert!(!plays(&high_51, &h265(SPS)));
     }
 
     #[test]
     fn h265_is_judged_by_profile_tier_and_level() {
-        for mime in ["hvc1.1.6.L120.90", "hev1.1.6.L153.B0", "hvc1.2.4.L153", "hvc1.1.6.H120.90"] {
-            assert!(plays(&[&format!("video/mp4; codecs=\"{mime}\"")], &h265()), "{mime}");
+        let plays = |codec: &str, sps| plays(&[&format!("video/mp4; codecs=\"{codec}\"")], &h265(sps));
+        for codec in ["hvc1.1.6.L63.90", "hev1.1.6.L153.B0", "hvc1.2.4.L153", "hvc1.1.6.H120.90"] {
+            assert!(plays(codec, SPS), "{codec}");
         }
-        for mime in ["hvc1.1.6.L93.B0", "hvc1.4.10.L153", "avc1.640033", "hvc1.1.6", "hvc1"] {
-            assert!(!plays(&[&format!("video/mp4; codecs=\"{mime}\"")], &h265()), "{mime}");
+        for codec in ["hvc1.1.6.L60.B0", "hvc1.4.10.L153", "avc1.640033", "hvc1.1.6", "hvc1"] {
+            assert!(!plays(codec, SPS), "{codec}");
         }
+        assert!(plays("hvc1.2.4.L120", SPS_1080P_10_BIT) && !plays("hvc1.1.6.L153.B0", SPS_1080P_10_BIT));
     }
 
     #[test]
@@ -277,15 +236,14 @@ mod tests {
         fn whatever_a_browser_says_is_read_without_panic(mime in ".{0,60}", codec in "(avc1|hvc1|mp4a|opus)[.0-9A-Fa-f]{0,20}") {
             let codec = format!("video/mp4; codecs=\"{codec}\"");
             let playable = Playable::read([mime.as_str(), codec.as_str()]);
-            for track in [h264(0x64, 0, 0x1f), h265(), aac(&[0x14, 0x08])] {
+            for track in [h264(0x64, 0, 0x1f), h265(SPS), aac(&[0x14, 0x08])] {
                 playable.plays(&track);
             }
         }
 
         #[test]
-        fn parameter_sets_of_any_kind_are_named_or_not(sps in proptest::collection::vec(any::<u8>(), 0..40)) {
-            ProfileTierLevel::of_sps(&sps);
-            object_type(&sps);
+        fn configurations_of_any_kind_are_named_or_not(config in proptest::collection::vec(any::<u8>(), 0..40)) {
+            object_type(&config);
         }
     }
 }

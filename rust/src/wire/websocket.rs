@@ -123,6 +123,11 @@ impl Parser {
         Self { limit, buffer: BytesMut::new(), partial: None }
     }
 
+    /// Another bound for the messages to come.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     pub fn push(&mut self, data: &[u8]) {
         self.buffer.extend_from_slice(data);
     }

@@ -1,7 +1,6 @@
 //! One connection up to PLAY or RECORD: OPTIONS, DESCRIBE or ANNOUNCE, SETUP, one request after the other, also when they
 //! come at once.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,15 +9,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
+use super::super::socket::Socket;
 use super::Context;
 use super::authorise::{Refused, authorise};
 use super::places::Place;
 use super::record::Recording;
 use crate::gate::{Admission, Refusal};
-use crate::sink::Transport;
 use crate::sink::rtsp::{METHODS, Play, RtspSink};
 use crate::stream::Description;
 use crate::wire::rtsp::{self, Fault, Incoming, Parser, Request, Response, Target};
@@ -28,34 +26,6 @@ use crate::wire::sdp;
 const MAX_REQUESTS: usize = 64;
 /// Wrong logins on one connection.
 const MAX_REFUSED_LOGINS: usize = 6;
-
-/// A socket that the handshake ends on and a sink goes on with.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
-    fn into_transport(self) -> io::Result<Transport>;
-    /// Our own end of it.
-    fn local(&self) -> io::Result<SocketAddr>;
-}
-
-impl Socket for TcpStream {
-    fn into_transport(self) -> io::Result<Transport> {
-        Transport::plain(self.into_std()?)
-    }
-
-    fn local(&self) -> io::Result<SocketAddr> {
-        self.local_addr()
-    }
-}
-
-impl Socket for TlsStream<TcpStream> {
-    fn into_transport(self) -> io::Result<Transport> {
-        let (socket, session) = self.into_inner();
-        Transport::tls(socket.into_std()?, session)
-    }
-
-    fn local(&self) -> io::Result<SocketAddr> {
-        self.get_ref().0.local_addr()
-    }
-}
 
 /// What the door granted to this connection; it holds for this camera and no other.
 struct Admitted {

@@ -12,8 +12,9 @@ use tokio::net::UdpSocket;
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, info};
 
+use super::super::socket::Socket;
 use super::authorise::{Refused, authorise};
-use super::connection::{Connection, Next, Socket};
+use super::connection::{Connection, Next};
 use crate::gate::{Ended, Ender, Publication};
 use crate::sink::rtsp::METHODS;
 use crate::source::{Announced, Push, Section};
