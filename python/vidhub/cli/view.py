@@ -31,9 +31,8 @@ def view(
     # aiortc takes a second to import: only for this command.
     from vidhub.cli import viewer
 
-    kind, _, reference = purpose.partition(":")
     result = asyncio.run(
-        viewer.watch(hub, user, read_password(), camera, kind, reference, seconds=seconds, save=save, snapshot=snapshot)
+        viewer.watch(hub, user, read_password(), camera, purpose, seconds=seconds, save=save, snapshot=snapshot)
     )
     settings(context).answer(
         result,
