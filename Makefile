@@ -14,7 +14,7 @@ STAMPS := $(VENV)/.stamps
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.cedar' -o -name '*.cedarschema' 2>/dev/null) Cargo.toml Cargo.lock
 CONSOLE_SOURCES := $(shell find console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: help setup setup-run system run check test lint format bench proto clean \
+.PHONY: help setup setup-run system run check test lint format bench fuzz proto clean \
 	check-rust check-python check-console test-rust test-python test-console
 
 help: ## this list
@@ -89,6 +89,9 @@ proto: $(STAMPS)/python ## generates python/vidhub/v1, python/buf and console/sr
 
 bench: setup-run ## speeds beside the floor measured in the same run (BENCH=--quick for a short one)
 	python -m benches.run $(BENCH)
+
+fuzz: setup-run ## looks for input that breaks a parser (FUZZ_S=20 seconds for each; the first build takes minutes)
+	tools/fuzz.sh $(or $(FUZZ_S),20)
 
 clean: ## removes what was built
 	rm -rf target $(VENV) console/node_modules console/dist python/vidhub/console dist .cache

@@ -7,7 +7,7 @@ mod failure;
 pub mod file;
 mod intake;
 mod networks;
-mod offer;
+pub mod offer;
 mod probe;
 mod push;
 mod rtsp;

@@ -51,6 +51,7 @@ pub struct Choice {
 /// camera with sound alone shows nobody anything: the failure says what to set in it.
 pub fn choose(sections: &[Section<'_>]) -> Result<Choice, Failure> {
     let (mut video, mut audio, mut left) = (None, None, Vec::new());
+    let mut no_picture = None;
     for (place, section) in sections.iter().enumerate() {
         let refused = match read(section) {
             Ok(offer) => {
@@ -66,13 +67,16 @@ pub fn choose(sections: &[Section<'_>]) -> Result<Choice, Failure> {
             }
             Err(why) => why,
         };
-        left.push(format!("{:.16}/{}: {refused}", section.media, section.encoding));
+        let refused = format!("{}/{}: {refused}", clean_name(section.media), section.encoding);
+        if section.media == "video" {
+            no_picture.get_or_insert_with(|| refused.clone());
+        }
+        left.push(refused);
     }
     if let Some(video) = video {
         return Ok(Choice { offers: std::iter::once(video).chain(audio).collect(), left });
     }
-    let pictures: Vec<&String> = left.iter().filter(|left| left.starts_with("video/")).collect();
-    let message = match (pictures.first(), audio) {
+    let message = match (no_picture, audio) {
         (Some(picture), _) => format!("the camera offers no picture that the hub carries ({picture})"),
         (None, Some(_)) => "the camera offers sound but no picture: switch its video stream on, or register the path \
                             of a stream that has one"
