@@ -9,6 +9,8 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ import cv2
 import numpy as np
 import pytest
 import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from support.cameras import gst_camera, make_clip, silence, tcp_camera
 from support.hub import PASSWORD, HubProcess, hub, person
 from support.site import HERE, Site, camera_id, site
@@ -211,6 +216,67 @@ async def test_pictures_go_on_after_the_hub_has_been_restarted_or_killed(
     times = [seen, *(frame.time for frame in frames + more)]
     assert all(later >= earlier for earlier, later in itertools.pairwise(times))
     assert times[-1] - seen > 1
+
+
+async def test_a_camera_s_outage_is_waited_for(place: Site, zhang: Hub, clip: Path):
+    async with gst_camera(clip=clip, fps=FPS) as camera:
+        identifier = await place.register(3, camera.url)
+        async with Viewer(zhang, identifier, "patrol") as viewer:
+            before = await first(viewer, FPS)
+            await camera.kill()
+            async with gst_camera(clip=clip, fps=FPS, port=camera.port):
+                after = await first(viewer, 3 * FPS)
+            assert viewer.connections == 1, "the hub keeps the viewer, and the viewer its connection"
+    assert after[-1].time > before[-1].time + 2
+
+
+async def test_a_camera_of_h265_is_refused_with_the_reason_by_a_program_that_has_none(place: Site, zhang: Hub):
+    async with gst_camera(codec="h265", width=320, height=180, fps=10, key_interval=10) as camera:
+        identifier = await place.register(4, camera.url)
+        with pytest.raises(FailedPrecondition) as refused:
+            async with Viewer(zhang, identifier, "patrol"):
+                pass
+    assert refused.value.reason == "CODEC_NOT_OFFERED"
+
+
+async def test_a_hub_with_a_certificate_of_its_own_authority_is_trusted_by_that(tmp_path: Path):
+    certificate, key = self_signed(tmp_path)
+    flags = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    async with hub(tmp_path / "data", *flags) as running:
+        await running.ask("user_add", name="zhang", roles=["operator"], password=PASSWORD)
+        url = f"https://{running.ready['http']}"
+        async with Hub(url, "zhang", PASSWORD, ca=certificate) as caller:
+            # By the cookie, which is for HTTPS alone here.
+            caller._token = "a.b.c"
+            assert (await caller.call("AuthService/WhoAmI"))["username"] == "zhang"
+        with pytest.raises(Unavailable) as untrusted:
+            async with Hub(url, "zhang", PASSWORD):
+                pass
+        assert "certificate" in str(untrusted.value).lower()
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that is its own authority, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hub")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "hub.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "hub.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "hub.pem", folder / "hub.key"
 
 
 async def until_connections(viewer: Viewer, count: int) -> list[Frame]:

@@ -199,7 +199,27 @@ async def test_a_camera_that_gives_nothing_is_named_as_to_viewers(place: Site, z
     async with tcp_camera(silence) as url:
         identifier = await place.register(2, url)
         answer = await snapshot(zhang, await opened(zhang, identifier))
-    assert (answer["code"], answer["reason"]) == ("unavailable", "CAMERA_SILENT")
+        assert (answer["code"], answer["reason"]) == ("unavailable", "CAMERA_SILENT")
+
+
+@pytest.mark.parametrize(
+    ("number", "sessions", "each", "refused"),
+    [(5, 1, MOST_OF_A_SESSION + 3, 3), (6, MOST_UNDER_WAY // MOST_OF_A_SESSION + 1, MOST_OF_A_SESSION, 4)],
+    ids=["of one session", "of the hub"],
+)
+async def test_those_that_wait_for_their_camera_are_counted_too(
+    place: Site, zhang: Person, number: int, sessions: int, each: int, refused: int
+):
+    async with tcp_camera(silence) as url:
+        identifier = await place.register(number, url)
+        open_ones = [await opened(zhang, identifier) for _ in range(sessions)]
+        # All wait for a camera that says nothing, so none gives its place back meanwhile.
+        answers = await asyncio.gather(*(snapshot(zhang, session) for session in open_ones for _ in range(each)))
+    reasons = Counter(answer["reason"] for answer in answers)
+    assert reasons == {"CAMERA_SILENT": sessions * each - refused, "LIMIT_SNAPSHOTS": refused}
+    await place.on_record(action="camera.snapshot.refused", result="LIMIT_SNAPSHOTS", resource=f"camera/{identifier}")
+    for session in open_ones:
+        await zhang.call("SessionService/CloseSession", sessionId=session["session"]["id"])
 
 
 async def test_a_session_that_ends_meanwhile_gives_none(place: Site, zhang: Person):

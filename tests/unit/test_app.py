@@ -62,6 +62,14 @@ async def test_a_hub_opens_every_port_and_leaves_nothing_behind(tmp_path):
         socket.create_connection((host, int(port)), timeout=1)
 
 
+async def test_a_running_hub_gives_frames_of_open_sessions_alone(tmp_path):
+    async with running(tmp_path / "data") as hub:
+        with pytest.raises(NotFound) as unknown:
+            async for _ in hub.frames("s-none", keyframes_only=True):
+                pass
+    assert unknown.value.reason == "SESSION_UNKNOWN"
+
+
 async def test_a_part_that_dies_stops_the_hub_and_says_why(tmp_path):
     async with running(tmp_path / "data") as hub:
         ended = asyncio.create_task(hub.run(asyncio.Event()))

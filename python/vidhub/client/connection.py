@@ -11,7 +11,7 @@ import av
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from vidhub.client.hub import Hub, Session
+from vidhub.client.hub import GOODBYE_S, Hub, Session
 from vidhub.errors import VidhubError
 
 
@@ -65,8 +65,9 @@ class Connection:
     async def close(self) -> None:
         if self._resource:
             # The hub may be away, or have ended it itself.
-            with contextlib.suppress(VidhubError):
-                await self._hub.leave(self._session, self._resource)
+            with contextlib.suppress(VidhubError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._hub.leave(self._session, self._resource)
         await self._peer.close()
 
     async def _receive(self, take: Callable[[av.VideoFrame], None], stall_s: float) -> None:

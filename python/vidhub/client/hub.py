@@ -30,6 +30,8 @@ from vidhub.errors import (
 )
 
 CALL_TIMEOUT_S = 30.0
+# How long a hub that does not answer is told that one leaves.
+GOODBYE_S = 5.0
 _PAGE = 500
 _SDP = "application/sdp"
 # What the media routes answer, by HTTP status; 5xx and what is not here: try later.
@@ -111,8 +113,9 @@ class Hub:
         """Ends the login. Sessions that are open stay open until their time is over: viewers close their own."""
         try:
             if self._token:
-                await self._post("AuthService/Logout", {})
-        except VidhubError:
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._post("AuthService/Logout", {})
+        except (VidhubError, TimeoutError):
             pass  # the hub is away: the login runs out by itself
         finally:
             self._token = ""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from vidhub.client.connection import Connection
 from vidhub.client.frame import Frame
-from vidhub.client.hub import Hub, Session
+from vidhub.client.hub import GOODBYE_S, Hub, Session
 from vidhub.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -183,8 +183,9 @@ class Viewer:
     async def _close_session(self) -> None:
         if self._session is not None:
             # It may have ended, and the hub may be away: then its time runs out.
-            with contextlib.suppress(VidhubError):
-                await self._hub.close_session(self._session)
+            with contextlib.suppress(VidhubError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._hub.close_session(self._session)
 
 
 def _image(picture: av.VideoFrame) -> npt.NDArray[np.uint8]:

@@ -32,7 +32,7 @@ def watermark(image: npt.NDArray[np.uint8], lines: Sequence[str]) -> int:
     font = cv2.FontFace(_FONT)
     size = max(_SMALLEST_TEXT, height // 28)
     widest = max((_width(line, font, size) for line in tidy), default=0)
-    room = width - 2 * size * _MARGIN
+    room = max(0.0, width - 2 * size * _MARGIN)
     if widest > room:
         size = max(_SMALLEST_TEXT, int(size * room / widest))
     pitch = round(size * (1 + _MARGIN))

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.cameras import make_clip
 
 from vidhub.errors import Unavailable
@@ -113,6 +115,17 @@ def test_a_name_can_not_break_the_line_or_grow_without_end():
     watermark(broken, ["zhang\n\rwei"])
     assert (plain == broken).all()
     watermark(np.zeros((200, 900, 3), np.uint8), ["x" * 100_000])
+
+
+@given(
+    line=st.text(st.characters(exclude_categories=()), max_size=200),
+    size=st.sampled_from([(1, 1), (2, 2), (1, 500), (500, 1), (100, 100), (360, 640)]),
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_people_are_called_and_however_small_the_picture_there_is_a_still(line: str, size: tuple[int, int]):
+    image = np.zeros((*size, 3), np.uint8)
+    assert 0 < watermark(image, [line, line[::-1]]) <= size[0]
+    assert jpeg(image).startswith(b"\xff\xd8")
 
 
 def test_a_jpeg_fits_into_one_answer():
