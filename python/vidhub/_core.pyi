@@ -174,7 +174,7 @@ class Core:
 
     def __new__(cls, options_json: str) -> Core: ...
     def start(self) -> dict[str, str | None]:
-        """Binds http, rtsp, rtsps and webrtc; returns the bound address of each, None for what is off.
+        """Binds http, rtsp, rtsp_udp, rtsps and webrtc; returns the bound address of each, None for what is off.
         Raises Unavailable LISTENER_IN_USE naming the address and its option."""
     def set_ready(self, ready: bool, /) -> None: ...
     def drain(self, timeout_s: float, /) -> None:

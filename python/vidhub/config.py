@@ -40,12 +40,16 @@ class HubOptions:
 
 @dataclass(frozen=True, slots=True)
 class ListenOptions:
-    """ADDRESS:PORT of each listener; port 0 picks a free one, "off" closes it."""
+    """ADDRESS:PORT of each listener; port 0 picks a free one, "off" closes it.
+
+    rtsp_udp: where RTP of `rtsp` comes from; RTCP has the next port.
+    """
 
     http: str = "127.0.0.1:8080"
     grpc: str = "127.0.0.1:50051"
     rtsp: str = "127.0.0.1:8554"
-    rtsps: str = "off"
+    rtsp_udp: str = "127.0.0.1:8556"
+    rtsps: str = "127.0.0.1:8322"
     webrtc: str = "127.0.0.1:8555"
     metrics: str = "127.0.0.1:9464"
     sip: str = "off"
@@ -333,8 +337,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 )
 _LEVELS = ("province", "city", "district", "zone")
 # Whose address clients are told.
-_TOLD = ("grpc", "rtsp", "webrtc")
-_CLEARTEXT = ("http", "rtsp", "metrics", "sip")
+_TOLD = ("grpc", "rtsp", "rtsps", "webrtc")
+_CLEARTEXT = ("http", "rtsp", "rtsp_udp", "metrics", "sip")
 
 
 def _check(config: Config) -> list[Violation]:

@@ -72,7 +72,7 @@ class Core:
     # Life.
 
     async def start(self) -> dict[str, str | None]:
-        """Binds http, rtsp, rtsps and webrtc; the bound address of each, None for what is off."""
+        """Binds http, rtsp, rtsp_udp, rtsps and webrtc; the bound address of each, None for what is off."""
         return await asyncio.to_thread(self._inner.start)
 
     def set_ready(self, ready: bool) -> None:

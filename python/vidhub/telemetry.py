@@ -22,14 +22,16 @@ class CoreSnapshot(TypedDict):
     """What `Core.snapshot()` answers. Words as in the contract's label values.
 
     streams: (source, streams running). sinks: (sink, connected). flows: (direction, protocol, octets, packets).
-    dropped: (reason, packets). authorisations: (decision, action, count). first_picture: upper bounds in seconds,
-    observations per bucket (not cumulative, one more than bounds), sum in seconds.
+    dropped: (reason, packets). lost: (protocol, packets). authorisations: (decision, action, count).
+    first_picture: upper bounds in seconds, observations per bucket (not cumulative, one more than bounds), sum in
+    seconds.
     """
 
     streams: Sequence[tuple[str, int]]
     sinks: Sequence[tuple[str, int]]
     flows: Sequence[tuple[str, str, int, int]]
     dropped: Sequence[tuple[str, int]]
+    lost: Sequence[tuple[str, int]]
     authorisations: Sequence[tuple[str, str, int]]
     source_reconnects: int
     first_picture: tuple[Sequence[float], Sequence[int], float]
@@ -162,6 +164,12 @@ def _core_metrics(core: CoreSnapshot) -> Iterator[Metric]:
     for reason, count in core["dropped"]:
         dropped.add_metric([reason], count)
     yield dropped
+    lost = CounterMetricFamily(
+        "vidhub_media_lost_packets", "RTP packets that viewers report as lost on their way.", labels=["protocol"]
+    )
+    for protocol, count in core["lost"]:
+        lost.add_metric([protocol], count)
+    yield lost
     yield CounterMetricFamily(
         "vidhub_source_reconnects", "Times a source connected again.", value=core["source_reconnects"]
     )

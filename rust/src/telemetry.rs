@@ -39,6 +39,17 @@ label!(
         Frames => "frames",
     }
 );
+impl Protocol {
+    /// The kind of sink that it reaches a viewer by; a session has one connection of each.
+    pub const fn sink(self) -> SinkKind {
+        match self {
+            Self::RtspTcp | Self::RtspUdp | Self::Rtsps => SinkKind::Rtsp,
+            Self::WebrtcUdp | Self::WebrtcTcp => SinkKind::Whep,
+            Self::Mse => SinkKind::Mse,
+            Self::Frames => SinkKind::Frames,
+        }
+    }
+}
 label!(
     /// Why media was dropped.
     DropReason { SlowViewer => "slow_viewer", SourceGap => "source_gap", Malformed => "malformed", OverBudget => "over_budget" }
@@ -84,6 +95,7 @@ pub struct Telemetry {
     sinks: [AtomicI64; SinkKind::ALL.len()],
     flows: [[Flow; Protocol::ALL.len()]; Direction::ALL.len()],
     dropped: [AtomicU64; DropReason::ALL.len()],
+    lost: [AtomicU64; Protocol::ALL.len()],
     authorisations: [[AtomicU64; Action::ALL.len()]; Verdict::ALL.len()],
     pub source_reconnects: AtomicU64,
     pub first_picture: Histogram,
@@ -111,6 +123,11 @@ impl Telemetry {
 
     pub fn dropped(&self, reason: DropReason) -> &AtomicU64 {
         &self.dropped[reason as usize]
+    }
+
+    /// RTP packets that viewers report as lost on their way.
+    pub fn lost(&self, protocol: Protocol) -> &AtomicU64 {
+        &self.lost[protocol as usize]
     }
 
     pub fn authorisations(&self, verdict: Verdict, action: Action) -> &AtomicU64 {

@@ -62,13 +62,6 @@ async def test_beyond_loopback_with_leave(tmp_path: Path):
         assert running.ready["http"].startswith("0.0.0.0:")
 
 
-async def test_a_listener_that_is_not_served_stays_closed_and_is_said(tmp_path: Path):
-    async with hub(tmp_path / "data", "--rtsps", "127.0.0.1:0") as running:
-        assert running.ready["rtsps"] is None
-        assert await running.end() == 0
-    assert any("--rtsps stays closed" in line for line in running.said)
-
-
 @pytest.mark.parametrize("damage", ["no folder", "no database"])
 async def test_a_data_directory_that_is_none_is_named(tmp_path: Path, damage: str):
     place = tmp_path / "data"

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use _core::camera_sim::{CameraSim, SimCamera};
 use _core::media::{AccessUnit, CodecParameters};
+use _core::server::rtsp::UdpPair;
 use _core::server::tls;
+use _core::telemetry::{Direction, Protocol};
 use _core::wire::annex_b::split_annex_b;
 use support::{Studio, annex_b, sound_track, video_track};
 
@@ -194,8 +196,8 @@ impl Drop for Over<'_> {
 }
 
 /// Seven seconds: past the second round of sender reports, from which players set their clocks.
-fn watch_with_ffmpeg(url: &str) {
-    let arguments = ["-hide_banner", "-loglevel", "warning", "-rtsp_transport", "tcp", "-i", url];
+fn watch_with_ffmpeg(url: &str, transport: &str) {
+    let arguments = ["-hide_banner", "-loglevel", "warning", "-rtsp_transport", transport, "-i", url];
     let out = ["-t", "7", "-f", "framecrc", "-"];
     let seen = run("ffmpeg", &[&arguments[..], &out[..]].concat());
     let complaints = String::from_utf8_lossy(&seen.stderr);
@@ -222,12 +224,62 @@ fn picture_and_sound_stay_in_step_without_a_warning() {
     let studio = Studio::open(|_| {});
     let url = studio.url("gate?ticket=good");
     on_air(&studio, || {
-        watch_with_ffmpeg(&url);
-        let location = format!("location={url}");
-        let source = ["-q", "rtspsrc", &location, "protocols=tcp", "latency=100", "name=s"];
-        let video = ["s.", "!", "rtph264depay", "!", "identity", "eos-after=60", "!", "fakesink", "sync=true"];
-        let sound = ["s.", "!", "rtppcmadepay", "!", "identity", "eos-after=60", "!", "fakesink", "sync=true"];
-        run("gst-launch-1.0", &[&source[..], &video[..], &sound[..]].concat());
+        watch_with_ffmpeg(&url, "tcp");
+        watch_with_gstreamer(&url, &["protocols=tcp"]);
+    });
+}
+
+fn watch_with_gstreamer(url: &str, how: &[&str]) {
+    let location = format!("location={url}");
+    let source = ["-q", "rtspsrc", &location, "latency=100", "name=s"];
+    let video = ["s.", "!", "rtph264depay", "!", "identity", "eos-after=60", "!", "fakesink", "sync=true"];
+    let sound = ["s.", "!", "rtppcmadepay", "!", "identity", "eos-after=60", "!", "fakesink", "sync=true"];
+    run("gst-launch-1.0", &[&source[..], how, &video[..], &sound[..]].concat());
+}
+
+fn sent(studio: &Studio, protocol: Protocol) -> u64 {
+    studio.telemetry.flow(Direction::Out, protocol).packets.load(Relaxed)
+}
+
+#[test]
+fn udp_plays_the_same() {
+    let studio = Studio::open(|options| {
+        options.udp = Some(UdpPair::bind("127.0.0.1:0".parse().expect("address")).expect("two free ports"));
+    });
+    let url = studio.url("gate?ticket=good");
+    on_air(&studio, || {
+        watch_with_ffmpeg(&url, "udp");
+        watch_with_gstreamer(&url, &["protocols=udp"]);
+        // Left to itself, each takes UDP too.
+        run("ffmpeg", &["-loglevel", "error", "-i", &url, "-frames:v", "5", "-f", "null", "-"]);
+        watch_with_gstreamer(&url, &[]);
+    });
+    assert_eq!(sent(&studio, Protocol::RtspTcp), 0);
+    assert!(sent(&studio, Protocol::RtspUdp) > 1_000);
+    assert_eq!(studio.telemetry.lost(Protocol::RtspUdp).load(Relaxed), 0, "as the players report");
+}
+
+/// The cache is given in a burst, to sockets of the usual size: every picture of it arrives and decodes to what was shown.
+#[test]
+fn the_burst_at_joining_loses_nothing_by_udp() {
+    let studio = Studio::open(|options| {
+        options.udp = Some(UdpPair::bind("127.0.0.1:0".parse().expect("address")).expect("two free ports"));
+    });
+    let expected =
+        sums(&run("ffmpeg", &["-loglevel", "error", "-i", clip().to_str().expect("text"), "-f", "framemd5", "-"]));
+    let url = studio.url("gate?ticket=good");
+    on_air(&studio, || {
+        let arguments = ["-hide_banner", "-loglevel", "warning", "-rtsp_transport", "udp", "-i", &url];
+        let out = ["-an", "-frames:v", FRAMES, "-f", "framemd5", "-"];
+        let seen = run("ffmpeg", &[&arguments[..], &out[..]].concat());
+        let complaints = String::from_utf8_lossy(&seen.stderr);
+        assert!(complaints.trim().is_empty(), "{complaints}");
+        let seen = sums(&seen);
+        let start = expected.iter().position(|sum| *sum == seen[0]).expect("a picture of the clip");
+        assert_eq!((seen.len(), start % 25), (60, 0), "from the cached keyframe on");
+        for (place, sum) in seen.iter().enumerate() {
+            assert_eq!(*sum, expected[(start + place) % expected.len()], "picture {place}");
+        }
     });
 }
 
@@ -243,7 +295,9 @@ fn rtsps_plays_the_same() {
         options.tls = Some(tls::server_config(&certificate, &key, &[]).expect("certificate"));
     });
     let url = format!("rtsps://{}/gate?ticket=good", studio.address);
-    on_air(&studio, || watch_with_ffmpeg(&url));
-    let sent = studio.telemetry.flow(_core::telemetry::Direction::Out, _core::telemetry::Protocol::Rtsps);
-    assert!(sent.packets.load(Relaxed) > 100);
+    on_air(&studio, || {
+        watch_with_ffmpeg(&url, "tcp");
+        watch_with_gstreamer(&url, &["tls-validation-flags=0"]);
+    });
+    assert!(sent(&studio, Protocol::Rtsps) > 100);
 }

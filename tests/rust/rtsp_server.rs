@@ -8,18 +8,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use _core::telemetry::{Direction, DropReason, Protocol, SinkKind};
-use support::{GOP, Heard, PASSWORD, Studio, USER};
+use support::{GOP, Heard, PASSWORD, Studio, USER, until};
 
 const TCP: (&str, &str) = ("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1");
-
-/// Waits until `is_so`, which another thread brings about.
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::yield_now();
-    }
-}
 
 #[test]
 fn a_refusal_says_why_and_what_would_do() {

@@ -11,14 +11,14 @@ import pytest
 
 from vidhub import app, config
 from vidhub.app import App
-from vidhub.app.parts import core_options
+from vidhub.app.parts import certificate_names, core_options
 from vidhub.config import Config, HubOptions
 from vidhub.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable, VidhubError
 from vidhub.identity import HubKeys
 from vidhub.lockfile import DataLock
 from vidhub.store import Store, meta
 
-PORTS = {f"listen.{name}": "127.0.0.1:0" for name in ("http", "grpc", "rtsp", "webrtc", "metrics")}
+PORTS = {f"listen.{name}": "127.0.0.1:0" for name in ("http", "grpc", "rtsp", "rtsp_udp", "rtsps", "webrtc", "metrics")}
 PASSWORD = "correct-horse-battery-42"
 
 
@@ -47,8 +47,8 @@ async def is_clean(data: Path) -> bool:
 async def test_a_hub_opens_every_port_and_leaves_nothing_behind(tmp_path):
     data = tmp_path / "data"
     async with running(data) as hub:
-        assert set(hub.addresses) == {"http", "grpc", "rtsp", "rtsps", "webrtc", "metrics", "sip", "pid"}
-        assert hub.addresses["rtsps"] is hub.addresses["sip"] is None
+        assert set(hub.addresses) == {"http", "grpc", "rtsp", "rtsp_udp", "rtsps", "webrtc", "metrics", "sip", "pid"}
+        assert hub.addresses["sip"] is None
         assert (data / "admin.sock").stat().st_mode & 0o777 == 0o600
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(f"http://{hub.addresses['metrics']}/healthz")).status_code == 200
@@ -200,4 +200,10 @@ def test_the_core_is_told_addresses_alone_and_networks_in_full(tmp_path):
     assert told["advertise"] == ["192.0.2.1", "2001:db8::1"]
     assert told["source"]["allow"] == ["127.0.0.1/32"]  # type: ignore[index]
     assert told["listen"]["rtsp"] is None  # type: ignore[index]
-    assert told["tls"] is None
+    assert told["tls"] is told["rtsps_certificate"] is None
+
+
+def test_the_hubs_own_certificate_names_where_grpc_and_rtsps_are_reached():
+    flags = {"listen.grpc": "127.0.0.2:1", "listen.rtsps": "[::]:1", "advertise": "hub.example,192.0.2.1"}
+    given = config.load(environment={}, flags={**flags, "public_url": "https://wall.example:8443"})
+    assert certificate_names(given) == {"127.0.0.2", "::", "hub.example", "192.0.2.1", "wall.example"}

@@ -130,7 +130,7 @@ def test_a_listener_is_completed(tmp_path, given, full):
 
 
 def test_a_listener_beyond_loopback_wants_tls(tmp_path):
-    for name in ("http", "rtsp", "metrics"):
+    for name in ("http", "rtsp", "rtsp_udp", "metrics"):
         error = refusal(tmp_path, **{f"listen.{name}": "0.0.0.0:1234"})
         assert error.reason == "LISTENER_CLEARTEXT"
         assert error.violations[0].field == f"listen.{name}"
@@ -161,7 +161,7 @@ def test_the_example_names_every_option_with_its_default():
     assert {setting.source for setting in config.explain(file=example, environment={})} == {"file"}
 
 
-@pytest.mark.parametrize("name", ["grpc", "rtsp", "webrtc"])
+@pytest.mark.parametrize("name", ["grpc", "rtsp", "rtsps", "webrtc"])
 def test_a_listener_on_every_address_wants_to_know_what_clients_are_told(tmp_path: Path, name: str) -> None:
     flags = {f"listen.{name}": "0.0.0.0:1234", "allow_cleartext": "1"}
     error = refusal(tmp_path, **flags)

@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, slots=True)
 class MediaAddresses:
-    """http: origin of the public port, as in "https://hub.example". rtsp: "HOST:PORT". Empty for what is off."""
+    """http: origin of the public port, as in "https://hub.example". rtsp, rtsps: "HOST:PORT". Empty for what is off."""
 
     http: str = ""
     rtsp: str = ""
+    rtsps: str = ""
 
     def whep(self, camera_id: str) -> str:
         return f"{self.http}/whep/{quote(camera_id, safe='')}" if self.http else ""
@@ -24,4 +25,6 @@ class MediaAddresses:
         return f"{self.http}/whip/{quote(camera_id, safe='')}" if self.http else ""
 
     def rtsp_with_ticket(self, camera_id: str, ticket: str) -> str:
-        return f"rtsp://{self.rtsp}/{quote(camera_id, safe='')}?ticket={quote(ticket, safe='')}" if self.rtsp else ""
+        """By TLS only where there is nothing else: few players know the hub's own CA."""
+        origin = f"rtsp://{self.rtsp}" if self.rtsp else f"rtsps://{self.rtsps}" if self.rtsps else ""
+        return f"{origin}/{quote(camera_id, safe='')}?ticket={quote(ticket, safe='')}" if origin else ""

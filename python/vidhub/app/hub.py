@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -29,7 +28,7 @@ from vidhub.api.live import LiveCalls
 from vidhub.api.metrics_http import metrics_app
 from vidhub.api.sessions import SessionServicer
 from vidhub.api.system import SystemServicer
-from vidhub.app.parts import Parts, build
+from vidhub.app.parts import Parts, build, certificate_names
 from vidhub.config import OFF, Config, split_address
 from vidhub.core import FrameUnit
 from vidhub.errors import FailedPrecondition, Internal, VidhubError
@@ -113,7 +112,8 @@ class App:
         bound = await parts.core.start()
         self._stack.push_async_callback(parts.core.drain, 0.0)
         public_url = config.public_url or self._origin(bound["http"])
-        parts.sessions.serve_at(MediaAddresses(http=public_url, rtsp=self._told(bound["rtsp"])))
+        rtsp, rtsps = self._told(bound["rtsp"]), self._told(bound["rtsps"])
+        parts.sessions.serve_at(MediaAddresses(http=public_url, rtsp=rtsp, rtsps=rtsps))
         live = LiveCalls()
         parts.people.on_logins_ended(live.logins_ended)
         parts.units.on_revoked(live.certificates_revoked)
@@ -144,7 +144,8 @@ class App:
         admin_dir = PrivateDirectory(config.data_dir)
         self._stack.callback(admin_dir.close)
         self._stack.callback(admin_dir.remove, ADMIN_SOCKET)
-        self.addresses = {**dict.fromkeys(("http", "grpc", "rtsp", "rtsps", "webrtc", "metrics", "sip")), **bound}
+        listeners = ("http", "grpc", "rtsp", "rtsp_udp", "rtsps", "webrtc", "metrics", "sip")
+        self.addresses = {**dict.fromkeys(listeners), **bound}
         self.addresses.update(grpc=grpc, metrics=metrics, pid=os.getpid())
         await self._serve("admin", admin_app(self.operations), admin_dir.listen(ADMIN_SOCKET))
         parts.core.set_ready(True)
@@ -257,11 +258,7 @@ class App:
 
     def _server_identity(self) -> ServerIdentity:
         """Asked at each handshake, so that a new certificate is shown as soon as there is one."""
-        config = self._config
-        names = {split_address(config.listen.grpc)[0], *config.advertise}
-        if config.public_url:
-            names.add(urlsplit(config.public_url).hostname or "")
-        shown = self._parts.ca.server_certificate(name for name in names if name)
+        shown = self._parts.ca.server_certificate(certificate_names(self._config))
         return ServerIdentity(
             certificate_chain=shown.certificate_pem,
             private_key=shown.key_pem,

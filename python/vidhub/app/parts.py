@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import Connection
@@ -28,7 +29,7 @@ from vidhub.config import OFF, Config, HubOptions, split_address
 from vidhub.core import Change, Core
 from vidhub.errors import FailedPrecondition
 from vidhub.events import Fanout
-from vidhub.identity import CertificateAuthority, HubKeys, People, Units
+from vidhub.identity import CertificateAuthority, HubKeys, People, ServerCertificate, Units
 from vidhub.model import Camera, Principal, PrincipalKind, Revision
 from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions
 from vidhub.telemetry import CoreSnapshot, Telemetry
@@ -85,7 +86,10 @@ async def build(
     units = await Units.open(store, audit, ca)
     people = await People.open(store, audit, keys, hub_id=hub.id, data_dir=data)
     stack.callback(people.close)
-    core = Core(core_options(config, hub, keys, backend_socket))
+    shown = None
+    if online and config.listen.rtsps != OFF and config.tls_cert is None:
+        shown = await asyncio.to_thread(ca.server_certificate, certificate_names(config))
+    core = Core(core_options(config, hub, keys, backend_socket, shown))
     stack.push_async_callback(core.stop)
     telemetry = Telemetry()
     telemetry.watch(
@@ -211,7 +215,19 @@ def _settle_hub(conn: Connection, wanted: HubOptions) -> HubOptions:
     return hub
 
 
-def core_options(config: Config, hub: HubOptions, keys: HubKeys, backend_socket: str) -> dict[str, object]:
+def certificate_names(config: Config) -> set[str]:
+    """The addresses that the hub's own certificate is good for: those that gRPC and RTSPS are reached at."""
+    names = {split_address(one)[0] for one in (config.listen.grpc, config.listen.rtsps) if one != OFF}
+    if config.public_url:
+        names.add(urlsplit(config.public_url).hostname or "")
+    return {name for name in (*names, *config.advertise) if name}
+
+
+def core_options(
+    config: Config, hub: HubOptions, keys: HubKeys, backend_socket: str, certificate: ServerCertificate | None = None
+) -> dict[str, object]:
+    """certificate: what RTSPS shows where no `tls_cert` is given."""
+
     def on(listener: str) -> str | None:
         return None if listener == OFF else listener
 
@@ -222,6 +238,7 @@ def core_options(config: Config, hub: HubOptions, keys: HubKeys, backend_socket:
         "listen": {
             "http": on(listen.http),
             "rtsp": on(listen.rtsp),
+            "rtsp_udp": on(listen.rtsp_udp),
             "rtsps": on(listen.rtsps),
             "webrtc": on(listen.webrtc),
         },
@@ -230,6 +247,9 @@ def core_options(config: Config, hub: HubOptions, keys: HubKeys, backend_socket:
         "tls": None
         if config.tls_cert is None or config.tls_key is None
         else {"cert": str(config.tls_cert), "key": str(config.tls_key)},
+        "rtsps_certificate": None
+        if certificate is None
+        else {"certificate_pem": certificate.certificate_pem.decode(), "key_pem": certificate.key_pem.decode()},
         "backend_socket": backend_socket,
         "public_url": config.public_url,
         # What the control plane binds; a port that is only chosen then can't be told beforehand.

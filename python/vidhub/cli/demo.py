@@ -27,7 +27,15 @@ from vidhub.cli.camera_sim import CACHE
 from vidhub.cli.report import settings
 from vidhub.errors import Internal, Unavailable
 
-PORTS = {"http": 8080, "grpc": 50051, "rtsp": 8554, "webrtc": 8555, "metrics": 9464}
+PORTS = {
+    "http": 8080,
+    "grpc": 50051,
+    "rtsp": 8554,
+    "rtsp-udp": 8556,
+    "rtsps": 8322,
+    "webrtc": 8555,
+    "metrics": 9464,
+}
 OPERATOR = "zhang"
 HUB_NAME = "鹰潭市"
 # Time a program of ours may take to say that it is ready, and to end.

@@ -24,7 +24,7 @@ struct Admitted {
     session: Arc<Session>,
     /// In what it plays or is to play.
     interest: Mutex<Arc<dyn Interest>>,
-    protocol: Protocol,
+    protocol: Mutex<Protocol>,
     started: Instant,
     pictured: AtomicBool,
     /// Its number among the session's connections and what plays, once something does.
@@ -74,7 +74,7 @@ pub fn admit(
         gate,
         interest: Mutex::new(Arc::new(Held { session: session.clone(), lease })),
         session,
-        protocol,
+        protocol: Mutex::new(protocol),
         started: Instant::now(),
         pictured: AtomicBool::new(false),
         playing: Mutex::new(None),
@@ -107,18 +107,23 @@ impl Admission for Admitted {
         self.session.end_reason()
     }
 
+    fn carried_by(&self, protocol: Protocol) {
+        *self.protocol.lock() = protocol;
+    }
+
     fn connected(&self, sink: SinkHandle) {
+        let protocol = *self.protocol.lock();
         let mut playing = self.playing.lock();
         if playing.is_some() {
             return;
         }
-        let number = self.session.connect(self.protocol, Ender::Sink(sink.clone()));
+        let number = self.session.connect(protocol, Ender::Sink(sink.clone()));
         *playing = Some((number, sink.clone()));
         self.interest.lock().plays(sink);
         drop(playing);
         self.session.give_back();
         let session = self.session.spec.id.clone();
-        self.gate.events.push(Event::SessionConnected { session, protocol: self.protocol.word() });
+        self.gate.events.push(Event::SessionConnected { session, protocol: protocol.word() });
     }
 
     fn other(&self) -> Result<Arc<dyn Interest>> {
@@ -159,7 +164,7 @@ impl Drop for Admitted {
             Some((number, _)) => {
                 self.session.disconnect(number);
                 let session = self.session.spec.id.clone();
-                self.gate.events.push(Event::SessionDisconnected { session, protocol: self.protocol.word() });
+                self.gate.events.push(Event::SessionDisconnected { session, protocol: self.protocol.lock().word() });
             }
         }
     }

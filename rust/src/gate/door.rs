@@ -85,6 +85,8 @@ pub trait Admission: Send + Sync + 'static {
     fn end_reason(&self) -> Option<&'static str> {
         None
     }
+    /// The client has chosen how its media goes, which `admit` could not know. Before `connected`.
+    fn carried_by(&self, _protocol: Protocol) {}
     /// The sink is on its shard: from now on the session's end ends it, and an older connection of the same session
     /// and protocol is replaced. If the session has ended meanwhile, the sink is ended at once.
     fn connected(&self, sink: SinkHandle);

@@ -34,7 +34,7 @@ pub struct SessionSpec {
     pub expires: SystemTime,
     pub rtsp_user: String,
     pub rtsp_password: String,
-    /// Connections per protocol; more than one for load programs only.
+    /// Connections per kind of sink; more than one for load programs only.
     pub connections: usize,
 }
 
@@ -105,7 +105,8 @@ impl Session {
         self.life.lock().pending -= 1;
     }
 
-    /// Books a connection and replaces the oldest one of the protocol when there are too many. Returns its number.
+    /// Books a connection and replaces the oldest one of its kind when there are too many: a player that falls back from
+    /// UDP to TCP replaces itself. Returns its number.
     pub fn connect(&self, protocol: Protocol, ender: Ender) -> u64 {
         let mut replaced = None;
         let mut life = self.life.lock();
@@ -116,8 +117,9 @@ impl Session {
             ender.end(reason);
             return number;
         }
-        if life.connections.iter().filter(|connection| connection.protocol == protocol).count() >= self.spec.connections
-            && let Some(oldest) = life.connections.iter().position(|connection| connection.protocol == protocol)
+        let is_same = |connection: &Connection| connection.protocol.sink() == protocol.sink();
+        if life.connections.iter().filter(|connection| is_same(connection)).count() >= self.spec.connections
+            && let Some(oldest) = life.connections.iter().position(is_same)
         {
             replaced = Some(life.connections.remove(oldest));
         }

@@ -24,7 +24,7 @@ use tracing_subscriber::EnvFilter;
 use probing::{Probing, target_of};
 
 pub use frames::FrameReader;
-pub use options::{HubOptions, ListenOptions, Secret, TlsFiles};
+pub use options::{HubOptions, ListenOptions, Secret, TlsFiles, TlsPem};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Door, Events, Gate, StartSource, Streams, StreamsOptions};
@@ -32,7 +32,7 @@ use crate::policy::Policy;
 use crate::registry::{Camera, Change, Registry};
 use crate::server::http::{self, HttpOptions};
 use crate::server::mse::{Mse, MseOptions};
-use crate::server::rtsp::{RtspOptions, RtspServer};
+use crate::server::rtsp::{RtspOptions, RtspServer, UdpPair};
 use crate::server::tls;
 use crate::server::webrtc::{Webrtc, WebrtcOptions};
 use crate::source::{self, Networks};
@@ -56,7 +56,8 @@ pub struct Hub {
     /// Held once by each reader of frames, which counts them.
     readers: Arc<()>,
     webrtc: Mutex<Option<Arc<Webrtc>>>,
-    rtsp: Mutex<Option<RtspServer>>,
+    /// Plain and behind TLS.
+    rtsp: Mutex<Vec<RtspServer>>,
     /// Cancelled when the listeners shall close.
     accepting: CancellationToken,
     /// Cancelled when a drain under way shall wait no longer.
@@ -124,7 +125,7 @@ impl Hub {
             probing,
             readers: Arc::new(()),
             webrtc: Mutex::new(None),
-            rtsp: Mutex::new(None),
+            rtsp: Mutex::default(),
             accepting: CancellationToken::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -146,19 +147,15 @@ impl Hub {
     /// naming the address and its option.
     pub fn start(&self) -> Result<HashMap<&'static str, Option<String>>> {
         let handle = self.runtime.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or_else(stopped)?;
-        let listen = &self.options.listen;
         let mut bound: HashMap<&'static str, Option<String>> =
-            HashMap::from([("http", None), ("rtsp", None), ("rtsps", None), ("webrtc", None)]);
-        if let Some(address) = &listen.rtsps {
-            warn!(%address, "RTSP over TLS is not served yet: --rtsps stays closed");
-        }
+            ["http", "rtsp", "rtsp_udp", "rtsps", "webrtc"].map(|name| (name, None)).into();
         if self.is_started.swap(true, Relaxed) {
             return Err(Error::new(ErrorKind::FailedPrecondition, "HUB_STARTED", "the core listens already"));
         }
         let opened = self.open(&handle, &mut bound);
         if opened.is_err() {
             // What was bound is given back: the next attempt finds all ports free.
-            drop(self.rtsp.lock().take());
+            drop(std::mem::take(&mut *self.rtsp.lock()));
             if let Some(webrtc) = self.webrtc.lock().take() {
                 webrtc.stop();
             }
@@ -207,7 +204,16 @@ impl Hub {
             None => None,
         };
         if let Some(address) = &listen.rtsp {
+            let udp = match &listen.rtsp_udp {
+                Some(address) => Some(
+                    UdpPair::bind(socket_address("rtsp-udp", address)?)
+                        .map_err(|cause| not_bound("rtsp-udp", address, cause))?,
+                ),
+                None => None,
+            };
+            bound.insert("rtsp_udp", udp.as_ref().map(|pair| pair.local().to_string()));
             let options = RtspOptions {
+                udp,
                 sink_queue_bytes: self.options.stream.sink_queue_bytes,
                 stall_timeout: Duration::from_secs_f64(self.options.source.stall_timeout_s),
                 ..RtspOptions::new(socket_address("rtsp", address)?)
@@ -215,7 +221,20 @@ impl Hub {
             let server = RtspServer::start(handle, options, door.clone(), self.shards.clone(), self.telemetry.clone())
                 .map_err(|error| named("rtsp", address, error))?;
             bound.insert("rtsp", Some(server.address().to_string()));
-            *self.rtsp.lock() = Some(server);
+            self.rtsp.lock().push(server);
+        }
+        if let Some(address) = &listen.rtsps {
+            let options = RtspOptions {
+                option: "--rtsps",
+                tls: Some(self.rtsps_tls()?),
+                stall_timeout: Duration::from_secs_f64(self.options.source.stall_timeout_s),
+                sink_queue_bytes: self.options.stream.sink_queue_bytes,
+                ..RtspOptions::new(socket_address("rtsps", address)?)
+            };
+            let server = RtspServer::start(handle, options, door.clone(), self.shards.clone(), self.telemetry.clone())
+                .map_err(|error| named("rtsps", address, error))?;
+            bound.insert("rtsps", Some(server.address().to_string()));
+            self.rtsp.lock().push(server);
         }
         if let Some((listener, options)) = http {
             let mse = MseOptions { queue_bytes: self.options.stream.sink_queue_bytes, ..MseOptions::default() };
@@ -226,6 +245,21 @@ impl Hub {
             self.tasks.spawn_on(logged("http", serving), handle);
         }
         Ok(())
+    }
+
+    /// The certificate of the HTTP port, or the one that the hub's own CA has issued.
+    fn rtsps_tls(&self) -> Result<Arc<rustls::ServerConfig>> {
+        match (&self.options.tls, &self.options.rtsps_certificate) {
+            (Some(files), _) => tls::server_config(&files.cert, &files.key, &[]),
+            (None, Some(pem)) => {
+                tls::server_config_from_pem(pem.certificate_pem.as_bytes(), pem.key_pem.0.as_bytes(), &[])
+            }
+            (None, None) => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "TLS_CERTIFICATE_MISSING",
+                "--rtsps needs a certificate: give --tls-cert and --tls-key",
+            )),
+        }
     }
 
     pub fn set_ready(&self, ready: bool) {
@@ -260,7 +294,7 @@ impl Hub {
     pub fn drain(&self, timeout: Duration) {
         self.set_ready(false);
         self.accepting.cancel();
-        drop(self.rtsp.lock().take());
+        drop(std::mem::take(&mut *self.rtsp.lock()));
         self.tasks.close();
         // Sessions stay open on record: after a restart their viewers renew them.
         self.shards.stop("HUB_DRAINING");
@@ -283,7 +317,7 @@ impl Hub {
         self.stopping.cancel();
         let Some(runtime) = self.runtime.lock().take() else { return };
         self.accepting.cancel();
-        drop(self.rtsp.lock().take());
+        drop(std::mem::take(&mut *self.rtsp.lock()));
         self.probing.end();
         self.gate.stop_streams();
         if let Some(webrtc) = self.webrtc.lock().take() {

@@ -27,6 +27,9 @@ pub struct HubOptions {
     /// Certificate chain and key of the HTTP port, PEM files; null: cleartext.
     #[serde(default)]
     pub tls: Option<TlsFiles>,
+    /// The same for RTSPS, where `tls` is null: what the hub's own CA has issued.
+    #[serde(default)]
+    pub rtsps_certificate: Option<TlsPem>,
     /// Unix socket of the Python application.
     #[serde(default)]
     pub backend_socket: PathBuf,
@@ -73,6 +76,8 @@ impl std::fmt::Debug for Secret {
 pub struct ListenOptions {
     pub http: Option<String>,
     pub rtsp: Option<String>,
+    /// RTP of RTSP over UDP; RTCP has the next port. Only together with `rtsp`.
+    pub rtsp_udp: Option<String>,
     pub rtsps: Option<String>,
     pub webrtc: Option<String>,
 }
@@ -82,6 +87,13 @@ pub struct ListenOptions {
 pub struct TlsFiles {
     pub cert: PathBuf,
     pub key: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsPem {
+    pub certificate_pem: String,
+    pub key_pem: Secret,
 }
 
 #[derive(Clone, Debug, Deserialize)]

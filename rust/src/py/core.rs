@@ -85,6 +85,9 @@ impl Core {
         all.set_item("sinks", sinks)?;
         all.set_item("flows", flows)?;
         all.set_item("dropped", dropped)?;
+        let lost: Vec<_> =
+            Protocol::ALL.iter().map(|protocol| (protocol.word(), figures.lost(*protocol).load(Relaxed))).collect();
+        all.set_item("lost", lost)?;
         all.set_item("authorisations", authorisations)?;
         all.set_item("source_reconnects", figures.source_reconnects.load(Relaxed))?;
         all.set_item("first_picture", (FIRST_PICTURE_BUCKETS_S.to_vec(), buckets, sum))?;

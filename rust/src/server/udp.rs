@@ -2,8 +2,10 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::SockAddr;
 
 /// Asked of the kernel, which may give less: a keyframe for many viewers leaves at once, and their reports come together.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
@@ -46,6 +48,32 @@ impl UdpPort {
     /// Takes what has come; one buffer may hold several datagrams (`RecvMeta::stride`).
     pub fn receive(&self, buffers: &mut [IoSliceMut<'_>], about: &mut [RecvMeta]) -> io::Result<usize> {
         self.state.recv((&self.socket).into(), buffers, about)
+    }
+
+    /// From now on the kernel keeps refusals (ICMP) of the hosts that we send to, for `refused`. Each also fails one call
+    /// on the port, whatever that is about.
+    pub fn hear_refusals(&self) -> io::Result<()> {
+        self.state.enable_transport_errors((&self.socket).into())
+    }
+
+    /// Whom the oldest refused datagram was for; None when there are no more.
+    pub fn refused(&self) -> Option<SocketAddr> {
+        // SAFETY: zero is a valid `msghdr`; the name points to `storage`, which is as long as `length` says and outlives the
+        // call, and on success the kernel has written an address there whose length it gives.
+        let received = unsafe {
+            SockAddr::try_init(|storage, length| {
+                let mut message: libc::msghdr = std::mem::zeroed();
+                message.msg_name = storage.cast();
+                message.msg_namelen = *length;
+                let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+                if libc::recvmsg(self.socket.as_raw_fd(), &mut message, flags) < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+                *length = message.msg_namelen;
+                Ok(())
+            })
+        };
+        received.ok()?.1.as_socket()
     }
 
     /// Sends `contents`, cut into datagrams of `segment` octets of which the last may be shorter. `from` is one of our

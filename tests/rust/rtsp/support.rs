@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use _core::error::{Error, ErrorKind, Result};
 use _core::gate::{Admission, BoxFuture, Door, Proof};
@@ -28,11 +28,14 @@ pub struct OneCamera {
     pub sinks: Mutex<Vec<SinkHandle>>,
     pub admissions: Arc<AtomicUsize>,
     pub first_pictures: Arc<AtomicUsize>,
+    /// How the viewers' media goes, in the order of their PLAYs.
+    pub carried: Mutex<Vec<Protocol>>,
     this: std::sync::Weak<Self>,
 }
 
 struct Admitted {
     door: Arc<OneCamera>,
+    session: &'static str,
     is_dark: bool,
 }
 
@@ -47,7 +50,7 @@ impl Door for OneCamera {
         let refuse = |kind, reason| Err(Error::new(kind, reason, "refused by the test"));
         match proof {
             None => return refuse(ErrorKind::Unauthenticated, "TICKET_MISSING"),
-            Some(Proof::Ticket("good") | Proof::RtspUser(USER)) => {}
+            Some(Proof::Ticket("good" | "another") | Proof::RtspUser(USER)) => {}
             Some(Proof::Ticket("old")) => return refuse(ErrorKind::Unauthenticated, "TICKET_EXPIRED"),
             Some(Proof::Ticket("other")) => return refuse(ErrorKind::PermissionDenied, "TICKET_OTHER_CAMERA"),
             Some(Proof::Ticket("many")) => return refuse(ErrorKind::ResourceExhausted, "LIMIT_SESSIONS"),
@@ -58,7 +61,8 @@ impl Door for OneCamera {
         }
         self.admissions.fetch_add(1, Ordering::SeqCst);
         let door = self.this.upgrade().expect("the door is open");
-        Ok(Arc::new(Admitted { door, is_dark: camera == "dark" }))
+        let session = if matches!(proof, Some(Proof::Ticket("another"))) { "another" } else { "session" };
+        Ok(Arc::new(Admitted { door, session, is_dark: camera == "dark" }))
     }
 
     fn session_of(&self, _ticket: &str) -> Result<String> {
@@ -72,7 +76,7 @@ impl Door for OneCamera {
 
 impl Admission for Admitted {
     fn session_id(&self) -> &str {
-        "session"
+        self.session
     }
 
     fn stream(&self) -> Arc<Stream> {
@@ -86,6 +90,10 @@ impl Admission for Admitted {
                 _ => Err(Error::new(ErrorKind::Unavailable, "CAMERA_SILENT", "the camera says nothing")),
             }
         })
+    }
+
+    fn carried_by(&self, protocol: Protocol) {
+        self.door.carried.lock().expect("lock").push(protocol);
     }
 
     fn connected(&self, sink: SinkHandle) {
@@ -125,6 +133,7 @@ impl Studio {
             sinks: Mutex::default(),
             admissions: Arc::default(),
             first_pictures: Arc::default(),
+            carried: Mutex::default(),
             this: this.clone(),
         });
         let shards = Shards::start(1).expect("shards");
@@ -187,6 +196,15 @@ pub fn video_track() -> Track {
 
 pub fn sound_track() -> Track {
     Track { codec: Codec::Pcma, clock_rate_hz: 8_000, parameters: CodecParameters::G711 { channels: 1 } }
+}
+
+/// Waits until `is_so`, which another thread brings about.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// What no decoder would take, but every packetiser does.
@@ -276,6 +294,11 @@ impl Client {
 
     pub fn send(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).expect("send");
+    }
+
+    /// Whether the server still takes what is written.
+    pub fn takes(&mut self, bytes: &[u8]) -> bool {
+        self.socket.write_all(bytes).is_ok()
     }
 
     /// Writes a request without waiting.
@@ -401,7 +424,7 @@ pub struct Rtp {
 }
 
 impl Rtp {
-    fn read(channel: u8, data: &[u8]) -> Self {
+    pub fn read(channel: u8, data: &[u8]) -> Self {
         assert_eq!(data[0], 0x80);
         let word = |at: usize| u32::from_be_bytes(data[at..at + 4].try_into().expect("word"));
         Self {

@@ -16,10 +16,12 @@ use super::Context;
 use super::authorise::{Refused, authorise};
 use super::places::Place;
 use super::record::Recording;
+use super::setup::Carried;
 use crate::gate::{Admission, Refusal};
 use crate::sink::rtsp::{METHODS, Play, RtspSink};
 use crate::stream::Description;
-use crate::wire::rtsp::{self, Fault, Incoming, Parser, Request, Response, Target};
+use crate::telemetry::Protocol;
+use crate::wire::rtsp::{Fault, Incoming, Parser, Request, Response, Target};
 use crate::wire::sdp;
 
 /// Nobody needs more to get to PLAY.
@@ -28,26 +30,30 @@ const MAX_REQUESTS: usize = 64;
 const MAX_REFUSED_LOGINS: usize = 6;
 
 /// What the door granted to this connection; it holds for this camera and no other.
-struct Admitted {
+pub(super) struct Admitted {
     camera: String,
     base: String,
-    admission: Arc<dyn Admission>,
-    description: Arc<Description>,
+    pub admission: Arc<dyn Admission>,
+    pub description: Arc<Description>,
 }
 
 pub(super) struct Connection<S> {
     pub(super) socket: S,
     pub(super) peer: SocketAddr,
+    /// Ours, as the client knows it.
+    pub(super) local: SocketAddr,
     pub(super) context: Arc<Context>,
     place: Place,
     pub(super) parser: Parser,
-    admitted: Option<Admitted>,
+    pub(super) admitted: Option<Admitted>,
     /// What it has announced: it pushes then, and plays nothing.
     pub(super) recording: Option<Recording>,
     /// Raised when it pushes: it is told then before the server stops.
     pub(super) pushes: Arc<AtomicBool>,
     pub(super) session: Option<String>,
-    tracks: Vec<bool>,
+    pub(super) tracks: Vec<bool>,
+    /// How media goes, once a track is set up.
+    pub(super) carried: Option<Carried>,
     refused_logins: usize,
     challenged: Option<Challenged>,
 }
@@ -90,10 +96,17 @@ pub(super) enum Next {
 }
 
 impl<S: Socket> Connection<S> {
-    pub fn new(socket: S, peer: SocketAddr, context: Arc<Context>, place: Place, pushes: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        socket: S,
+        (peer, local): (SocketAddr, SocketAddr),
+        context: Arc<Context>,
+        place: Place,
+        pushes: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             socket,
             peer,
+            local,
             context,
             place,
             parser: Parser::default(),
@@ -102,6 +115,7 @@ impl<S: Socket> Connection<S> {
             pushes,
             session: None,
             tracks: Vec::new(),
+            carried: None,
             refused_logins: 0,
             challenged: None,
         }
@@ -254,7 +268,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Admits the connection if it is not yet, and waits for the camera.
-    async fn admit(&mut self, request: &Request) -> Result<Target, Next> {
+    pub(super) async fn admit(&mut self, request: &Request) -> Result<Target, Next> {
         let cseq = request.cseq();
         let target = self.target(request).map_err(Next::Answer)?;
         if self.admitted.is_some() {
@@ -352,42 +366,6 @@ impl<S: Socket> Connection<S> {
         Next::Answer(answer)
     }
 
-    async fn setup(&mut self, request: &Request, cseq: Option<u32>) -> Next {
-        let offers = request.headers.get("Transport").map(rtsp::Transport::parse_all).unwrap_or_default();
-        let is_possible =
-            |offer: &rtsp::Transport| offer.lower == rtsp::Lower::Tcp && !offer.multicast && !offer.record;
-        // Who may not see the camera learns nothing of its tracks.
-        let target = match self.admit(request).await {
-            Ok(target) => target,
-            Err(next) => return next,
-        };
-        let Some(admitted) = &self.admitted else { return Next::Gone };
-        let track = match (target.track, self.tracks.len()) {
-            (Some(track), count) if track < count => track,
-            (None, 1) => 0,
-            (Some(_), _) => return Next::Answer(Response::refusal(404, cseq, "TRACK_NOT_FOUND")),
-            (None, _) => return Next::Answer(Response::refusal(459, cseq, "TRACK_MISSING")),
-        };
-        if !offers.iter().any(is_possible) {
-            return Next::Answer(Response::refusal(461, cseq, "TRANSPORT_TCP_ONLY"));
-        }
-        // One buffer serves all viewers, so the channels are ours to choose and the same for all.
-        let ssrc = admitted.description.ssrcs.get(track).copied().unwrap_or_default();
-        let (rtp, rtcp) = (2 * track, 2 * track + 1);
-        if let Some(is_set_up) = self.tracks.get_mut(track) {
-            *is_set_up = true;
-        }
-        let session = self.session.get_or_insert_with(|| format!("{:016x}", rand::random::<u64>()));
-        let answer = Response::new(200, cseq)
-            .header("Session", format_args!("{session};timeout=60"))
-            .header(
-                "Transport",
-                format_args!("RTP/AVP/TCP;unicast;interleaved={rtp}-{rtcp};ssrc={ssrc:08X};mode=\"PLAY\""),
-            )
-            .header("Cache-Control", "no-cache");
-        Next::Answer(answer)
-    }
-
     /// Hands the connection to a shard, which answers PLAY with the first unit.
     fn play(self, cseq: Option<u32>) {
         let (Some(admitted), Some(session)) = (self.admitted, self.session) else { return };
@@ -404,8 +382,14 @@ impl<S: Socket> Connection<S> {
         };
         let admission = admitted.admission;
         let stream = admission.stream();
+        let (ports, protocol) = match self.carried {
+            Some(Carried::Datagrams(ports)) => (Some(ports), Protocol::RtspUdp),
+            Some(Carried::Interleaved) | None => (None, self.context.protocol),
+        };
+        admission.carried_by(protocol);
         let play = Play {
             transport,
+            ports: ports.map(|ports| ports as _),
             parser: self.parser,
             cseq,
             session,
@@ -413,7 +397,7 @@ impl<S: Socket> Connection<S> {
             stream: stream.clone(),
             description: admitted.description,
             tracks: self.tracks,
-            protocol: self.context.protocol,
+            protocol,
             queue_bytes: self.context.sink_queue_bytes,
             telemetry: self.context.telemetry.clone(),
             wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO),

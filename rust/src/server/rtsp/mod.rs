@@ -2,8 +2,10 @@
 
 mod authorise;
 mod connection;
+mod pair;
 mod places;
 mod record;
+mod setup;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -28,6 +30,8 @@ use crate::wire::digest::Nonces;
 use connection::Connection;
 use places::Places;
 
+pub use pair::UdpPair;
+
 /// Nonces older than this are refused as stale; clients then take the new one by themselves.
 const NONCE_LIFETIME: Duration = Duration::from_secs(60);
 /// After a failed accept (out of descriptors), before the next.
@@ -39,6 +43,8 @@ pub struct RtspOptions {
     pub option: &'static str,
     /// RTSPS when given.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Where media by UDP comes from; None, and behind TLS always: SETUP of UDP is refused.
+    pub udp: Option<UdpPair>,
     /// Bound of one viewer's backlog, which has room for one access unit always.
     pub sink_queue_bytes: usize,
     pub max_connections: usize,
@@ -56,6 +62,7 @@ impl RtspOptions {
             listen,
             option: "--rtsp",
             tls: None,
+            udp: None,
             sink_queue_bytes: 1024 * 1024,
             max_connections: 4096,
             max_strangers_per_address: 64,
@@ -73,6 +80,7 @@ struct Context {
     nonces: Nonces,
     started: Instant,
     protocol: Protocol,
+    udp: Option<Arc<UdpPair>>,
     sink_queue_bytes: usize,
     request_timeout: Duration,
     stall_timeout: Duration,
@@ -110,6 +118,7 @@ impl RtspServer {
             TcpListener::from_std(listener).map_err(taken)?
         };
         let server = Self { address, stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        let udp = options.udp.filter(|_| options.tls.is_none()).map(Arc::new);
         let context = Arc::new(Context {
             door,
             shards,
@@ -117,6 +126,7 @@ impl RtspServer {
             nonces: Nonces::new(&rand::random(), NONCE_LIFETIME),
             started: Instant::now(),
             protocol: if options.tls.is_some() { Protocol::Rtsps } else { Protocol::RtspTcp },
+            udp: udp.clone(),
             sink_queue_bytes: options.sink_queue_bytes,
             request_timeout: options.request_timeout,
             stall_timeout: options.stall_timeout,
@@ -125,6 +135,16 @@ impl RtspServer {
         });
         let (stop, tasks) = (server.stop.clone(), server.tasks.clone());
         let acceptor = options.tls.map(TlsAcceptor::from);
+        if let Some(pair) = udp {
+            let stop = server.stop.clone();
+            let listening = async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = pair.listen() => {}
+                }
+            };
+            server.tasks.spawn_on(listening, runtime);
+        }
         server.tasks.spawn_on(accept(listener, context, acceptor, stop, tasks), runtime);
         Ok(server)
     }
@@ -192,10 +212,10 @@ async fn serve(
     acceptor: Option<TlsAcceptor>,
     pushes: Arc<AtomicBool>,
 ) {
-    if let Err(error) = socket.set_nodelay(true) {
-        debug!(%peer, %error, "a connection was gone at once");
-        return;
-    }
+    let local = match socket.set_nodelay(true).and_then(|()| socket.local_addr()) {
+        Ok(local) => local,
+        Err(error) => return debug!(%peer, %error, "a connection was gone at once"),
+    };
     let place = match context.places.take(peer.ip()) {
         Ok(place) => place,
         Err(reason) => {
@@ -209,9 +229,9 @@ async fn serve(
         }
     };
     match acceptor {
-        None => Connection::new(socket, peer, context, place, pushes).run().await,
+        None => Connection::new(socket, (peer, local), context, place, pushes).run().await,
         Some(acceptor) => match tokio::time::timeout(context.request_timeout, acceptor.accept(socket)).await {
-            Ok(Ok(socket)) => Connection::new(socket, peer, context, place, pushes).run().await,
+            Ok(Ok(socket)) => Connection::new(socket, (peer, local), context, place, pushes).run().await,
             Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
             Err(_) => debug!(%peer, "a TLS handshake took too long"),
         },

@@ -72,7 +72,16 @@ mod tests {
     use super::*;
 
     fn track(rate_hz: u32) -> TrackState {
-        TrackState { is_set_up: true, rate_hz, ssrc: 1, first_sequence: None, packets: 2, octets: 3 }
+        TrackState {
+            is_set_up: true,
+            rate_hz,
+            ssrc: 1,
+            first_sequence: None,
+            packets: 2,
+            octets: 3,
+            lost: 0,
+            reported: 0,
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! RTSP interleaved on TCP (RFC 2326 §10.12): one viewer's connection on its shard, from PLAY on.
+//! One RTSP viewer's connection on its shard, from PLAY on: media interleaved on it (RFC 2326 §10.12), or beside it by UDP.
 
 mod clock;
+mod datagrams;
+mod media;
 mod requests;
 
 use std::any::Any;
@@ -10,19 +12,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tracing::debug;
 
 use crate::media::MediaKind;
 use crate::stream::{Description, Flow, Sink, Stream, WireUnit};
 use crate::telemetry::{Direction, DropReason, Protocol, SinkKind, Telemetry};
-use crate::wire::rtp;
-use crate::wire::rtsp::{self, Parser};
+use crate::wire::rtsp::Parser;
 
 use super::outbox::{MAX_SLICES, Outbox};
 use super::transport::Transport;
 use clock::Clock;
+use datagrams::Paced;
 
+pub use datagrams::{Feedback, Ports};
 pub use requests::METHODS;
 
 /// A reader that takes nothing for so long while data waits is closed.
@@ -40,6 +42,8 @@ const INBOUND_BUDGET: usize = 512 * 1024;
 /// What the server settled before PLAY.
 pub struct Play {
     pub transport: Transport,
+    /// Where media goes by UDP; None: interleaved on the connection.
+    pub ports: Option<Box<dyn Ports>>,
     /// What came behind PLAY is still in it.
     pub parser: Parser,
     pub cseq: Option<u32>,
@@ -71,6 +75,9 @@ struct TrackState {
     first_sequence: Option<u64>,
     packets: u32,
     octets: u32,
+    /// Packets that the viewer has reported as lost so far, and those sent by then.
+    lost: i32,
+    reported: u32,
 }
 
 pub struct RtspSink {
@@ -87,6 +94,10 @@ pub struct RtspSink {
     has_video: bool,
     clock: Clock,
     outbox: Outbox,
+    /// Media that goes by UDP; all else stays on the connection.
+    paced: Option<Paced>,
+    /// A request has come.
+    heard: Instant,
     /// The socket was full at the last try; the shard tells when it is not.
     is_blocked: bool,
     /// The budget was used up at the last try: go on at the next timer.
@@ -125,6 +136,8 @@ impl RtspSink {
                 first_sequence: None,
                 packets: 0,
                 octets: 0,
+                lost: 0,
+                reported: 0,
             })
             .collect();
         let has_video = tracks
@@ -145,6 +158,8 @@ impl RtspSink {
             has_video,
             clock: Clock::new(play.wall, now),
             outbox: Outbox::new(play.queue_bytes),
+            paced: play.ports.map(|ports| Paced::new(ports, play.queue_bytes, now)),
+            heard: now,
             is_blocked: false,
             is_unfinished: false,
             progress: now,
@@ -158,82 +173,6 @@ impl RtspSink {
             telemetry: play.telemetry,
             first_picture: Some(play.first_picture),
             _keep: play.keep,
-        }
-    }
-
-    /// Whether the tracks that the client set up are still what it was told.
-    fn follows(&mut self, generation: u32) -> bool {
-        if generation == self.generation {
-            return true;
-        }
-        let Some(description) = self.stream.description() else { return false };
-        let (old, new) = (&self.description, &description);
-        let is_same = self.tracks.iter().enumerate().filter(|(_, state)| state.is_set_up).all(|(index, _)| {
-            old.payload_type(index) == new.payload_type(index)
-                && old.ssrcs.get(index) == new.ssrcs.get(index)
-                && match (old.tracks.get(index), new.tracks.get(index)) {
-                    // Parameter sets travel in the keyframes; those of sound stand in the SDP alone.
-                    (Some(old), Some(new)) if old.kind() == MediaKind::Video => {
-                        old.codec == new.codec && old.clock_rate_hz == new.clock_rate_hz
-                    }
-                    (old, new) => old == new,
-                }
-        });
-        if is_same {
-            self.generation = generation;
-            self.description = description;
-        }
-        is_same
-    }
-
-    /// Answers PLAY now that the first units are known; the first bytes of media follow the answer.
-    fn answer_play(&mut self, now: Instant) -> Flow {
-        let Some(play) = self.play.take() else { return Flow::Continue };
-        let tracks = self.tracks.iter().enumerate().filter(|(_, track)| track.is_set_up);
-        // All on one instant, npt=0: the first unit's. A player that sets its tracks by these numbers has them in step.
-        let infos: Vec<String> = tracks
-            .filter_map(|(index, track)| {
-                let start = self.clock.start_timestamp(track.rate_hz)?;
-                let sequence = track.first_sequence.map(|number| format!(";seq={}", number as u16)).unwrap_or_default();
-                Some(format!("url={}trackID={index}{sequence};rtptime={start}", self.base))
-            })
-            .collect();
-        let mut answer = self.ok(play.cseq).header("Range", "npt=0.000-");
-        if !infos.is_empty() {
-            answer = answer.header("RTP-Info", infos.join(","));
-        }
-        // In front of the units that wait for it.
-        self.outbox.push_front_message(answer.into_bytes());
-        if self.clock.is_started() {
-            self.report(now);
-        }
-        self.read(now)
-    }
-
-    /// An answer with the session in it, which keeps clients alive that look at the time-out.
-    fn ok(&self, cseq: Option<u32>) -> rtsp::Response {
-        rtsp::Response::new(200, cseq).header("Session", format_args!("{};timeout=60", self.session))
-    }
-
-    fn say(&mut self, message: Bytes, now: Instant) {
-        self.starts_waiting(now);
-        if !self.outbox.push_message(message) {
-            self.close("ANSWERS_NOT_READ", now);
-        }
-    }
-
-    /// Sender reports of all tracks (RFC 3550 §6.4.1), on channels 2n+1.
-    fn report(&mut self, now: Instant) {
-        self.next_report = now + REPORT_INTERVAL;
-        self.inbound = 0;
-        let mut out = Vec::new();
-        for (index, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.is_set_up) {
-            if let Some(info) = self.clock.sender_info(track, now) {
-                frame_rtcp(&mut out, index, &crate::wire::rtcp::sender_report(info, &self.session));
-            }
-        }
-        if !out.is_empty() {
-            self.say(out.into(), now);
         }
     }
 
@@ -296,10 +235,7 @@ impl RtspSink {
             let octets = sent.octets.saturating_sub(4 * sent.packets);
             *sent_octets += octets as u64;
             if let Some(track) = tracks.get_mut(sent.track) {
-                track.packets = track.packets.wrapping_add(sent.packets as u32);
-                // Reports count payload, without RTP's own header.
-                let payload = octets.saturating_sub(rtp::HEADER_LEN * sent.packets);
-                track.octets = track.octets.wrapping_add(payload as u32);
+                track.sent(sent.packets, octets);
             }
             if sent.starts_gop
                 && let Some(first_picture) = first_picture.take()
@@ -327,30 +263,11 @@ impl RtspSink {
     fn close(&mut self, reason: &'static str, now: Instant) {
         if self.closing.is_none() {
             self.outbox.drop_units();
+            if let Some(paced) = &mut self.paced {
+                paced.clear();
+            }
             self.closing = Some((reason, now + CLOSE_TIMEOUT));
         }
-    }
-
-    /// Tells the client that and why it ends: BYE on each track, then a TEARDOWN of ours with the reason.
-    fn notify(&mut self, reason: &'static str, now: Instant) {
-        if self.closing.is_some() {
-            return;
-        }
-        if let Some(play) = self.play.take() {
-            // The client still waits for its answer: that is where it learns the reason.
-            let answer = rtsp::Response::refusal(503, play.cseq, reason).header("Session", &self.session);
-            self.say(answer.into_bytes(), now);
-        } else {
-            let mut farewell = Vec::new();
-            for (index, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.is_set_up) {
-                frame_rtcp(&mut farewell, index, &crate::wire::rtcp::bye(track.ssrc, reason));
-            }
-            self.say(farewell.into(), now);
-            let headers = [("Session", self.session.as_str()), ("X-Vidhub-Reason", reason)];
-            let teardown = rtsp::request("TEARDOWN", &self.base, 1, &headers);
-            self.say(teardown, now);
-        }
-        self.close(reason, now);
     }
 
     /// The time without progress counts from when something waits.
@@ -363,14 +280,6 @@ impl RtspSink {
     fn has_waiting(&self) -> bool {
         !self.outbox.is_empty() || self.transport.has_pending()
     }
-}
-
-/// Frames a compound packet for the track's channel.
-fn frame_rtcp(out: &mut Vec<u8>, track: usize, packet: &[u8]) {
-    let (Ok(track), Ok(length)) = (u8::try_from(track), u16::try_from(packet.len())) else { return };
-    let [high, low] = length.to_be_bytes();
-    out.extend_from_slice(&[b'$', (track << 1) | 1, high, low]);
-    out.extend_from_slice(packet);
 }
 
 impl Sink for RtspSink {
@@ -395,28 +304,41 @@ impl Sink for RtspSink {
             return Flow::Continue;
         };
         let packets = unit.packet_count();
-        let bytes = unit.interleaved();
         // Without the video track any sound may be the first.
         let starts_gop = unit.starts_gop() || !self.has_video;
         self.clock.see(unit.unit.pts, track.rate_hz);
         track.first_sequence.get_or_insert(unit.first_sequence());
-        if self.play.is_some() {
-            self.outbox.push_burst(bytes, index, packets, starts_gop);
+        let is_burst = self.play.is_some();
+        if let Some(paced) = &mut self.paced {
+            let dropped = paced.push(unit.datagrams(), index, packets, starts_gop, is_burst);
+            self.count_dropped(dropped);
+            if !is_burst {
+                self.send_datagrams(now);
+            }
+            return Flow::Continue;
+        }
+        if is_burst {
+            self.outbox.push_burst(unit.interleaved(), index, packets, starts_gop);
             return Flow::Continue;
         }
         self.starts_waiting(now);
-        let taken = self.outbox.push_unit(bytes, index, packets, starts_gop);
+        let taken = self.outbox.push_unit(unit.interleaved(), index, packets, starts_gop);
         self.count_dropped(taken.dropped_packets);
         if self.is_blocked { Flow::Continue } else { self.flush(now) }
     }
 
     fn on_flush(&mut self, now: Instant) -> Flow {
-        if self.play.is_none() || self.outbox.is_empty() {
+        if self.play.is_none() || self.paced.as_ref().map_or(self.outbox.is_empty(), Paced::is_empty) {
             return Flow::Continue;
         }
         self.progress = now;
         match self.answer_play(now) {
-            Flow::Continue => self.flush(now),
+            Flow::Continue => {
+                let flow = self.flush(now);
+                // Behind the answer, which says what they are.
+                self.send_datagrams(now);
+                flow
+            }
             other => other,
         }
     }
@@ -448,6 +370,12 @@ impl Sink for RtspSink {
         }
         if self.play.is_none() && self.closing.is_none() && now >= self.next_report {
             self.report(now);
+            if let Some(reason) = self.gone(now) {
+                self.notify(reason, now);
+            }
+        }
+        if self.play.is_none() {
+            self.send_datagrams(now);
         }
         if self.has_waiting() && now.saturating_duration_since(self.progress) >= STALL_TIMEOUT {
             // The kernel tells of room late; what the peer has acknowledged is the truth.
@@ -475,6 +403,11 @@ impl Sink for RtspSink {
         };
         if self.has_waiting() {
             next = next.min(self.progress + STALL_TIMEOUT);
+        }
+        if self.play.is_none()
+            && let Some(due) = self.paced.as_ref().and_then(Paced::deadline)
+        {
+            next = next.min(due);
         }
         Some(next)
     }

@@ -3,8 +3,10 @@
 use std::io::ErrorKind;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::{Flow, INBOUND_BUDGET, RtspSink};
-use crate::wire::rtsp::{Fault, Incoming, Request, Response};
+use crate::wire::rtsp::{self, Fault, Incoming, Request, Response};
 
 /// Methods that exist on this server.
 pub const METHODS: &str = "OPTIONS, DESCRIBE, ANNOUNCE, SETUP, PLAY, RECORD, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
@@ -12,6 +14,55 @@ pub const METHODS: &str = "OPTIONS, DESCRIBE, ANNOUNCE, SETUP, PLAY, RECORD, TEA
 const METHODS_PLAYING: &str = "OPTIONS, PLAY, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
 
 impl RtspSink {
+    /// Answers PLAY now that the first units are known; the first bytes of media follow the answer.
+    pub(super) fn answer_play(&mut self, now: Instant) -> Flow {
+        let Some(play) = self.play.take() else { return Flow::Continue };
+        let tracks = self.tracks.iter().enumerate().filter(|(_, track)| track.is_set_up);
+        // All on one instant, npt=0: the first unit's. A player that sets its tracks by these numbers has them in step.
+        let infos: Vec<String> = tracks
+            .filter_map(|(index, track)| {
+                let start = self.clock.start_timestamp(track.rate_hz)?;
+                let sequence = track.first_sequence.map(|number| format!(";seq={}", number as u16)).unwrap_or_default();
+                Some(format!("url={}trackID={index}{sequence};rtptime={start}", self.base))
+            })
+            .collect();
+        let mut answer = self.ok(play.cseq).header("Range", "npt=0.000-");
+        if !infos.is_empty() {
+            answer = answer.header("RTP-Info", infos.join(","));
+        }
+        // In front of the units that wait for it.
+        self.outbox.push_front_message(answer.into_bytes());
+        if self.clock.is_started() {
+            self.report(now);
+        }
+        self.read(now)
+    }
+
+    /// The client still waits for PLAY's answer: that is where it learns the reason.
+    pub(super) fn refuse_play(&mut self, reason: &'static str, now: Instant) {
+        let Some(play) = self.play.take() else { return };
+        let answer = Response::refusal(503, play.cseq, reason).header("Session", &self.session);
+        self.say(answer.into_bytes(), now);
+    }
+
+    pub(super) fn say_teardown(&mut self, reason: &str, now: Instant) {
+        let headers = [("Session", self.session.as_str()), ("X-Vidhub-Reason", reason)];
+        let teardown = rtsp::request("TEARDOWN", &self.base, 1, &headers);
+        self.say(teardown, now);
+    }
+
+    /// An answer with the session in it, which keeps clients alive that look at the time-out.
+    fn ok(&self, cseq: Option<u32>) -> Response {
+        Response::new(200, cseq).header("Session", format_args!("{};timeout=60", self.session))
+    }
+
+    pub(super) fn say(&mut self, message: Bytes, now: Instant) {
+        self.starts_waiting(now);
+        if !self.outbox.push_message(message) {
+            self.close("ANSWERS_NOT_READ", now);
+        }
+    }
+
     /// Reads and answers all that has come; answers wait behind PLAY's.
     pub(super) fn read(&mut self, now: Instant) -> Flow {
         let mut chunk = [0; 4096];
@@ -57,6 +108,7 @@ impl RtspSink {
     }
 
     fn answer(&mut self, request: &Request, now: Instant) {
+        self.heard = now;
         let cseq = request.cseq();
         let is_foreign = request.session().is_some_and(|session| session != self.session);
         let answer = match request.method.as_str() {
