@@ -159,7 +159,7 @@ fn requests_that_come_at_once_are_answered_in_turn() {
     client.say("OPTIONS", &base, &[]);
     client.say("DESCRIBE", &format!("{base}?ticket=good"), &[]);
     client.say("SETUP", &format!("{base}?ticket=good/trackID=0"), &[TCP]);
-    assert_eq!(client.answer().header("Public").split(", ").count(), 7);
+    assert_eq!(client.answer().header("Public").split(", ").count(), 9);
     assert_eq!(client.answer().status(), 200);
     let session = client.answer().header("Session").split(';').next().expect("id").to_owned();
     let cseq = client.say("PLAY", &base, &[("Session", &session)]);
@@ -196,7 +196,7 @@ fn wrong_requests_get_their_own_answer_and_the_connection_lives_on() {
     let studio = Studio::on_air();
     let base = studio.url("gate");
     let mut client = studio.client();
-    assert_eq!(client.ask("ANNOUNCE", &base, &[]).status(), 405);
+    assert_eq!(client.ask("REDIRECT", &base, &[]).status(), 405);
     assert!(client.ask("FLY", &base, &[]).header("Allow").contains("DESCRIBE"));
     assert_eq!(client.ask("DESCRIBE", "http://example.org/gate", &[]).status(), 400);
     assert_eq!(client.ask("OPTIONS", "*", &[("Require", "www.onvif.org/ver20/backchannel")]).status(), 551);
