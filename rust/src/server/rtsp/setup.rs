@@ -1,6 +1,7 @@
 //! SETUP: which track, and how its media goes; the same way for all tracks of a connection.
 
-use super::connection::{Connection, Next, Socket};
+use super::super::socket::Socket;
+use super::connection::{Connection, Next};
 use super::pair::ViewerPorts;
 use crate::wire::rtsp::{self, Lower, Request, Response};
 
