@@ -28,6 +28,26 @@ pub fn sound() -> Track {
     Track { codec: Codec::Pcma, clock_rate_hz: 8_000, parameters: CodecParameters::G711 { channels: 1 } }
 }
 
+pub fn h265() -> Track {
+    let (vps, sps, pps) =
+        (Bytes::from_static(&H265_SETS[0]), H265_SETS[1].to_vec().into(), H265_SETS[2].to_vec().into());
+    let parameters = CodecParameters::H265 { vps, sps, pps, width: 1920, height: 1080, has_b_frames: false };
+    Track { codec: Codec::H265, clock_rate_hz: 90_000, parameters }
+}
+
+/// VPS, SPS and PPS in name alone.
+pub const H265_SETS: [[u8; 4]; 3] = [[0x40, 1, 2, 3], [0x42, 1, 2, 3], [0x44, 1, 2, 3]];
+
+/// One synthetic picture of H.265, as `picture`.
+pub fn h265_picture(number: i64) -> AccessUnit {
+    let keyframe = number % 25 == 0;
+    let mut slice = vec![0x5a; if keyframe { 20_000 } else { 4_000 }];
+    slice[..2].copy_from_slice(if keyframe { &[0x26, 1] } else { &[0x02, 1] });
+    let [vps, sps, pps] = &H265_SETS;
+    let nals: &[&[u8]] = if keyframe { &[vps, sps, pps, &slice] } else { &[&slice] };
+    access_unit(0, number * 3600, keyframe, nals)
+}
+
 /// Annex B from NAL units.
 pub fn access_unit(track: usize, pts: i64, keyframe: bool, nal_units: &[&[u8]]) -> AccessUnit {
     let (mut data, mut nals) = (Vec::new(), smallvec::SmallVec::new());
@@ -105,12 +125,23 @@ pub enum Mood {
     Silent,
 }
 
+/// What the camera has beside its main stream.
+#[derive(Clone)]
+pub enum Other {
+    /// The session asked for the main stream.
+    Fixed,
+    Missing,
+    /// A sub stream; one without a description can't be had.
+    Sub(Arc<Stream>),
+}
+
 /// A door with one camera, `CAMERA`; the words of tickets say what becomes of them.
 pub struct OneDoor {
     me: Weak<OneDoor>,
     pub stream: Arc<Stream>,
-    /// The camera's other stream, if it has one.
-    pub sub: Mutex<Option<Arc<Stream>>>,
+    pub other: Mutex<Other>,
+    /// Where viewers went over to.
+    pub switched: Mutex<Vec<Profile>>,
     pub mood: Mutex<Mood>,
     pub sinks: Mutex<Vec<SinkHandle>>,
     pub admitted: Arc<AtomicUsize>,
@@ -125,7 +156,8 @@ impl OneDoor {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             stream: Stream::new("test".into(), StreamLimits { gop_cache_bytes: 16 << 20 }, Arc::clone(telemetry)),
-            sub: Mutex::default(),
+            other: Mutex::new(Other::Missing),
+            switched: Mutex::default(),
             mood: Mutex::new(Mood::Fine),
             sinks: Mutex::default(),
             admitted: Arc::default(),
@@ -147,27 +179,9 @@ impl OneDoor {
 
 pub struct OneAdmission {
     door: Arc<OneDoor>,
+    stream: Mutex<Arc<Stream>>,
     session: String,
     mood: Mood,
-    switched: Mutex<Option<Arc<dyn Interest>>>,
-}
-
-struct Sub(Arc<Stream>);
-
-impl Interest for Sub {
-    fn profile(&self) -> Profile {
-        Profile::Sub
-    }
-
-    fn stream(&self) -> &Arc<Stream> {
-        &self.0
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {
-        Box::pin(async { Ok(self.0.description().expect("it was described")) })
-    }
-
-    fn plays(&self, _: SinkHandle) {}
 }
 
 impl Door for OneDoor {
@@ -191,7 +205,8 @@ impl Door for OneDoor {
         }
         self.admitted.fetch_add(1, SeqCst);
         let door = self.me.upgrade().expect("the door is in an Arc");
-        Ok(Arc::new(OneAdmission { door, session, mood: *self.mood.lock(), switched: Mutex::default() }))
+        let stream = Mutex::new(self.stream.clone());
+        Ok(Arc::new(OneAdmission { door, stream, session, mood: *self.mood.lock() }))
     }
 
     fn session_of(&self, ticket: &str) -> Result<String> {
@@ -209,21 +224,11 @@ impl Admission for OneAdmission {
     }
 
     fn stream(&self) -> Arc<Stream> {
-        let switched = self.switched.lock().as_ref().map(|to| to.stream().clone());
-        switched.unwrap_or_else(|| self.door.stream.clone())
+        self.stream.lock().clone()
     }
 
     fn profile(&self) -> Profile {
-        self.switched.lock().as_ref().map_or(Profile::Main, |to| to.profile())
-    }
-
-    fn other(&self) -> Result<Arc<dyn Interest>> {
-        let missing = || Error::new(ErrorKind::NotFound, "CAMERA_PROFILE_MISSING", "it has one stream");
-        Ok(Arc::new(Sub(self.door.sub.lock().clone().ok_or_else(missing)?)))
-    }
-
-    fn switched(&self, to: Arc<dyn Interest>) {
-        *self.switched.lock() = Some(to);
+        if Arc::ptr_eq(&self.stream.lock(), &self.door.stream) { Profile::Main } else { Profile::Sub }
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {
@@ -240,9 +245,41 @@ impl Admission for OneAdmission {
         self.door.sinks.lock().push(sink);
     }
 
+    fn other(&self) -> Result<Arc<dyn Interest>> {
+        match self.door.other.lock().clone() {
+            Other::Fixed => Err(Error::new(ErrorKind::FailedPrecondition, "PROFILE_FIXED", "the main one alone")),
+            Other::Missing => Err(Error::new(ErrorKind::NotFound, "CAMERA_PROFILE_MISSING", "there is no sub stream")),
+            Other::Sub(stream) => Ok(Arc::new(Sub(stream))),
+        }
+    }
+
+    fn switched(&self, to: Arc<dyn Interest>) {
+        *self.stream.lock() = to.stream().clone();
+        self.door.switched.lock().push(to.profile());
+    }
+
     fn first_picture(&self) {
         self.door.pictured.fetch_add(1, SeqCst);
     }
+}
+
+struct Sub(Arc<Stream>);
+
+impl Interest for Sub {
+    fn profile(&self) -> Profile {
+        Profile::Sub
+    }
+
+    fn stream(&self) -> &Arc<Stream> {
+        &self.0
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {
+        let silent = || Error::new(ErrorKind::Unavailable, "CAMERA_SILENT", "the sub stream says nothing");
+        Box::pin(async move { self.0.description().ok_or_else(silent) })
+    }
+
+    fn plays(&self, _sink: SinkHandle) {}
 }
 
 impl Drop for OneAdmission {

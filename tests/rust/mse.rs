@@ -14,7 +14,7 @@ use _core::server::mse::MseOptions;
 use _core::stream::{Stream, StreamLimits};
 use _core::telemetry::{Direction, DropReason, Protocol, SinkKind};
 use bytes::Bytes;
-use camera::{CAMERA, Mood, PPS, SPS, access_unit, picture, video};
+use camera::{CAMERA, Mood, Other, PPS, SPS, access_unit, picture, video};
 use mp4_atom::{Any, DecodeMaybe, Moof, Moov};
 use port::{Port, until};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -273,7 +273,7 @@ fn where_the_browser_does_not_play_the_main_stream_it_gets_the_sub_stream() {
     let sub = Stream::new("sub".into(), StreamLimits { gop_cache_bytes: 1 << 20 }, port.telemetry.clone());
     sub.describe(vec![video(false)]);
     sub.publish(picture(0));
-    *port.door.sub.lock() = Some(sub);
+    *port.door.other.lock() = Other::Sub(sub);
     let mut old = Viewer::watch(&port);
     let answer = old.answer();
     assert_eq!((&answer["profile"], &answer["reason"]), (&"sub".into(), &"CODEC_NOT_OFFERED".into()));
@@ -286,7 +286,7 @@ fn where_the_browser_does_not_play_the_main_stream_it_gets_the_sub_stream() {
     assert_eq!(answer["mime"], "video/mp4; codecs=\"hvc1.1.6.L63.90,mp4a.40.2\"");
     assert_eq!((&answer["profile"], &answer["reason"], &answer["audio"]), (&"main".into(), &"".into(), &"".into()));
     assert_eq!(new.init().trak.len(), 2);
-    *port.door.sub.lock() = None;
+    *port.door.other.lock() = Other::Missing;
     assert_eq!(Viewer::watch(&port).end(), end(4406, "CODEC_NOT_OFFERED"), "there is no other");
 }
 

@@ -162,7 +162,7 @@ fn only_its_own_session_may_end_a_viewer() {
 }
 
 #[test]
-fn patch_takes_candidates_and_refuses_a_restart() {
+fn patch_takes_candidates_of_the_session_that_is_there() {
     let port = Port::usual();
     let _publisher = port.publish();
     let (client, offer) = WhepClient::offer(false);
@@ -178,9 +178,48 @@ fn patch_takes_candidates_and_refuses_a_restart() {
     assert_eq!(patch("Bearer mine", ufrag, etag, kind).status, 204);
     assert_eq!(patch("Bearer theirs", ufrag, etag, kind).status, 403);
     assert_eq!(patch("Bearer mine", ufrag, "\"other\"", kind).status, 412);
-    assert_eq!(patch("Bearer mine", "other", "*", kind).reason(), "ICE_RESTART");
+    let short = patch("Bearer mine", "other", "*", kind);
+    assert_eq!((short.status, short.reason().as_str()), (400, "SDP_INVALID"), "no password to restart with");
     assert_eq!(patch("Bearer mine", ufrag, etag, ("Content-Type", "application/sdp")).status, 415);
     drop(client);
+}
+
+#[test]
+fn a_restart_of_ice_goes_on_from_a_new_path_without_a_new_offer() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let (client, answer) = port.view("mine");
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 5));
+    let location = answer.header("location").unwrap();
+    let patch = |etag: &str, ufrag: &str, pass: &str| {
+        let kind = ("Content-Type", "application/trickle-ice-sdpfrag");
+        let fields = [("Authorization", "Bearer mine"), ("If-Match", etag), kind];
+        let body = format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pass}\r\n");
+        request(port.address, "PATCH", location, &fields, &body).unwrap()
+    };
+    let (ufrag, pass) = clients[0].restart();
+    assert_eq!(patch("\"other\"", &ufrag, &pass).status, 412);
+    let restarted = patch("*", &ufrag, &pass);
+    assert_eq!(restarted.status, 200, "{restarted:?}");
+    assert_eq!(restarted.header("content-type"), Some("application/trickle-ice-sdpfrag"));
+    let etag = restarted.header("etag").unwrap();
+    assert_ne!(Some(etag), answer.header("etag"));
+    assert!(
+        restarted.body.contains("a=ice-lite") && restarted.body.contains(" udp ") && restarted.body.contains(" tcp ")
+    );
+    clients[0].restarted(&answer.body, &restarted.body);
+    let before = clients[0].seen.frames;
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > before + 50), "{:?}", clients[0].seen);
+    assert_eq!((clients[0].seen.backwards, clients[0].seen.error.as_deref(), port.webrtc.viewers()), (0, None, 1));
+    // The new session takes candidates under its own ETag, and no second restart at once.
+    assert_eq!(patch(answer.header("etag").unwrap(), &ufrag, &pass).status, 412);
+    assert_eq!(patch(etag, &ufrag, &pass).status, 204);
+    assert_eq!(patch(etag, "elsewhere", &pass).status, 200);
+    let soon = patch("*", "andagain", &pass);
+    assert_eq!((soon.status, soon.reason().as_str()), (429, "LIMIT_RESTARTS"));
+    // Nobody checks with what was agreed last: the viewer has left.
+    assert!(run(&mut clients, Duration::from_secs(14), |_| port.webrtc.viewers() == 0), "{:?}", clients[0].seen);
 }
 
 #[test]

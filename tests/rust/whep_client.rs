@@ -214,6 +214,35 @@ impl WhepClient {
         self.drive(Instant::now());
     }
 
+    /// Begins an ICE restart: the client goes on from another UDP port. Its new credentials.
+    pub fn restart(&mut self) -> (String, String) {
+        let socket = UdpSocket::bind((self.local.ip(), 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        self.local = socket.local_addr().unwrap();
+        self.wire = Wire::Udp(socket);
+        let mut changes = self.rtc.sdp_api();
+        let credentials = changes.ice_restart(false);
+        self.pending = Some(changes.apply().unwrap().1);
+        (credentials.ufrag, credentials.pass)
+    }
+
+    /// Ends it, with the answer of the beginning and the fragment that the server gave.
+    pub fn restarted(&mut self, answer: &str, fragment: &str) {
+        let new = |wanted: &str| {
+            fragment.lines().filter(|line| line.starts_with(wanted)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let replaced = |line: &str| match line.split_once(':').map(|(name, _)| name) {
+            Some("a=candidate") => Vec::new(),
+            Some("a=ice-ufrag") => [new("a=ice-ufrag:"), new("a=candidate:")].concat(),
+            Some("a=ice-pwd") => new("a=ice-pwd:"),
+            _ => vec![line.to_owned()],
+        };
+        let answer: String = answer.lines().flat_map(replaced).map(|line| line + "\r\n").collect();
+        self.accept(&answer);
+        self.rtc.add_local_candidate(Candidate::host(self.local, "udp").unwrap());
+        self.drive(Instant::now());
+    }
+
     pub fn accept(&mut self, answer: &str) {
         if matches!(self.wire, Wire::Unconnected) {
             self.connect(answer);

@@ -1,5 +1,6 @@
 //! Listening ports: connections become sessions at the door, and sinks on the shards.
 
+mod choice;
 mod connection;
 pub mod http;
 pub mod limits;

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, error};
 
+use super::choice;
 use super::connection::Opened;
 use super::http::App;
 use super::limits::{Full, Quota, Seat};
@@ -306,29 +307,13 @@ async fn settle<S: Socket>(
         .inspect_err(|error| noted(app, camera, ticket, caller, error))?;
     let playable = Playable::read(hello.mimes.iter().map(String::as_str));
     let reason = {
-        let choosing = timeout(app.options.ready_timeout, choose_stream(&*admission, &playable));
+        let fits = |description: &Description| choose(&playable, description).map(drop);
         tokio::select! {
-            chosen = choosing => chosen.map_err(|_| no_keyframe())??,
+            chosen = choice::choose(&*admission, app.options.ready_timeout, fits) => chosen?.reason,
             gone = visitor.wait() => return Err(gone),
         }
     };
     Ok(Settled { admission, playable, reason })
-}
-
-/// The stream that the session is for, or the camera's other one where the browser does not play that; why.
-async fn choose_stream(admission: &dyn Admission, playable: &Playable) -> Result<&'static str> {
-    let description = admission.ready().await?;
-    let Err(refused) = choose(playable, &description) else { return Ok("") };
-    let Ok(other) = admission.other() else { return Err(refused) };
-    let description: Arc<Description> = other.ready().await?;
-    choose(playable, &description).map_err(|_| refused)?;
-    admission.switched(other);
-    Ok("CODEC_NOT_OFFERED")
-}
-
-fn no_keyframe() -> Error {
-    let message = "the camera has given no keyframe in time; try again";
-    Error::new(ErrorKind::Unavailable, "CAMERA_NO_KEYFRAME", message)
 }
 
 /// Hands the connection to a shard.

@@ -7,15 +7,18 @@ use axum::extract::{Extension, Path, State};
 use http_body_util::{BodyExt, Limited};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use str0m::IceCreds;
 
+use super::choice::choose;
 use super::http::App;
 use super::limits::{BODY_TIMEOUT, MAX_SDP_BODY};
 use super::problem::{method_not_allowed, problem, problem_of};
 use super::proxy::{Caller, is_too_large};
-use super::webrtc::{Peer, Webrtc};
+use super::webrtc::{Peer, Webrtc, gone};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{Proof, Refusal};
-use crate::sink::whep;
+use crate::sink::whep::{self, Offer, Sound};
+use crate::stream::Description;
 use crate::telemetry::Protocol;
 
 const SDP: &str = "application/sdp";
@@ -23,6 +26,7 @@ const TRICKLE: &str = "application/trickle-ice-sdpfrag";
 const ENDPOINT_METHODS: &str = "OPTIONS, POST";
 const RESOURCE_METHODS: &str = "DELETE, OPTIONS, PATCH";
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const SOUND: HeaderName = HeaderName::from_static("x-vidhub-audio");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// `/whep/{camera}`
@@ -55,7 +59,7 @@ pub async fn resource(
             empty(StatusCode::OK)
         }),
         Method::PATCH => match owned(&app, caller, &camera, &resource, request.headers()) {
-            Ok((_, peer)) => trickle(&peer, request).await,
+            Ok((webrtc, peer)) => trickle(webrtc, &peer, request).await,
             Err(error) => Err(error),
         },
         _ => return method_not_allowed(RESOURCE_METHODS),
@@ -75,12 +79,11 @@ async fn open(app: &App, caller: Caller, camera: &str, request: Request<Body>) -
         .inspect_err(|error| noted(ticket.as_deref(), error))?;
     let offer = body(request, SDP).await?;
     // What can't be played anyhow shall not start a camera.
-    whep::check(&offer)?;
+    let offer = Offer::read(&offer)?;
     let seat = webrtc.reserve(caller.address.ip())?;
-    let description = tokio::time::timeout(app.options.ready_timeout, admission.ready()).await.map_err(|_| {
-        Error::new(ErrorKind::Unavailable, "CAMERA_NO_KEYFRAME", "the camera has given no keyframe in time; try again")
-    })??;
-    let opened = webrtc.open(seat, camera, admission, &description, &offer)?;
+    let fits = |description: &Description| whep::fit(&offer, description);
+    let choice = choose(&*admission, app.options.ready_timeout, fits).await?;
+    let opened = webrtc.open(seat, camera, admission, &offer, &choice)?;
     let mut response = Response::new(Body::from(opened.answer));
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
@@ -89,33 +92,64 @@ async fn open(app: &App, caller: Caller, camera: &str, request: Request<Body>) -
     headers.insert(header::LOCATION, text(&format!("/whep/{camera}/{}", opened.resource))?);
     headers.insert(header::ETAG, text(&format!("\"{}\"", opened.etag))?);
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(TRICKLE));
+    choice.tell(headers);
+    headers.insert(SOUND, text(&sound(choice.fit.sound))?);
     Ok(response)
 }
 
+/// What the viewer hears, or why nothing.
+fn sound(sound: Sound) -> String {
+    match sound {
+        Sound::Track { codec, .. } => codec.name().to_owned(),
+        Sound::None(reason) => format!("none; reason={reason}"),
+    }
+}
+
 /// A client may send its candidates one by one. An ICE-lite side has no use for them, as it learns every address from the
-/// checks; a restart, which would need new credentials of ours, is refused as RFC 9725 §4.4.1 has it.
-async fn trickle(peer: &Peer, request: Request<Body>) -> Result<Response<Body>> {
-    let wanted = request.headers().get(header::IF_MATCH).map(HeaderValue::as_bytes);
+/// checks. Other credentials than before ask for a restart (RFC 9725 §4.3.3).
+async fn trickle(webrtc: &Webrtc, peer: &Arc<Peer>, request: Request<Body>) -> Result<Response<Body>> {
+    let wanted = request.headers().get(header::IF_MATCH).map(|wanted| wanted.as_bytes().to_vec());
+    let fragment = body(request, TRICKLE).await?;
     let ice = peer.ice();
     let current = format!("\"{}\"", ice.etag);
     if wanted.is_some_and(|wanted| wanted != b"*" && wanted != current.as_bytes()) {
         let detail = "If-Match names another ICE session than this resource's ETag";
         return Ok(problem(StatusCode::PRECONDITION_FAILED, "ETAG_MISMATCH", detail));
     }
-    let fragment = body(request, TRICKLE).await?;
-    let ufrag = std::str::from_utf8(&fragment)
-        .ok()
-        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")))
-        .map(str::trim);
-    match ufrag {
-        None => Err(Error::new(ErrorKind::InvalidArgument, "SDP_INVALID", "the fragment has no a=ice-ufrag line")),
-        Some(ufrag) if ufrag == ice.remote_ufrag => Ok(empty(StatusCode::NO_CONTENT)),
-        Some(_) => Ok(problem(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "ICE_RESTART",
-            "this viewer can't restart ICE: DELETE it and POST a new offer",
-        )),
+    let fragment = std::str::from_utf8(&fragment).map_err(|_| bad_fragment("is not UTF-8"))?;
+    let ufrag = credential(fragment, "a=ice-ufrag:").ok_or_else(|| bad_fragment("has no a=ice-ufrag line"))?;
+    if ufrag == ice.remote_ufrag {
+        return Ok(empty(StatusCode::NO_CONTENT));
     }
+    let pass = credential(fragment, "a=ice-pwd:").ok_or_else(|| bad_fragment("has no a=ice-pwd line"))?;
+    if !is_ice(ufrag, 4) || !is_ice(pass, 22) {
+        return Err(bad_fragment(
+            "restarts with an a=ice-ufrag under 4 or an a=ice-pwd under 22 characters, or with others than ICE knows",
+        ));
+    }
+    let remote = IceCreds { ufrag: ufrag.to_owned(), pass: pass.to_owned() };
+    let (fragment, etag) = webrtc.restart(peer, remote).await?;
+    let mut response = Response::new(Body::from(fragment));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(TRICKLE));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::ETAG, text(&format!("\"{etag}\""))?);
+    Ok(response)
+}
+
+/// One of a fragment's ICE credentials, the first as everything is bundled.
+fn credential<'a>(fragment: &'a str, name: &str) -> Option<&'a str> {
+    fragment.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+/// Length and alphabet of RFC 8839 §5.4.
+fn is_ice(word: &str, least: usize) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    (least..=256).contains(&word.len()) && word.bytes().all(is_known)
+}
+
+fn bad_fragment(why: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, "SDP_INVALID", format!("the fragment {why}"))
 }
 
 /// The resource, if it exists and the bearer's session is the one that made it. Who may not have it is put on record.
@@ -142,9 +176,7 @@ fn owned<'a>(
         app.door.refused(&Refusal { camera, ticket, error, protocol: Protocol::WebrtcUdp, peer: caller.address });
     };
     let session = session.inspect_err(noted)?;
-    let peer = webrtc.resource(resource).filter(|peer| peer.camera == camera).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "RESOURCE_NOT_FOUND", "no such viewer: it has ended, or never was")
-    })?;
+    let peer = webrtc.resource(resource).filter(|peer| peer.camera == camera).ok_or_else(gone)?;
     if peer.session != session {
         let message = "this viewer belongs to another session than the ticket";
         let error = Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_SESSION", message);

@@ -20,16 +20,17 @@ use str0m::IceCreds;
 use str0m::config::DtlsCert;
 use tracing::{error, warn};
 
-pub use self::peers::Peer;
 use self::peers::{Ice, Peers};
+pub use self::peers::{Peer, gone};
 use self::place::Lease;
 use self::tcp::Tcp;
+use super::choice::Choice;
 use super::limits::{Full, Quota, Seat};
 use super::udp::UdpPort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Admission;
-use crate::sink::whep::{self, Local, WhepSink};
-use crate::stream::{Description, Shards};
+use crate::sink::whep::{self, Fit, Local, Offer, Restart, Restarted, WhepSink};
+use crate::stream::Shards;
 use crate::telemetry::Telemetry;
 use crate::wire::stun;
 
@@ -167,8 +168,8 @@ impl Webrtc {
         seat: Seat,
         camera: &str,
         admission: Arc<dyn Admission>,
-        description: &Description,
-        offer: &[u8],
+        offer: &Offer<'_>,
+        choice: &Choice<Fit>,
     ) -> Result<Opened> {
         let now = Instant::now();
         let (ufrag, pass) = (random(16), random(32));
@@ -177,10 +178,9 @@ impl Webrtc {
             credentials: IceCreds { ufrag: ufrag.clone(), pass },
             candidates: &self.candidates,
         };
-        let mut negotiated = whep::negotiate(offer, description, local, now)?;
+        let mut negotiated = whep::negotiate(offer, &choice.description, choice.fit, local, now)?;
         let answer = std::mem::take(&mut negotiated.answer);
-        let ice =
-            Ice { etag: random(16), local_ufrag: ufrag, remote_ufrag: std::mem::take(&mut negotiated.remote_ufrag) };
+        let ice = Ice { etag: random(16), local_ufrag: ufrag, remote_ufrag: offer.ufrag.to_owned(), restarted: None };
         let etag = ice.etag.clone();
         let peer = Peer::new(random(32), camera.to_owned(), admission.session_id().to_owned(), ice);
         self.peers.add(&peer);
@@ -191,7 +191,7 @@ impl Webrtc {
             negotiated,
             Box::new(place),
             Arc::clone(&stream),
-            description.generation,
+            choice.description.generation,
             Arc::clone(&self.candidates),
             Arc::clone(&self.telemetry),
             now,
@@ -200,6 +200,30 @@ impl Webrtc {
         peer.is_driven_by(handle.clone());
         admission.connected(handle);
         Ok(Opened { resource: peer.resource.clone(), etag, answer })
+    }
+
+    /// Gives the peer new ICE credentials for the client's; the answer's fragment and ETag. Errors: LIMIT_RESTARTS
+    /// (ResourceExhausted), RESOURCE_NOT_FOUND.
+    pub async fn restart(&self, peer: &Arc<Peer>, remote: IceCreds) -> Result<(String, String)> {
+        if !peer.may_restart(Instant::now()) {
+            return Err(Error::new(
+                ErrorKind::ResourceExhausted,
+                "LIMIT_RESTARTS",
+                "this viewer has restarted ICE just now: wait a second",
+            ));
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let remote_ufrag = remote.ufrag.clone();
+        let handle = peer.handle().ok_or_else(gone)?;
+        handle.message(Box::new(Restart { remote, reply })).map_err(|_| gone())?;
+        // The shard answers at once, or drops the question with the viewer.
+        let Restarted { local_ufrag, fragment } = answer.await.map_err(|_| gone())?;
+        let etag = random(16);
+        let ice = Ice { etag: etag.clone(), local_ufrag, remote_ufrag, restarted: Some(Instant::now()) };
+        if !self.peers.renames(peer, ice) {
+            return Err(gone());
+        }
+        Ok((fragment, etag))
     }
 
     /// The peer behind a resource, while it is there.

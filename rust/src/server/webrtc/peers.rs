@@ -4,14 +4,19 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::connection::Connection;
+use crate::error::{Error, ErrorKind};
 use crate::stream::SinkHandle;
 
 /// TCP connections of one peer: its interfaces and our addresses, and a change of network.
 const MAX_CONNECTIONS: usize = 8;
+
+/// Restarts of one peer are no closer together than this.
+const RESTART_EVERY: Duration = Duration::from_secs(1);
 
 /// One peer, from its answer to its end.
 pub struct Peer {
@@ -34,6 +39,8 @@ pub struct Ice {
     pub etag: String,
     pub local_ufrag: String,
     pub remote_ufrag: String,
+    /// When the last restart was asked for.
+    pub restarted: Option<Instant>,
 }
 
 impl Peer {
@@ -46,6 +53,16 @@ impl Peer {
 
     pub fn ice(&self) -> Ice {
         self.ice.lock().clone()
+    }
+
+    /// Whether it may restart ICE now; if so, not again for a while.
+    pub fn may_restart(&self, now: Instant) -> bool {
+        let mut ice = self.ice.lock();
+        let is_soon = ice.restarted.is_some_and(|last| now.saturating_duration_since(last) < RESTART_EVERY);
+        if !is_soon {
+            ice.restarted = Some(now);
+        }
+        !is_soon
     }
 
     /// What drives it is on its shard.
@@ -142,6 +159,18 @@ impl Peers {
         }
     }
 
+    /// The peer has a new ICE session: checks name it by another word. False when it has gone meanwhile.
+    pub fn renames(&self, peer: &Arc<Peer>, ice: Ice) -> bool {
+        let mut book = self.book.write();
+        if !book.by_resource.contains_key(&peer.resource) {
+            return false;
+        }
+        let old = std::mem::replace(&mut *peer.ice.lock(), ice.clone());
+        book.by_ufrag.remove(&old.local_ufrag);
+        book.by_ufrag.insert(ice.local_ufrag, peer.clone());
+        true
+    }
+
     pub fn remove(&self, peer: &Peer) {
         let mut book = self.book.write();
         book.by_resource.remove(&peer.resource);
@@ -150,4 +179,8 @@ impl Peers {
         drop(book);
         peer.leaves();
     }
+}
+
+pub fn gone() -> Error {
+    Error::new(ErrorKind::NotFound, "RESOURCE_NOT_FOUND", "no such viewer: it has ended, or never was")
 }

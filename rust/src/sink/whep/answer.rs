@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use str0m::config::DtlsCert;
-use str0m::format::Codec as RtcCodec;
+use str0m::format::{Codec as RtcCodec, PayloadParams};
 use str0m::media::{Mid, Pt};
 use str0m::net::TcpType;
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
 use super::keys::{self, Keys};
-use super::offer::{self, Offer, invalid};
+use super::offer::{Narrowed, Offer, invalid, not_offered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{Codec, CodecParameters, MediaKind, Track};
 use crate::stream::Description;
@@ -26,16 +26,66 @@ const H264: [(u8, u8, u32); 5] = [
     (116, 117, 0x640c1f), // Constrained High, as Safari says it
 ];
 
+/// H.265 likewise (RFC 7798 §7.1): payload type, RTX payload type, profile-id, tier-flag. A browser names what its machine
+/// decodes.
+const H265: [(u8, u8, u8, u8); 4] = [
+    (49, 50, 1, 0), // Main
+    (51, 52, 1, 1), // Main, High tier
+    (53, 54, 2, 0), // Main 10
+    (55, 56, 2, 1), // Main 10, High tier
+];
+/// 6.2, the highest: what a stream says of its level says little of whether it plays.
+const H265_LEVEL: u8 = 186;
+
 /// What both sides agreed on.
 pub struct Negotiated {
     pub rtc: Rtc,
     /// What the handshake will agree on.
     pub keys: Keys,
     pub answer: String,
+    /// The offer as it was answered.
+    pub offer: String,
     pub video: Chosen,
+    /// None: the viewer hears nothing.
     pub audio: Option<Chosen>,
-    /// The client's ICE username fragment.
-    pub remote_ufrag: String,
+    /// For when the stream changes, or the viewer goes over to another.
+    pub formats: Formats,
+}
+
+/// The payload types for pictures that both sides know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Formats {
+    h264: Option<Pt>,
+    h265: Option<Pt>,
+}
+
+impl Formats {
+    pub fn of(self, codec: Codec) -> Option<Pt> {
+        match codec {
+            Codec::H264 => self.h264,
+            Codec::H265 => self.h265,
+            Codec::Aac | Codec::Pcma | Codec::Pcmu | Codec::Opus => None,
+        }
+    }
+}
+
+/// What of a stream a client can play.
+#[derive(Clone, Copy, Debug)]
+pub struct Fit {
+    /// Place of the track.
+    pub video: usize,
+    pub sound: Sound,
+}
+
+/// What a client is to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    Track {
+        place: usize,
+        codec: Codec,
+    },
+    /// Nothing, and why.
+    None(&'static str),
 }
 
 /// One track of the stream and where it goes.
@@ -56,42 +106,63 @@ pub struct Local<'a> {
     pub candidates: &'a [SocketAddr],
 }
 
-/// Refuses what WebRTC can't carry, before anything is built.
-pub(super) fn playable(description: &Description) -> Result<(usize, &Track)> {
-    let (place, track) = track_of(description, MediaKind::Video).ok_or_else(|| {
-        Error::new(ErrorKind::FailedPrecondition, "CODEC_NOT_OFFERED", "the camera's stream has no video")
-    })?;
-    match &track.parameters {
-        CodecParameters::H264 { has_b_frames: true, .. } => Err(Error::new(
-            ErrorKind::FailedPrecondition,
-            "B_FRAMES",
-            "the camera sends B-frames, which WebRTC can't show in order; switch them off in the camera or watch by RTSP",
-        )),
-        CodecParameters::H265 { .. } => Err(Error::new(
-            ErrorKind::FailedPrecondition,
-            "CODEC_NOT_OFFERED",
-            "the camera sends H.265, which is not carried over WebRTC; watch by RTSP",
-        )),
-        CodecParameters::H264 { .. }
-        | CodecParameters::Aac { .. }
-        | CodecParameters::G711 { .. }
-        | CodecParameters::Opus { .. } => Ok((place, track)),
+/// The track of pictures that a client can show which `receives` these codecs. Errors: CODEC_NOT_OFFERED, B_FRAMES
+/// (FailedPrecondition).
+pub(super) fn playable(description: &Description, receives: impl Fn(Codec) -> bool) -> Result<(usize, &Track)> {
+    let (place, track) =
+        track_of(description, MediaKind::Video).ok_or_else(|| not_offered("the camera's stream has no video"))?;
+    if let Some((_, _, true)) = track.parameters.picture() {
+        let message = "the camera sends B-frames, which WebRTC can't show in order; switch them off in the camera or watch by RTSP";
+        return Err(Error::new(ErrorKind::FailedPrecondition, "B_FRAMES", message));
+    }
+    if !receives(track.codec) {
+        return Err(not_offered(match track.codec {
+            Codec::H265 => "the camera sends H.265, which this client does not take over WebRTC; watch by RTSP",
+            Codec::H264 | Codec::Aac | Codec::Pcma | Codec::Pcmu | Codec::Opus => {
+                "the camera sends H.264, and the offer has none with packetization-mode=1"
+            }
+        }));
+    }
+    Ok((place, track))
+}
+
+/// What the client can play of the stream. Errors as of `playable`.
+pub fn fit(offer: &Offer<'_>, description: &Description) -> Result<Fit> {
+    let (video, _) = playable(description, |codec| offer.receives(codec))?;
+    Ok(Fit { video, sound: hear(offer, description) })
+}
+
+fn hear(offer: &Offer<'_>, description: &Description) -> Sound {
+    let Some((place, track)) = track_of(description, MediaKind::Audio) else { return Sound::None("NO_SOUND") };
+    match (audible(track), track.codec) {
+        (Some(_), codec) if offer.receives(codec) => Sound::Track { place, codec },
+        (Some(_), _) => Sound::None("SOUND_NOT_OFFERED"),
+        (None, Codec::Aac) => Sound::None("AAC_NOT_IN_WEBRTC"),
+        (None, Codec::Pcma | Codec::Pcmu) => Sound::None("G711_NOT_8_KHZ_MONO"),
+        (None, Codec::Opus | Codec::H264 | Codec::H265) => Sound::None("NO_SOUND"),
     }
 }
 
-/// Refuses an offer that no camera's stream could answer, before one is started for it.
-pub fn check(body: &[u8]) -> Result<()> {
-    offer::read(body, None).map(|_| ())
-}
+/// Answers the offer for what `fit` found.
+pub fn negotiate(
+    offer: &Offer<'_>,
+    description: &Description,
+    fit: Fit,
+    local: Local<'_>,
+    now: Instant,
+) -> Result<Negotiated> {
+    let gone =
+        || Error::new(ErrorKind::Unavailable, "CAMERA_UNREACHABLE", "the camera's stream has just changed: try again");
+    let video = description.tracks.get(fit.video).ok_or_else(gone)?;
+    let sound = match fit.sound {
+        Sound::Track { place, codec } => Some((place, codec)),
+        Sound::None(_) => None,
+    };
+    let Narrowed { sdp, video: video_mid, audio: audio_mid } =
+        offer.narrow(video.codec, sound.map(|(_, codec)| codec)).ok_or_else(gone)?;
 
-pub fn negotiate(body: &[u8], description: &Description, local: Local<'_>, now: Instant) -> Result<Negotiated> {
-    let (video_track, video) = playable(description)?;
-    let sound = track_of(description, MediaKind::Audio).filter(|(_, track)| audible(track).is_some());
-    let Offer { sdp, video: video_mid, audio: audio_mid, ufrag } =
-        offer::read(body, sound.map(|(_, track)| track.codec))?;
-
-    let (mut rtc, keys) =
-        keys::build(configure(video, audio_mid.and(sound).map(|(_, track)| track.codec), &local), now);
+    let config = configure(video, audio_mid.and(sound).map(|(_, codec)| codec), &local);
+    let (mut rtc, keys) = keys::build(config, now);
     // TCP (RFC 6544) has the lower priority: what arrives late on it holds up all that follows.
     let udp = local.candidates.iter().map(|address| (address, Candidate::builder().udp().host(*address).build()));
     let tcp = local
@@ -105,36 +176,30 @@ pub fn negotiate(body: &[u8], description: &Description, local: Local<'_>, now: 
         })?;
         rtc.add_local_candidate(candidate);
     }
-    let sdp = str0m::change::SdpOffer::from_sdp_string(&sdp)
+    let offered = str0m::change::SdpOffer::from_sdp_string(&sdp)
         .map_err(|cause| invalid("it can't be parsed").because(cause.to_string()))?;
     let answer = rtc
         .sdp_api()
-        .accept_offer(sdp)
+        .accept_offer(offered)
         .map_err(|cause| invalid("its parts do not fit together").because(cause.to_string()))?;
 
     // The payload type is known as soon as the offer is accepted; `MediaAdded` comes only once the viewer has connected.
-    let chosen = |track: usize, description: &Track, mid: Mid| {
-        let codec = rtc_codec(description.codec)?;
-        let media = rtc.media(mid)?;
-        let offered = media.remote_pts();
-        let pt = rtc
-            .codec_config()
-            .params()
-            .iter()
-            .find(|params| params.spec().codec == codec && offered.contains(&params.pt()))?
-            .pt();
-        Some(Chosen { track, mid, pt, codec })
+    let pt = |codec: Codec, mid: Mid| {
+        let codec = rtc_codec(codec)?;
+        let offered = rtc.media(mid)?.remote_pts();
+        let params = rtc.codec_config().params().iter();
+        let known = |params: &&PayloadParams| params.spec().codec == codec && offered.contains(&params.pt());
+        params.clone().find(known).map(PayloadParams::pt)
     };
-    let video = chosen(video_track, video, video_mid).ok_or_else(|| {
-        Error::new(
-            ErrorKind::FailedPrecondition,
-            "CODEC_NOT_OFFERED",
-            "the offer has H.264 with packetization-mode=1 only in profiles that the hub does not know",
-        )
-    })?;
-    let audio = audio_mid.zip(sound).and_then(|(mid, (track, description))| chosen(track, description, mid));
+    let chosen = |track: usize, codec: Codec, mid: Mid| {
+        Some(Chosen { track, mid, pt: pt(codec, mid)?, codec: rtc_codec(codec)? })
+    };
+    let formats = Formats { h264: pt(Codec::H264, video_mid), h265: pt(Codec::H265, video_mid) };
+    let video = chosen(fit.video, video.codec, video_mid)
+        .ok_or_else(|| not_offered("the offer has the camera's codec only in profiles that the hub does not know"))?;
+    let audio = audio_mid.zip(sound).and_then(|(mid, (track, codec))| chosen(track, codec, mid));
     let answer = finish(&answer.to_sdp_string());
-    Ok(Negotiated { rtc, keys, answer, video, audio, remote_ufrag: ufrag })
+    Ok(Negotiated { rtc, keys, answer, offer: sdp, video, audio, formats })
 }
 
 /// The first track of a kind; a camera has one of each.
@@ -155,13 +220,14 @@ pub(super) fn audible(track: &Track) -> Option<RtcCodec> {
 }
 
 /// The codec in WebRTC's terms; None where WebRTC has no such thing.
-fn rtc_codec(codec: Codec) -> Option<RtcCodec> {
+pub(super) fn rtc_codec(codec: Codec) -> Option<RtcCodec> {
     match codec {
         Codec::H264 => Some(RtcCodec::H264),
         Codec::Pcma => Some(RtcCodec::PCMA),
         Codec::Pcmu => Some(RtcCodec::PCMU),
         Codec::Opus => Some(RtcCodec::Opus),
-        Codec::H265 | Codec::Aac => None,
+        Codec::H265 => Some(RtcCodec::H265),
+        Codec::Aac => None,
     }
 }
 
@@ -195,8 +261,19 @@ fn configure(video: &Track, sound: Option<Codec>, local: &Local<'_>) -> RtcConfi
             (theirs < idc, theirs.abs_diff(idc), (their_constraints & 0x40 != 0) != (constraints & 0x40 != 0))
         });
     }
-    for (pt, rtx, profile) in profiles {
-        config.codec_config().add_h264(pt.into(), Some(rtx.into()), true, profile);
+    // Both codecs, so that a viewer can go over to the camera's other stream, whichever it has.
+    let is_h265 = video.codec == Codec::H265;
+    let codecs = config.codec_config();
+    for first in [is_h265, !is_h265] {
+        if first {
+            for (pt, rtx, profile, tier) in H265 {
+                codecs.add_h265(pt.into(), Some(rtx.into()), profile, tier, H265_LEVEL);
+            }
+        } else {
+            for (pt, rtx, profile) in profiles {
+                codecs.add_h264(pt.into(), Some(rtx.into()), true, profile);
+            }
+        }
     }
     config
 }
@@ -250,7 +327,8 @@ mod tests {
             .get_or_init(|| str0m::crypto::from_feature_flags().dtls_provider.generate_certificate().unwrap());
         let candidates = ["192.0.2.7:8555".parse().unwrap(), "[2001:db8::7]:8555".parse().unwrap()];
         let local = Local { certificate, credentials: IceCreds::new(), candidates: &candidates };
-        negotiate(offer, description, local, Instant::now())
+        let offer = Offer::read(offer)?;
+        negotiate(&offer, description, fit(&offer, description)?, local, Instant::now())
     }
 
     #[test]

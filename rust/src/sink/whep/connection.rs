@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use str0m::net::{DatagramRecv, Receive, Transmit};
-use str0m::{Event, IceConnectionState, Input, Output, Rtc};
+use str0m::{Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 
 use super::batch::{Batch, Route};
 use super::keys::Keys;
+use super::restart::{Restarted, Restarts};
 use super::way::{Carrier, Remote, Way};
 use crate::error::Result;
 use crate::stream::Interest;
@@ -61,6 +62,7 @@ pub(super) struct Connection {
     nominated: Option<Route>,
     /// When the viewer last reported.
     heard: Instant,
+    restarts: Restarts,
     deadline: Instant,
 }
 
@@ -98,6 +100,7 @@ impl Connection {
         keys: Keys,
         place: Box<dyn Place>,
         candidates: Arc<[SocketAddr]>,
+        restarts: Restarts,
         telemetry: Arc<Telemetry>,
         now: Instant,
     ) -> Self {
@@ -112,12 +115,18 @@ impl Connection {
             route: None,
             nominated: None,
             heard: now,
+            restarts,
             deadline: now,
         }
     }
 
     pub fn deadline(&self) -> Instant {
-        self.deadline
+        self.restarts.deadline().map_or(self.deadline, |restarted| restarted.min(self.deadline))
+    }
+
+    /// Takes new ICE credentials of the viewer's and gives new ones of ours.
+    pub fn restart(&mut self, remote: &IceCreds, now: Instant) -> Option<Restarted> {
+        self.restarts.begin(&mut self.rtc, remote, now)
     }
 
     pub fn route(&self) -> Option<Route> {
@@ -131,6 +140,9 @@ impl Connection {
 
     /// Lets str0m do what it is time for.
     pub fn drive(&mut self, batch: &mut Batch, now: Instant) -> Outcome {
+        if self.restarts.deadline().is_some_and(|deadline| now >= deadline) {
+            return Outcome::Over("VIEWER_SILENT");
+        }
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
             return Outcome::Over("WEBRTC_FAILED");
         }
@@ -186,6 +198,9 @@ impl Connection {
                 Ok(Output::Event(Event::IceConnectionStateChange(IceConnectionState::Disconnected))) => {
                     outcome = Outcome::Over("VIEWER_SILENT");
                 }
+                Ok(Output::Event(Event::IceConnectionStateChange(
+                    IceConnectionState::Connected | IceConnectionState::Completed,
+                ))) => self.restarts.is_checked(),
                 Ok(Output::Event(_)) => {}
                 Err(_) => {
                     outcome = Outcome::Over("WEBRTC_FAILED");

@@ -11,11 +11,14 @@ mod media;
 mod offer;
 mod outgoing;
 mod pace;
+mod restart;
 mod viewer;
 mod waiting;
 mod way;
 
-pub use answer::{Chosen, Local, Negotiated, check, negotiate};
+pub use answer::{Chosen, Fit, Formats, Local, Negotiated, Sound, fit, negotiate};
 pub use connection::Place;
+pub use offer::Offer;
+pub use restart::{Restart, Restarted};
 pub use viewer::WhepSink;
 pub use way::{Carrier, Remote, Room, Way};

@@ -1,4 +1,4 @@
-//! A WHEP client's offer, made ready for str0m: what is asked for, and the lines that concern nobody taken out.
+//! A WHEP client's offer: what it can play, and how str0m shall see it, the lines that concern nobody taken out.
 
 use str0m::media::Mid;
 
@@ -8,18 +8,26 @@ use crate::media::{Codec, MediaKind};
 /// No player asks for more; the answer costs time for each.
 const MAX_SECTIONS: usize = 16;
 
-/// What the client offers, narrowed to one video and at most one audio section that it wants to receive.
+/// What a client offers.
 #[derive(Debug)]
-pub struct Offer {
+pub struct Offer<'a> {
+    session: Vec<&'a str>,
+    sections: Vec<Section<'a>>,
+    /// Its ICE username fragment: another one in a later PATCH asks for a restart.
+    pub ufrag: &'a str,
+}
+
+/// An offer narrowed to one video and at most one audio section.
+#[derive(Debug)]
+pub(super) struct Narrowed {
     /// The offer as str0m shall see it.
     pub sdp: String,
     pub video: Mid,
     /// None where the stream's sound is not offered or not wanted.
     pub audio: Option<Mid>,
-    /// The client's ICE username fragment: another one in a later PATCH asks for a restart.
-    pub ufrag: String,
 }
 
+#[derive(Debug)]
 struct Section<'a> {
     kind: Option<MediaKind>,
     mid: &'a str,
@@ -29,8 +37,46 @@ struct Section<'a> {
     lines: Vec<&'a str>,
 }
 
-/// Reads an offer. `sound` is the codec of the stream's audio, if WebRTC can carry it.
-pub fn read(body: &[u8], sound: Option<Codec>) -> Result<Offer> {
+impl<'a> Offer<'a> {
+    /// Reads an offer. Errors: SDP_INVALID, and CODEC_NOT_OFFERED (FailedPrecondition) when no camera's stream could
+    /// answer it, which is better known before one is started.
+    pub fn read(body: &'a [u8]) -> Result<Self> {
+        let offer = parse(body)?;
+        let is_seen = |codec| offer.receives(codec);
+        if ![Codec::H264, Codec::H265].into_iter().any(is_seen) {
+            return Err(not_offered(
+                "the offer has no video section that receives H.264 with packetization-mode=1, or H.265",
+            ));
+        }
+        Ok(offer)
+    }
+
+    /// Whether the client can receive this codec.
+    pub fn receives(&self, codec: Codec) -> bool {
+        self.section(codec).is_some()
+    }
+
+    fn section(&self, codec: Codec) -> Option<usize> {
+        self.sections.iter().position(|section| section.wants(codec.kind()) && section.plays(codec))
+    }
+
+    /// Leaves the sections for these two codecs active. None when the video is not offered.
+    pub(super) fn narrow(&self, video: Codec, sound: Option<Codec>) -> Option<Narrowed> {
+        let (video, audio) = (self.section(video)?, sound.and_then(|codec| self.section(codec)));
+        let mut sdp = String::new();
+        for line in &self.session {
+            push(&mut sdp, line);
+        }
+        for (place, section) in self.sections.iter().enumerate() {
+            let active = place == video || Some(place) == audio;
+            section.write(&mut sdp, if active { "recvonly" } else { "inactive" });
+        }
+        let mid = |place: usize| self.sections.get(place).map(|section| Mid::from(section.mid));
+        Some(Narrowed { sdp, video: mid(video)?, audio: audio.and_then(mid) })
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Offer<'_>> {
     let text = std::str::from_utf8(body).map_err(|_| invalid("it is not UTF-8"))?;
     if !text.starts_with("v=0") {
         return Err(invalid("it does not start with v=0"));
@@ -58,32 +104,8 @@ pub fn read(body: &[u8], sound: Option<Codec>) -> Result<Offer> {
 
     let ufrag = attribute(&session, "ice-ufrag:")
         .or_else(|| sections.iter().find_map(|section| attribute(&section.lines, "ice-ufrag:")))
-        .ok_or_else(|| invalid("it has no ice-ufrag"))?
-        .to_owned();
-    let video = sections
-        .iter()
-        .position(|section| section.wants(MediaKind::Video) && section.plays(Codec::H264))
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::FailedPrecondition,
-                "CODEC_NOT_OFFERED",
-                "the offer has no video section that receives H.264 with packetization-mode=1, which is what the camera sends",
-            )
-        })?;
-    let audio = sound
-        .and_then(|codec| sections.iter().position(|section| section.wants(MediaKind::Audio) && section.plays(codec)));
-
-    let mut sdp = String::with_capacity(text.len());
-    for line in &session {
-        push(&mut sdp, line);
-    }
-    for (place, section) in sections.iter().enumerate() {
-        let active = place == video || Some(place) == audio;
-        section.write(&mut sdp, if active { "recvonly" } else { "inactive" });
-    }
-    let mid = |place: usize| sections.get(place).map(|section| Mid::from(section.mid));
-    let video = mid(video).ok_or_else(|| invalid("its video section has no mid"))?;
-    Ok(Offer { sdp, video, audio: audio.and_then(mid), ufrag })
+        .ok_or_else(|| invalid("it has no ice-ufrag"))?;
+    Ok(Offer { session, sections, ufrag })
 }
 
 impl<'a> Section<'a> {
@@ -126,9 +148,10 @@ impl<'a> Section<'a> {
                 Codec::H264 => named("H264/90000") && self.parameter("fmtp:", format).is_some_and(mode_1),
                 Codec::Pcma => *format == "8" || named("PCMA/8000"),
                 Codec::Pcmu => *format == "0" || named("PCMU/8000"),
+                Codec::H265 => named("H265/90000") && self.parameter("fmtp:", format).is_none_or(single_stream),
                 Codec::Opus => named("OPUS/48000"),
-                // WebRTC has no AAC, and H.265 is not carried over it yet.
-                Codec::H265 | Codec::Aac => false,
+                // WebRTC has no AAC.
+                Codec::Aac => false,
             }
         })
     }
@@ -161,6 +184,13 @@ fn mode_1(fmtp: &str) -> bool {
     fmtp.split(';').any(|part| part.trim().eq_ignore_ascii_case("packetization-mode=1"))
 }
 
+/// All of H.265 on one RTP stream, which is also what no word of it means (RFC 7798 §7.1).
+fn single_stream(fmtp: &str) -> bool {
+    fmtp.split(';')
+        .filter_map(|part| part.trim().split_once('='))
+        .all(|(name, value)| !name.eq_ignore_ascii_case("tx-mode") || value.eq_ignore_ascii_case("SRST"))
+}
+
 fn attribute<'a>(lines: &[&'a str], name: &str) -> Option<&'a str> {
     lines.iter().find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)).map(str::trim)
 }
@@ -176,6 +206,10 @@ fn direction<'a>(lines: &[&'a str]) -> Option<&'a str> {
 fn push(sdp: &mut String, line: &str) {
     sdp.push_str(line.trim_end());
     sdp.push_str("\r\n");
+}
+
+pub(super) fn not_offered(why: &str) -> Error {
+    Error::new(ErrorKind::FailedPrecondition, "CODEC_NOT_OFFERED", why)
 }
 
 pub(super) fn invalid(why: &str) -> Error {
@@ -199,34 +233,41 @@ mod tests {
 
     #[test]
     fn an_offer_to_send_and_receive_is_taken_as_one_to_receive() {
-        let offer = read(OFFER.as_bytes(), Some(Codec::Pcma)).unwrap();
-        assert_eq!((offer.video, offer.audio), (Mid::from("1"), Some(Mid::from("0"))));
+        let offer = Offer::read(OFFER.as_bytes()).unwrap();
         assert_eq!(offer.ufrag, "abcd");
-        assert_eq!(offer.sdp.matches("a=recvonly").count(), 2);
-        assert!(!offer.sdp.contains("sendrecv") && !offer.sdp.contains("candidate"));
+        let narrowed = offer.narrow(Codec::H264, Some(Codec::Pcma)).unwrap();
+        assert_eq!((narrowed.video, narrowed.audio), (Mid::from("1"), Some(Mid::from("0"))));
+        assert_eq!(narrowed.sdp.matches("a=recvonly").count(), 2);
+        assert!(!narrowed.sdp.contains("sendrecv") && !narrowed.sdp.contains("candidate"));
     }
 
     #[test]
     fn sound_that_is_not_offered_or_not_there_is_answered_inactive() {
+        let offer = Offer::read(OFFER.as_bytes()).unwrap();
         for sound in [None, Some(Codec::Pcmu), Some(Codec::Aac)] {
-            let offer = read(OFFER.as_bytes(), sound).unwrap();
-            assert_eq!(offer.audio, None);
-            assert_eq!(offer.sdp.matches("a=inactive").count(), 1);
+            let narrowed = offer.narrow(Codec::H264, sound).unwrap();
+            assert_eq!(narrowed.audio, None);
+            assert_eq!(narrowed.sdp.matches("a=inactive").count(), 1);
         }
     }
 
     #[test]
-    fn an_offer_that_cannot_receive_h264_has_no_codec_for_us() {
+    fn an_offer_that_cannot_receive_video_of_ours_has_no_codec_for_us() {
+        let h265 = OFFER.replace("H264/90000", "H265/90000");
         let cases = [
             OFFER.replace("a=sendrecv", "a=sendonly"),
             OFFER.replace("a=sendrecv", "a=inactive"),
-            OFFER.replace("H264/90000", "H265/90000"),
+            OFFER.replace("H264/90000", "H263/90000"),
             OFFER.replace("packetization-mode=1", "packetization-mode=0"),
             OFFER.split("m=video").next().unwrap_or_default().to_owned(),
+            h265.replace("level-asymmetry-allowed=1", "tx-mode=MRST"),
         ];
         for case in cases {
-            assert_eq!(read(case.as_bytes(), None).unwrap_err().reason(), "CODEC_NOT_OFFERED", "{case}");
+            assert_eq!(Offer::read(case.as_bytes()).unwrap_err().reason(), "CODEC_NOT_OFFERED", "{case}");
         }
+        let offer = Offer::read(h265.as_bytes()).unwrap();
+        assert!(offer.receives(Codec::H265) && !offer.receives(Codec::H264));
+        assert!(offer.narrow(Codec::H264, None).is_none());
     }
 
     #[test]
@@ -241,10 +282,10 @@ mod tests {
             b"v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n",
         ];
         for case in cases {
-            assert_eq!(read(case, None).unwrap_err().reason(), "SDP_INVALID");
+            assert_eq!(Offer::read(case).unwrap_err().reason(), "SDP_INVALID");
         }
         for end in 0..OFFER.len() {
-            let _ = read(&OFFER.as_bytes()[..end], Some(Codec::Pcma));
+            let _ = Offer::read(&OFFER.as_bytes()[..end]).map(|offer| offer.narrow(Codec::H264, Some(Codec::Pcma)));
         }
     }
 }

@@ -115,6 +115,14 @@ impl Outgoing {
         })
     }
 
+    /// Goes over to another codec's payload type, and that of its repeats.
+    pub fn change_format(&mut self, rtc: &Rtc, chosen: Chosen) {
+        let params = rtc.codec_config().params().iter().find(|params| params.pt() == chosen.pt);
+        let repeats = params.and_then(|params| params.resend());
+        self.resent = self.resent.take().zip(repeats).map(|(resent, pt)| Resent { payload_type: *pt, ..resent });
+        (self.track, self.codec, self.payload_type) = (chosen.track, chosen.codec, *chosen.pt);
+    }
+
     /// Whether packets are numbered over all of the viewer's streams, so that it can say when each came.
     pub fn counts_transport(&self) -> bool {
         self.transport_id.is_some()

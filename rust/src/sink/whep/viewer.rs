@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::answer::{Chosen, Negotiated, audible, playable, track_of};
+use super::answer::{Chosen, Formats, Negotiated, audible, playable, rtc_codec, track_of};
 use super::batch::Batch;
 use super::connection::{Connection, Kind, Outcome, Place};
 use super::media::{Line, Media, Wish};
+use super::restart::{Restart, Restarts};
 use super::waiting::Waiting;
 use super::way::{Carrier, Remote, Room, Way};
 use crate::media::MediaKind;
@@ -29,6 +30,7 @@ pub struct WhepSink {
     media: Option<Media>,
     video: Chosen,
     audio: Option<Chosen>,
+    formats: Formats,
     stream: Arc<Stream>,
     telemetry: Arc<Telemetry>,
     /// Units for a viewer whose TCP connection can't take more now, and since when there are some.
@@ -55,15 +57,17 @@ impl WhepSink {
         telemetry: Arc<Telemetry>,
         now: Instant,
     ) -> Self {
-        let Negotiated { rtc, keys, video, audio, .. } = negotiated;
+        let Negotiated { rtc, keys, offer, video, audio, formats, answer: _ } = negotiated;
+        let restarts = Restarts::new(offer);
         Self {
             waiting: Waiting::new(place.queue_bytes()),
             stuck: None,
             is_joining: false,
-            connection: Connection::new(rtc, keys, place, candidates, Arc::clone(&telemetry), now),
+            connection: Connection::new(rtc, keys, place, candidates, restarts, Arc::clone(&telemetry), now),
             media: None,
             video,
             audio,
+            formats,
             stream,
             telemetry,
             generation,
@@ -141,10 +145,13 @@ impl WhepSink {
             // An even newer one is on its way to us.
             return true;
         };
-        let Ok((place, _)) = playable(&description) else { return false };
+        let Ok((track, described)) = playable(&description, |codec| self.formats.of(codec).is_some()) else {
+            return false;
+        };
+        let Some((pt, codec)) = self.formats.of(described.codec).zip(rtc_codec(described.codec)) else { return false };
         self.generation = generation;
         let Some(media) = &mut self.media else { return true };
-        media.video.track = place;
+        media.video.change_format(&self.connection.rtc, Chosen { track, pt, codec, ..self.video });
         if let Some(audio) = &mut media.audio {
             match track_of(&description, MediaKind::Audio) {
                 Some((place, track)) if audible(track) == Some(audio.codec) => audio.track = place,
@@ -257,7 +264,16 @@ impl Sink for WhepSink {
     }
 
     fn on_message(&mut self, message: Message, now: Instant) -> Flow {
-        if message.is::<Room>() { self.catch_up(now) } else { Flow::Continue }
+        if message.is::<Room>() {
+            return self.catch_up(now);
+        }
+        let Ok(restart) = message.downcast::<Restart>() else { return Flow::Continue };
+        let Restart { remote, reply } = *restart;
+        if let Some(restarted) = self.connection.restart(&remote, now) {
+            // Whoever asked may have gone meanwhile; the old path is given up all the same.
+            let _ = reply.send(restarted);
+        }
+        self.drive(now)
     }
 
     fn on_ready(&mut self, _readable: bool, _writable: bool, _now: Instant) -> Flow {
