@@ -1,5 +1,6 @@
 //! What is negotiated in words: RTSP, SDP, logins, WHEP, WebSockets.
 
+use _core::media::Codec;
 use _core::sink::whep;
 use _core::source::offer;
 use _core::wire::digest::{Challenge, Credentials, next_nonce};
@@ -106,7 +107,8 @@ pub fn challenge(data: &[u8]) {
 }
 
 pub fn whep(data: &[u8]) {
-    if whep::check(data).is_ok() {
+    if let Ok(offer) = whep::Offer::read(data) {
+        assert!(offer.receives(Codec::H264) || offer.receives(Codec::H265));
         let _ = str0m::change::SdpOffer::from_sdp_string(&String::from_utf8_lossy(data));
     }
 }
