@@ -16,35 +16,63 @@ from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-BOTH, MAIN_ALONE, WITH_AAC = 1, 2, 3
+BOTH, MAIN_ALONE, WITH_AAC, WITH_OPUS = 1, 2, 3, 4
 PICTURES = 25
-# Answers when so many pictures are decoded. only: the candidates of one protocol, as if no other came through.
-_WATCH = """async ({ url, ticket, only, pictures }) => {
+# Answers when so many pictures are decoded. only: the candidates of one protocol, as if no other came through; restart:
+# ICE, after the first pictures.
+_WATCH = """async ({ url, ticket, only, pictures, restart }) => {
   const peer = new RTCPeerConnection();
   peer.addTransceiver('audio', { direction: 'recvonly' });
   peer.addTransceiver('video', { direction: 'recvonly' });
+  const bearer = { Authorization: `Bearer ${ticket}` };
+  const lines = (text) => text.split('\\r\\n');
+  const value = (text, name) => lines(text).find((line) => line.startsWith(name));
+  const shown = async (count) => {
+    for (const end = Date.now() + 15000; Date.now() < end; await new Promise((done) => setTimeout(done, 100))) {
+      const stats = [...(await peer.getStats()).values()];
+      const [video, audio] = ['video', 'audio'].map((kind) =>
+        stats.find((one) => one.type === 'inbound-rtp' && one.kind === kind));
+      if (!video || video.framesDecoded < count) continue;
+      const transport = stats.find((one) => one.type === 'transport');
+      const pair = stats.find((one) => one.id === transport.selectedCandidatePairId);
+      const mime = (one) => one && one.packetsReceived && stats.find((codec) => codec.id === one.codecId).mimeType;
+      return {
+        protocol: stats.find((one) => one.id === pair.remoteCandidateId).protocol,
+        codec: mime(video), sound: mime(audio) || null, width: video.frameWidth, lost: video.packetsLost,
+        decoded: video.framesDecoded, ufrag: transport.iceLocalUsernameFragment,
+      };
+    }
+    return { state: peer.iceConnectionState };
+  };
+
   await peer.setLocalDescription(await peer.createOffer());
-  const headers = { Authorization: `Bearer ${ticket}`, 'Content-Type': 'application/sdp' };
-  const answer = await fetch(url, { method: 'POST', headers, body: peer.localDescription.sdp });
+  const offered = { method: 'POST', headers: { ...bearer, 'Content-Type': 'application/sdp' } };
+  const answer = await fetch(url, { ...offered, body: peer.localDescription.sdp });
   const told = Object.fromEntries([...answer.headers].filter(([name]) => name.startsWith('x-vidhub-')));
   if (answer.status !== 201) return { status: answer.status, problem: await answer.json() };
   const keeps = (line) => !only || !line.startsWith('a=candidate:') || line.split(' ')[2] === only;
-  const sdp = (await answer.text()).split('\\r\\n').filter(keeps).join('\\r\\n');
+  const sdp = lines(await answer.text()).filter(keeps).join('\\r\\n');
   await peer.setRemoteDescription({ type: 'answer', sdp });
-  for (const end = Date.now() + 15000; Date.now() < end; await new Promise((done) => setTimeout(done, 100))) {
-    const stats = [...(await peer.getStats()).values()];
-    const video = stats.find((one) => one.type === 'inbound-rtp' && one.kind === 'video');
-    if (!video || video.framesDecoded < pictures) continue;
-    const transport = stats.find((one) => one.type === 'transport');
-    const pair = stats.find((one) => one.id === transport.selectedCandidatePairId);
-    const protocol = stats.find((one) => one.id === pair.remoteCandidateId).protocol;
-    const codec = stats.find((one) => one.id === video.codecId).mimeType;
-    const { frameWidth: width, packetsLost: lost } = video;
-    peer.close();
-    return { status: 201, told, protocol, codec, width, lost };
+  let seen = await shown(pictures);
+  if (restart) {
+    const first = seen;
+    await peer.setLocalDescription(await peer.createOffer({ iceRestart: true }));
+    const mine = ['a=ice-ufrag:', 'a=ice-pwd:'].map((name) => value(peer.localDescription.sdp, name));
+    const resource = new URL(answer.headers.get('location'), url);
+    const kind = { 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': '*' };
+    const patched = await fetch(resource, {
+      method: 'PATCH', headers: { ...bearer, ...kind }, body: [...mine, ''].join('\\r\\n'),
+    });
+    const fragment = await patched.text();
+    const theirs = (line) => ['a=ice-ufrag:', 'a=ice-pwd:'].filter((name) => line.startsWith(name))
+      .map((name) => value(fragment, name))[0] || line;
+    await peer.setRemoteDescription({ type: 'answer', sdp: lines(sdp).map(theirs).join('\\r\\n') });
+    // Long enough for the old path to be given up, had the new one not been checked.
+    seen = await shown(first.decoded + 25 * 12);
+    Object.assign(seen, { patched: patched.status, moved: seen.ufrag !== first.ufrag });
   }
   peer.close();
-  return { status: 201, told, state: peer.iceConnectionState };
+  return { status: 201, told, ...seen };
 }"""
 
 
@@ -56,10 +84,17 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]
         gst_camera(codec="h265", clip=clip, fps=25) as main,
         gst_camera(audio="pcma") as sub,
         gst_camera(audio="aac") as with_aac,
+        gst_camera(audio="opus") as with_opus,
         hub_site(folder / "data") as ready,
     ):
         await ready.operator("zhang")
-        for number, urls in ((BOTH, (main.url, sub.url)), (MAIN_ALONE, (main.url,)), (WITH_AAC, (with_aac.url,))):
+        cameras = {
+            BOTH: (main.url, sub.url),
+            MAIN_ALONE: (main.url,),
+            WITH_AAC: (with_aac.url,),
+            WITH_OPUS: (with_opus.url,),
+        }
+        for number, urls in cameras.items():
             await register(ready, number, *urls)
         yield ready
 
@@ -86,7 +121,9 @@ async def page(chromium: Browser, place: Site) -> AsyncIterator[Page]:
     await context.close()
 
 
-async def watch(place: Site, page: Page, number: int, *, only: str = "", profile: str = "AUTO") -> dict[str, Any]:
+async def watch(
+    place: Site, page: Page, number: int, *, only: str = "", profile: str = "AUTO", restart: bool = False
+) -> dict[str, Any]:
     async with person(place.running, "zhang") as who:
         session = await who.call(
             "SessionService/OpenSession",
@@ -94,8 +131,8 @@ async def watch(place: Site, page: Page, number: int, *, only: str = "", profile
             purpose=PATROL,
             profile=f"STREAM_PROFILE_{profile}",
         )
-        asked = {"url": session["whepUrl"], "ticket": session["ticket"], "only": only, "pictures": PICTURES}
-        return await page.evaluate(_WATCH, asked)
+        asked = {"url": session["whepUrl"], "ticket": session["ticket"], "only": only}
+        return await page.evaluate(_WATCH, {**asked, "pictures": PICTURES, "restart": restart})
 
 
 async def test_chromium_sees_the_sub_stream_of_an_h265_camera_and_is_told_why(place: Site, page: Page):
@@ -106,6 +143,7 @@ async def test_chromium_sees_the_sub_stream_of_an_h265_camera_and_is_told_why(pl
         "x-vidhub-audio": "pcma",
     }
     assert (seen["codec"], seen["width"], seen["lost"], seen["protocol"]) == ("video/H264", 640, 0, "udp")
+    assert seen["sound"] == "audio/PCMA"
 
 
 async def test_where_there_is_no_sub_stream_the_answer_says_so(place: Site, page: Page):
@@ -128,4 +166,14 @@ async def test_chromium_without_udp_sees_pictures_by_tcp(place: Site, page: Page
 async def test_sound_in_aac_is_silent_and_said_to_be(place: Site, page: Page):
     seen = await watch(place, page, WITH_AAC)
     assert seen["told"] == {"x-vidhub-profile": "main", "x-vidhub-audio": "none; reason=AAC_NOT_IN_WEBRTC"}
-    assert (seen["codec"], seen["lost"]) == ("video/H264", 0)
+    assert (seen["codec"], seen["lost"], seen["sound"]) == ("video/H264", 0, None)
+
+
+async def test_opus_of_a_camera_is_heard_as_it_is(place: Site, page: Page):
+    seen = await watch(place, page, WITH_OPUS)
+    assert (seen["told"]["x-vidhub-audio"], seen["sound"]) == ("opus", "audio/opus")
+
+
+async def test_chromium_restarts_ice_and_goes_on_without_a_new_offer(place: Site, page: Page):
+    seen = await watch(place, page, WITH_OPUS, restart=True)
+    assert (seen["patched"], seen.get("moved"), seen.get("lost")) == (200, True, 0), seen
