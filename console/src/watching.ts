@@ -9,7 +9,10 @@ import { StreamProfile } from "./gen/vidhub/v1/camera_pb";
 import type { Session } from "./gen/vidhub/v1/session_service_pb";
 import { figures, type Figures, type Look } from "./player/figures";
 import { Freshness } from "./player/freshness";
-import { WhepError, WhepPlayer } from "./player/whep";
+import { MsePlayer } from "./player/mse";
+import { PlayError, type Player, type PlayerEvents, type Told, type Way } from "./player/player";
+import { Ways, abilities } from "./player/ways";
+import { WhepPlayer } from "./player/whep";
 
 export type Phase = "opening" | "connecting" | "live" | "reconnecting" | "ended" | "failed";
 
@@ -17,6 +20,13 @@ export interface Purpose {
   kind: string;
   reference: string;
   note: string;
+}
+
+/** What is seen, and why so. */
+export interface Showing extends Told {
+  way: Way;
+  /** Why this way; empty for the usual one. */
+  why: string;
 }
 
 /** Pauses between two attempts, in milliseconds. */
@@ -36,7 +46,11 @@ const PASSING = new Set([
   "HUB_DRAINING",
   "STREAM_CHANGED",
   "CODEC_CHANGED",
+  "MESSAGE_TIMEOUT",
+  "READER_STALLED",
+  "VIEWER_SILENT",
 ]);
+const ways = new Ways(abilities());
 /** The hub's doing, not a decision: the same purpose opens a new session, on record like the first. */
 const REOPENED = new Set(["SESSION_LOST", "HUB_DRAINING", "HUB_STOPPED"]);
 
@@ -48,17 +62,20 @@ export class Watching {
     watermark: "",
     frozenSeconds: 0,
     figures: undefined as Figures | undefined,
+    showing: undefined as Showing | undefined,
   });
   private session: Session | undefined;
-  private whepUrl = "";
+  private urls: Record<Way, string> = { webrtc: "", mse: "" };
   private ticket = "";
-  private player: WhepPlayer | undefined;
+  private player: Player | undefined;
   private freshness: Freshness | undefined;
   private renewal: ReturnType<typeof setTimeout> | undefined;
   private retry: ReturnType<typeof setTimeout> | undefined;
   private looks: ReturnType<typeof setInterval> | undefined;
   private pause = SHORTEST_PAUSE;
   private hadPicture = false;
+  /** The main stream was tried by WebSocket where WebRTC gave a lesser one. */
+  private isBettered = false;
   private readonly stopped = new AbortController();
 
   constructor(
@@ -77,7 +94,7 @@ export class Watching {
         ),
       );
       this.session = opened.session;
-      this.whepUrl = opened.whepUrl;
+      this.urls = { webrtc: opened.whepUrl, mse: opened.mseUrl };
       this.ticket = opened.ticket;
       this.view.watermark = opened.watermark;
     } catch (cause) {
@@ -112,12 +129,24 @@ export class Watching {
     if (sessionId) void closing.closeSession({ sessionId }).catch(() => undefined);
   }
 
-  private async connect(): Promise<void> {
+  private connect(): Promise<void> {
+    this.isBettered = false;
+    const { way, why } = ways.first();
+    return this.playBy(way, why);
+  }
+
+  /** Asks for the picture by one way, and by the other where that is of no use. `why`: why this way. */
+  private async playBy(way: Way, why: string): Promise<void> {
     this.tearDownMedia();
     this.view.phase = this.hadPicture ? "reconnecting" : "connecting";
-    const player = new WhepPlayer(this.video, {
-      onConnected: () => this.watchFigures(player),
-      onLost: () => void this.lost(),
+    let isConnected = false;
+    const player = this.playerOf(way, {
+      onConnected: () => {
+        isConnected = true;
+        this.watchFigures(player);
+      },
+      onLost: (reason) => void this.lost(reason, isConnected ? undefined : way),
+      onTold: (told) => (this.view.showing = { way, why, ...told }),
     });
     this.player = player;
     this.freshness = new Freshness(
@@ -126,15 +155,28 @@ export class Watching {
       () => this.onPicture(),
     );
     try {
-      await player.play(this.whepUrl, this.ticket, this.stopped.signal);
-      if (player === this.player) this.freshness.start();
+      const told = await player.play(this.urls[way], this.ticket, this.stopped.signal);
+      if (player !== this.player) return;
+      if (!this.isBettered && ways.betters(way, told)) {
+        this.isBettered = true;
+        return await this.playBy("mse", "H265_BY_MSE");
+      }
+      this.view.showing = { way, why, ...told };
+      this.freshness.start();
     } catch (cause) {
       if (this.isStopped || player !== this.player) return;
-      const error = cause instanceof WhepError ? cause : new WhepError(0, "MEDIA_BLOCKED", String(cause), 2);
-      if (error.status === 401) return void this.lost();
+      const error = cause instanceof PlayError ? cause : new PlayError(0, "MEDIA_BLOCKED", String(cause), 2);
+      if (error.status === 401) return void this.lost("");
+      const other = ways.after(way, error.reason);
+      if (other) return this.playBy(other, error.reason);
+      if (why === "H265_BY_MSE") return this.playBy("webrtc", "");
       if (!PASSING.has(error.reason)) return this.finish("failed", error.reason, error.message);
       this.again(error.reason, error.message, error.retryAfter);
     }
+  }
+
+  private playerOf(way: Way, events: PlayerEvents): Player {
+    return way === "webrtc" ? new WhepPlayer(this.video, events) : new MsePlayer(this.video, events, ways.can.mimes);
   }
 
   private onPicture(): void {
@@ -148,11 +190,11 @@ export class Watching {
     if (this.view.phase === "live") {
       this.view.frozenSeconds = seconds;
       // Neither pictures nor the catalogue: it is the hub that is gone, which WebRTC takes long to notice.
-      if (seconds && !status.isConnected) void this.lost();
+      if (seconds && !status.isConnected) void this.lost("");
     } else if (seconds >= FIRST_PICTURE_S) this.again("MEDIA_BLOCKED", "");
   }
 
-  private watchFigures(player: WhepPlayer): void {
+  private watchFigures(player: Player): void {
     let before: Look | undefined;
     clearInterval(this.looks);
     this.looks = setInterval(async () => {
@@ -163,8 +205,8 @@ export class Watching {
     }, LOOK_EVERY);
   }
 
-  /** Media broke off: because the session ended, or because the way there did. */
-  private async lost(): Promise<void> {
+  /** Media broke off: because the session ended, or because the way there did. `failed`: the way that never came about. */
+  private async lost(reason: string, failed?: Way): Promise<void> {
     if (this.isStopped || !this.session) return;
     this.view.phase = this.hadPicture ? "reconnecting" : "connecting";
     try {
@@ -176,7 +218,12 @@ export class Watching {
       const error = hubError(cause);
       return this.again(error.reason, error.message);
     }
-    this.again(this.hadPicture ? "" : "MEDIA_BLOCKED", "");
+    const other = failed && ways.after(failed, "MEDIA_BLOCKED");
+    if (other) {
+      ways.blocked();
+      return this.playBy(other, "MEDIA_BLOCKED");
+    }
+    this.again(PASSING.has(reason) ? reason : this.hadPicture ? "" : "MEDIA_BLOCKED", "");
   }
 
   /** What stands on record as the end of this session; empty while it has none. */
@@ -266,6 +313,6 @@ export class Watching {
     this.freshness?.stop();
     this.player?.close();
     this.player = undefined;
-    Object.assign(this.view, { frozenSeconds: 0, figures: undefined });
+    Object.assign(this.view, { frozenSeconds: 0, figures: undefined, showing: undefined });
   }
 }

@@ -5,10 +5,11 @@ import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { SessionSchema } from "../src/gen/vidhub/v1/session_service_pb";
-import type { WhepEvents } from "../src/player/whep";
+import type { PlayerEvents, Told, Way } from "../src/player/player";
 
 interface Player {
-  events: WhepEvents;
+  way: Way;
+  events: PlayerEvents;
   play: ReturnType<typeof vi.fn>;
   close: ReturnType<typeof vi.fn>;
 }
@@ -19,7 +20,9 @@ const seam = vi.hoisted(() => ({
   listSessions: vi.fn(),
   closeSession: vi.fn(),
   players: [] as Player[],
-  refusal: undefined as unknown,
+  /** Thrown by the next attempts, by way. */
+  refusals: {} as Partial<Record<Way, unknown>>,
+  told: {} as Record<Way, Told>,
 }));
 
 vi.mock("../src/api", async (importOriginal) => ({
@@ -28,27 +31,36 @@ vi.mock("../src/api", async (importOriginal) => ({
   sessions: seam,
   closing: seam,
 }));
-vi.mock("../src/player/whep", async (importOriginal) => ({
-  ...(await importOriginal<typeof import("../src/player/whep")>()),
-  WhepPlayer: class {
+function playerOf(way: Way) {
+  return class {
+    readonly way = way;
     play = vi.fn(async () => {
-      if (seam.refusal) throw seam.refusal;
+      if (seam.refusals[way]) throw seam.refusals[way];
+      return seam.told[way];
     });
     close = vi.fn();
     look = vi.fn(async () => undefined);
     constructor(
       _video: unknown,
-      readonly events: WhepEvents,
+      readonly events: PlayerEvents,
     ) {
       seam.players.push(this);
     }
-  },
+  };
+}
+vi.mock("../src/player/whep", () => ({ WhepPlayer: playerOf("webrtc") }));
+vi.mock("../src/player/mse", () => ({ MsePlayer: playerOf("mse") }));
+const can = vi.hoisted(() => ({ webrtc: true, h265: { webrtc: false, mse: false }, mimes: ["video/mp4; codecs=\"avc1.640034\""] }));
+vi.mock("../src/player/ways", async (importOriginal) => ({
+  ...(await importOriginal<typeof import("../src/player/ways")>()),
+  abilities: () => can,
 }));
 
 const { HubError } = await import("../src/api");
-const { WhepError } = await import("../src/player/whep");
+const { PlayError } = await import("../src/player/player");
 const { Watching } = await import("../src/watching");
 
+const main: Told = { profile: "main", reason: "", silence: "" };
 let picture: (() => void) | undefined;
 let ticks = 0;
 const video = {
@@ -71,11 +83,13 @@ async function watch() {
 beforeEach(() => {
   vi.useFakeTimers();
   seam.players.length = 0;
-  seam.refusal = undefined;
+  seam.refusals = {};
+  seam.told = { webrtc: main, mse: main };
+  can.h265.mse = false;
   let opened = 0;
   seam.openSession.mockReset().mockImplementation(async () => {
     opened += 1;
-    return { session: session(`s${opened}`), ticket: `t${opened}`, whepUrl: "/whep/1", watermark: "张警官" };
+    return { session: session(`s${opened}`), ticket: `t${opened}`, whepUrl: "/whep/1", mseUrl: "/mse/1", watermark: "张警官" };
   });
   seam.renewSession.mockReset().mockImplementation(async () => ({ session: session("s1"), ticket: "renewed" }));
   seam.listSessions.mockReset().mockResolvedValue({ sessions: [] });
@@ -102,12 +116,12 @@ test("a refusal is final and says why", async () => {
 });
 
 test("a camera that is off is tried again with a new ticket, and not before the hub says", async () => {
-  seam.refusal = new WhepError(503, "CAMERA_UNREACHABLE", "", 4);
+  seam.refusals.webrtc = new PlayError(503, "CAMERA_UNREACHABLE", "", 4);
   const { view } = await watch();
   expect([view.phase, view.reason]).toEqual(["reconnecting", "CAMERA_UNREACHABLE"]);
   await vi.advanceTimersByTimeAsync(3_900);
   expect(seam.players).toHaveLength(1);
-  seam.refusal = undefined;
+  seam.refusals = {};
   await vi.advanceTimersByTimeAsync(200);
   expect(seam.players[1]!.play.mock.calls[0]![1]).toBe("renewed");
   picture!();
@@ -118,7 +132,7 @@ test("media that ends because the session did says why, and stays ended", async 
   const { view } = await watch();
   picture!();
   seam.listSessions.mockResolvedValue({ sessions: [session("s1", "GRANT_REVOKED")] });
-  seam.players[0]!.events.onLost();
+  seam.players[0]!.events.onLost("");
   await vi.advanceTimersByTimeAsync(60_000);
   expect([view.phase, view.reason]).toEqual(["ended", "GRANT_REVOKED"]);
   expect(seam.openSession).toHaveBeenCalledTimes(1);
@@ -128,7 +142,7 @@ test("a session that the hub's crash ended is opened anew with the same purpose"
   const { view } = await watch();
   picture!();
   seam.listSessions.mockResolvedValue({ sessions: [session("s1", "SESSION_LOST")] });
-  seam.players[0]!.events.onLost();
+  seam.players[0]!.events.onLost("");
   await vi.advanceTimersByTimeAsync(2_000);
   expect(seam.openSession).toHaveBeenCalledTimes(2);
   expect(seam.openSession.mock.calls[1]![0].purpose).toEqual({ kind: "patrol", reference: "", note: "" });
@@ -142,7 +156,7 @@ test("while the hub is away attempts go on, less and less often, but at least ev
   const gone = new HubError("HUB_UNREACHABLE", "", Code.Unavailable);
   seam.listSessions.mockRejectedValue(gone);
   seam.renewSession.mockRejectedValue(gone);
-  seam.players[0]!.events.onLost();
+  seam.players[0]!.events.onLost("");
   await vi.advanceTimersByTimeAsync(60_000);
   expect([view.phase, view.reason]).toEqual(["reconnecting", "HUB_UNREACHABLE"]);
   expect(seam.renewSession.mock.calls.length).toBeGreaterThanOrEqual(9);
@@ -169,4 +183,59 @@ test("a session that opens after the view was closed is closed at once", async (
   await started;
   expect(seam.closeSession).toHaveBeenCalledWith({ sessionId: "late" });
   expect(seam.players).toHaveLength(0);
+});
+
+test("what WebRTC can't show comes by WebSocket, and the view says why", async () => {
+  seam.refusals.webrtc = new PlayError(406, "B_FRAMES", "");
+  const { view } = await watch();
+  expect(seam.players.map(({ way }) => way)).toEqual(["webrtc", "mse"]);
+  expect(seam.players[1]!.play.mock.calls[0]!.slice(0, 2)).toEqual(["/mse/1", "t1"]);
+  picture!();
+  expect([view.phase, view.showing]).toEqual(["live", { way: "mse", why: "B_FRAMES", ...main }]);
+});
+
+test("where neither way plays it, the last word is the reason", async () => {
+  seam.refusals.webrtc = seam.refusals.mse = new PlayError(406, "CODEC_NOT_OFFERED", "H.265");
+  const { view } = await watch();
+  expect(seam.players).toHaveLength(2);
+  expect([view.phase, view.reason, view.detail]).toEqual(["failed", "CODEC_NOT_OFFERED", "H.265"]);
+});
+
+test("a refusal that has nothing to do with the way is not asked about twice", async () => {
+  seam.refusals.webrtc = new PlayError(403, "TICKET_OTHER_CAMERA", "");
+  const { view } = await watch();
+  expect([view.phase, seam.players.length]).toEqual(["failed", 1]);
+});
+
+test("H.265 that plays by WebSocket alone is preferred to a sub stream, and what came of it is kept", async () => {
+  can.h265.mse = true;
+  seam.told.webrtc = { profile: "sub", reason: "CODEC_NOT_OFFERED", silence: "" };
+  const watching = await watch();
+  expect(watching.view.showing).toMatchObject({ way: "mse", why: "H265_BY_MSE", profile: "main" });
+  watching.close();
+  seam.refusals.mse = new PlayError(503, "LIMIT_VIEWERS", "");
+  const { view } = await watch();
+  expect(view.showing).toMatchObject({ way: "webrtc", why: "", profile: "sub" });
+});
+
+test("a sub stream instead is told, and what changes in mid-stream too", async () => {
+  seam.told.webrtc = { profile: "sub", reason: "CODEC_NOT_OFFERED", silence: "AAC_NOT_IN_WEBRTC" };
+  const { view } = await watch();
+  expect(view.showing).toEqual({ way: "webrtc", why: "", ...seam.told.webrtc });
+  seam.players[0]!.events.onTold!(main);
+  expect(view.showing).toEqual({ way: "webrtc", why: "", ...main });
+});
+
+// Last: an unreachable port is remembered for the whole page.
+test("a media port that can't be reached is gone around, at once the next time, and tried again later", async () => {
+  const first = await watch();
+  seam.players[0]!.events.onLost("");
+  await vi.advanceTimersByTimeAsync(0);
+  expect(first.view.showing).toMatchObject({ way: "mse", why: "MEDIA_BLOCKED" });
+  first.close();
+  await watch();
+  expect(seam.players.map(({ way }) => way)).toEqual(["webrtc", "mse", "mse"]);
+  await vi.advanceTimersByTimeAsync(301_000);
+  await watch();
+  expect(seam.players.at(-1)!.way).toBe("webrtc");
 });

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 AXE = Path(__file__).parents[2] / "console/node_modules/axe-core/axe.min.js"
 _REPORT = """addEventListener('securitypolicyviolation', (event) =>
   console.error(event.violatedDirective, event.blockedURI))"""
-_VIOLATIONS = """async () => (await axe.run({ resultTypes: ['violations'] })).violations.map(
+VIOLATIONS = """async () => (await axe.run({ resultTypes: ['violations'] })).violations.map(
   (found) => `${found.id}: ${found.nodes.map((node) => node.html).join(' | ')}`)"""
 
 
@@ -61,7 +61,7 @@ async def test_axe_finds_nothing_in_any_state(site, open_page: Page, language: s
     found: dict[str, list[str]] = {}
 
     async def look(state: str) -> None:
-        found[state] = await open_page.evaluate(_VIOLATIONS)
+        found[state] = await open_page.evaluate(VIOLATIONS)
 
     await console.open()
     if language == "en":

@@ -12,13 +12,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PICTURES = 5
 # The decoder's own planes, before any colour conversion: Y, U and V of the picture on the screen.
-_PLANES = """async () => {
+PLANES = """async () => {
   const video = document.querySelector('video');
   await new Promise((resolve) => video.requestVideoFrameCallback(resolve));
   const frame = new VideoFrame(video);
   const bytes = new Uint8Array(frame.allocationSize());
   const layout = await frame.copyTo(bytes);
-  const { format, codedWidth: width, codedHeight: height } = frame;
+  const { format, visibleRect: { width, height } } = frame;
   frame.close();
   let text = '';
   for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
@@ -54,7 +54,7 @@ async def test_the_picture_in_the_browser_is_the_camera_s(site, console: Console
     await console.log_in(name)
     await console.watch(STEADY)
     source = asyncio.create_task(asyncio.to_thread(lumas_of, str(site.clip.path)))
-    pictures = [luma_of(await console.page.evaluate(_PLANES)) for _ in range(PICTURES)]
+    pictures = [luma_of(await console.page.evaluate(PLANES)) for _ in range(PICTURES)]
     frames = await source
     best = [max(psnr(picture, frame) for frame in frames) for picture in pictures]
     assert pictures[0].shape == (720, 1280)

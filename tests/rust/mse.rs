@@ -127,7 +127,8 @@ fn a_viewer_is_told_what_comes_and_gets_it_from_the_keyframe_on() {
     let mut viewer = Viewer::hello(&port, CAMERA, "ticket", &[H265, H264, AAC]);
     let answer = viewer.answer();
     let told = serde_json::json!({
-        "mime": "video/mp4; codecs=\"avc1.42c01e\"", "profile": "main", "reason": "", "audio": "CODEC_NOT_OFFERED",
+        "mime": "video/mp4; codecs=\"avc1.42c01e\"", "profile": "main", "reason": "",
+        "audio": "none; reason=G711_NOT_IN_MP4",
     });
     assert_eq!(answer, told);
     assert_eq!(viewer.init().trak.len(), 1, "G.711 has no place in it");
@@ -284,7 +285,7 @@ fn where_the_browser_does_not_play_the_main_stream_it_gets_the_sub_stream() {
     let mut new = Viewer::hello(&port, CAMERA, "ticket", &[H264, H265, AAC]);
     let answer = new.answer();
     assert_eq!(answer["mime"], "video/mp4; codecs=\"hvc1.1.6.L63.90,mp4a.40.2\"");
-    assert_eq!((&answer["profile"], &answer["reason"], &answer["audio"]), (&"main".into(), &"".into(), &"".into()));
+    assert_eq!((&answer["profile"], &answer["reason"], &answer["audio"]), (&"main".into(), &"".into(), &"aac".into()));
     assert_eq!(new.init().trak.len(), 2);
     *port.door.other.lock() = Other::Missing;
     assert_eq!(Viewer::watch(&port).end(), end(4406, "CODEC_NOT_OFFERED"), "there is no other");
@@ -340,7 +341,7 @@ fn sound_goes_along_and_its_frames_follow_each_other() {
         }
     }
     let mut viewer = Viewer::hello(&port, CAMERA, "ticket", &[H264, AAC]);
-    assert_eq!(viewer.answer()["audio"], "");
+    assert_eq!(viewer.answer()["audio"], "aac");
     viewer.init();
     let fragments: Vec<Moof> = (0..7).map(|_| viewer.fragment()).collect();
     let of_sound = fragments.iter().filter(|moof| moof.traf[0].tfhd.track_id == 2);

@@ -1,32 +1,13 @@
 // A WHEP player (draft-ietf-wish-whep): one peer connection, one picture. It knows nothing of cameras or grants.
 import { look, type Look } from "./figures";
+import { PlayError, told, type Player, type PlayerEvents, type Told } from "./player";
 
-/** Why it did not start: the hub's reason from the problem document. */
-export class WhepError extends Error {
-  constructor(
-    readonly status: number,
-    readonly reason: string,
-    message: string,
-    /** Seconds after which another try makes sense; 0 when it does not. */
-    readonly retryAfter = 0,
-  ) {
-    super(message);
-  }
-}
-
-export interface WhepEvents {
-  /** Media is connected. */
-  onConnected(): void;
-  /** Media has ended or broken off; the player is closed. */
-  onLost(): void;
-}
-
-/** Longest wait for media after the answer, in milliseconds. */
-const MEDIA_PATIENCE = 10_000;
+/** Longest wait for media after the answer, in milliseconds: where no port is reachable there are other ways. */
+const MEDIA_PATIENCE = 4_000;
 /** The browser calls a connection disconnected after seconds of silence; so much longer it may come back. */
 const SILENCE_PATIENCE = 2_000;
 
-export class WhepPlayer {
+export class WhepPlayer implements Player {
   private peer: RTCPeerConnection | undefined;
   private resource = "";
   private ticket = "";
@@ -34,11 +15,11 @@ export class WhepPlayer {
 
   constructor(
     private readonly video: HTMLVideoElement,
-    private readonly events: WhepEvents,
+    private readonly events: PlayerEvents,
   ) {}
 
-  /** Offers to receive video and sound, and plays what is answered. Throws WhepError. */
-  async play(url: string, ticket: string, signal: AbortSignal): Promise<void> {
+  /** Offers to receive video and sound, and plays what is answered. */
+  async play(url: string, ticket: string, signal: AbortSignal): Promise<Told> {
     const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.peer = peer;
     this.ticket = ticket;
@@ -59,12 +40,21 @@ export class WhepPlayer {
       credentials: "omit",
     }).catch((cause: unknown) => {
       if (signal.aborted) throw cause;
-      throw new WhepError(0, "HUB_UNREACHABLE", String(cause), 2);
+      throw new PlayError(0, "HUB_UNREACHABLE", String(cause), 2);
     });
     if (answer.status !== 201) throw await problem(answer);
     this.resource = new URL(answer.headers.get("Location") ?? "", url).href;
     await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
-    if (peer !== this.peer) return this.leave();
+    const { headers } = answer;
+    const said = told(
+      headers.get("X-Vidhub-Profile") ?? "",
+      headers.get("X-Vidhub-Reason") ?? "",
+      headers.get("X-Vidhub-Audio") ?? "",
+    );
+    if (peer !== this.peer) {
+      this.leave();
+      return said;
+    }
     // The hub ends a session by closing DTLS; the connection's own state follows seconds later only.
     for (const { transport } of peer.getReceivers()) {
       transport?.addEventListener("statechange", () => {
@@ -72,17 +62,14 @@ export class WhepPlayer {
       });
     }
     this.wait(MEDIA_PATIENCE, peer);
-    // Without sound the picture may start without a gesture.
-    this.video.muted = true;
     void this.video.play().catch(() => undefined);
+    return said;
   }
 
-  /** How the picture comes in; undefined when there is none. */
   async look(): Promise<Look | undefined> {
     return this.peer && look((await this.peer.getStats()) as unknown as Map<string, unknown>);
   }
 
-  /** Ends it here, and at the hub unless the hub will hear of it by another way. */
   close({ quietly = false } = {}): void {
     this.end();
     if (quietly) this.resource = "";
@@ -115,7 +102,7 @@ export class WhepPlayer {
     if (peer !== this.peer) return;
     this.end();
     this.resource = "";
-    this.events.onLost();
+    this.events.onLost("");
   }
 
   private end(): void {
@@ -138,8 +125,8 @@ export class WhepPlayer {
   }
 }
 
-async function problem(answer: Response): Promise<WhepError> {
+async function problem(answer: Response): Promise<PlayError> {
   const body: { reason?: string; detail?: string } = await answer.json().catch(() => ({}));
   const retryAfter = Number(answer.headers.get("Retry-After") ?? 0) || 0;
-  return new WhepError(answer.status, body.reason ?? `HTTP_${answer.status}`, body.detail ?? "", retryAfter);
+  return new PlayError(answer.status, body.reason ?? `HTTP_${answer.status}`, body.detail ?? "", retryAfter);
 }

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::media::{MediaKind, Profile, Track};
+use crate::media::{Codec, MediaKind, Profile, Track};
 use crate::stream::Description;
 use crate::wire::mp4_codecs::{self, Playable};
 
@@ -14,8 +14,8 @@ pub struct Choice {
     pub mime: String,
     /// Places of the picture's and the sound's track.
     pub tracks: SmallVec<[usize; 2]>,
-    /// Why there is no sound; empty where there is, and where the camera sends none.
-    pub silence: &'static str,
+    /// What is heard: the codec, or `none; reason=…`, as WHEP says it in `X-Vidhub-Audio`.
+    pub audio: String,
 }
 
 /// The first picture and the first sound, as far as the browser plays them. CODEC_NOT_OFFERED (FailedPrecondition) when it
@@ -32,16 +32,18 @@ pub fn choose(playable: &Playable, description: &Description) -> Result<Choice> 
     }
     let mut codecs = name_of(picture);
     let mut tracks = SmallVec::from_elem(place, 1);
-    let mut silence = "";
-    if let Some((place, sound)) = first(MediaKind::Audio) {
-        if playable.plays(sound) {
+    let silent = |reason| format!("none; reason={reason}");
+    let audio = match first(MediaKind::Audio) {
+        None => silent("NO_SOUND"),
+        Some((_, Track { codec: Codec::Pcma | Codec::Pcmu, .. })) => silent("G711_NOT_IN_MP4"),
+        Some((_, sound)) if !playable.plays(sound) => silent("SOUND_NOT_OFFERED"),
+        Some((place, sound)) => {
             codecs = format!("{codecs},{}", name_of(sound));
             tracks.push(place);
-        } else {
-            silence = "CODEC_NOT_OFFERED";
+            sound.codec.name().to_owned()
         }
-    }
-    Ok(Choice { mime: format!("video/mp4; codecs=\"{codecs}\""), tracks, silence })
+    };
+    Ok(Choice { mime: format!("video/mp4; codecs=\"{codecs}\""), tracks, audio })
 }
 
 fn name_of(track: &Track) -> String {
@@ -58,7 +60,7 @@ pub fn answer(choice: &Choice, profile: Profile, reason: &str) -> String {
         "mime": choice.mime,
         "profile": profile,
         "reason": reason,
-        "audio": choice.silence,
+        "audio": choice.audio,
     })
     .to_string()
 }
@@ -68,7 +70,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::media::{Codec, CodecParameters};
+    use crate::media::CodecParameters;
     use crate::wire::h264::samples::{PPS, SPS};
 
     fn description(sound: Option<Track>) -> Description {
@@ -93,21 +95,21 @@ mod tests {
         let playable = Playable::read(["video/mp4; codecs=\"avc1.640033,mp4a.40.2\""]);
         let choice = choose(&playable, &description(Some(aac()))).unwrap();
         assert_eq!(choice.mime, "video/mp4; codecs=\"avc1.64001e,mp4a.40.2\"");
-        assert_eq!((&choice.tracks[..], choice.silence), (&[0, 1][..], ""));
+        assert_eq!((&choice.tracks[..], choice.audio.as_str()), (&[0, 1][..], "aac"));
     }
 
     #[test]
     fn sound_that_can_not_be_played_is_left_out_and_said_to_be() {
         let playable = Playable::read(["video/mp4; codecs=\"avc1.640033\""]);
-        for sound in [g711(), aac()] {
+        for (sound, reason) in [(g711(), "G711_NOT_IN_MP4"), (aac(), "SOUND_NOT_OFFERED")] {
             let choice = choose(&playable, &description(Some(sound))).unwrap();
-            assert_eq!((&choice.tracks[..], choice.silence), (&[0][..], "CODEC_NOT_OFFERED"));
+            assert_eq!((&choice.tracks[..], choice.audio.as_str()), (&[0][..], &*format!("none; reason={reason}")));
             let told: serde_json::Value =
                 serde_json::from_str(&answer(&choice, Profile::Sub, "CODEC_NOT_OFFERED")).unwrap();
             assert_eq!(told["mime"], "video/mp4; codecs=\"avc1.64001e\"");
             assert_eq!((&told["profile"], &told["reason"]), (&"sub".into(), &"CODEC_NOT_OFFERED".into()));
         }
-        assert_eq!(choose(&playable, &description(None)).unwrap().silence, "", "the camera sends none");
+        assert_eq!(choose(&playable, &description(None)).unwrap().audio, "none; reason=NO_SOUND");
     }
 
     #[test]
