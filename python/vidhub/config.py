@@ -76,13 +76,15 @@ class StreamOptions:
 class SourceOptions:
     """Where a camera may be: networks in CIDR. `allow` wins over `deny`.
 
-    Denied unless allowed: loopback, link-local, multicast and our own listeners.
+    Denied unless allowed: loopback, link-local, multicast and our own listeners. `tls_ca`: authorities (PEM) that issue
+    the certificates of rtsps:// cameras; without, the first certificate of each is remembered and a change refused.
     """
 
     connect_timeout_s: float = 5.0
     stall_timeout_s: float = 5.0
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    tls_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +380,8 @@ def _check(config: Config) -> list[Violation]:
         wrong("store_url", "only sqlite:///PATH is served by this version")
     if (config.tls_cert is None) != (config.tls_key is None):
         wrong("tls_cert", "tls_cert and tls_key go together: give both or none")
-    for key, path in (("tls_cert", config.tls_cert), ("tls_key", config.tls_key)):
+    files = (("tls_cert", config.tls_cert), ("tls_key", config.tls_key), ("source.tls_ca", config.source.tls_ca))
+    for key, path in files:
         if path is not None and not path.is_file():
             wrong(key, f"there is no file {path}")
     return found

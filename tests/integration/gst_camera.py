@@ -16,7 +16,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 SOUND = {
     "none": "",
@@ -27,6 +27,12 @@ SOUND = {
     "opus": "audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 ! opusenc ! rtpopuspay name=pay1 pt=111",
 }
 CODECS = ("h264", "h265", "jpeg", "none")
+
+PROTOCOLS = {
+    "any": GstRtsp.RTSPLowerTrans.TCP | GstRtsp.RTSPLowerTrans.UDP,
+    "tcp": GstRtsp.RTSPLowerTrans.TCP,
+    "udp": GstRtsp.RTSPLowerTrans.UDP,
+}
 
 
 def options() -> argparse.Namespace:
@@ -46,6 +52,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--b-frames", type=int, default=0)
     parser.add_argument("--bitrate", type=int, default=1000, help="kbit/s")
     parser.add_argument("--config-interval", type=int, default=-1, help="as rtph26*pay has it; 0: never in band")
+    parser.add_argument("--protocols", choices=PROTOCOLS, default="any", help="what it sends by")
+    parser.add_argument("--tls", metavar="PEM", help="certificate and key: then it speaks rtsps:// only")
     return parser.parse_args()
 
 
@@ -124,6 +132,23 @@ def feed(media: GstRtspServer.RTSPMedia, clip: list[bytes], fps: int) -> None:
     source.connect("need-data", push)
 
 
+def guard(factory: GstRtspServer.RTSPMediaFactory, auth: GstRtspServer.RTSPAuth, user: str, password: str) -> None:
+    """Let in only whoever proves this login; without a user, everybody."""
+    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+    auth.set_realm("IP Camera")
+    token = GstRtspServer.RTSPToken()
+    # Through `writable_structure()` it would change a copy, and every client would get 401.
+    token.set_string("media.factory.role", "user")
+    if user:
+        auth.add_digest(user, password, token)
+    else:
+        auth.set_default_token(token)
+    permissions = GstRtspServer.RTSPPermissions()
+    permissions.add_permission_for_role("user", "media.factory.access", True)
+    permissions.add_permission_for_role("user", "media.factory.construct", True)
+    factory.set_permissions(permissions)
+
+
 def say(**fields: object) -> None:
     print(json.dumps(fields), flush=True)
 
@@ -138,22 +163,16 @@ def main() -> int:
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(launch(args))
     factory.set_shared(True)
+    factory.set_protocols(PROTOCOLS[args.protocols])
     if args.clip:
         clip = pictures(args.clip, args.codec)
         factory.connect("media-configure", lambda _factory, media: feed(media, clip, args.fps))
-    if args.user:
+    if args.user or args.tls:
         auth = GstRtspServer.RTSPAuth()
-        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
-        auth.set_realm("IP Camera")
-        token = GstRtspServer.RTSPToken()
-        # Through `writable_structure()` it would change a copy, and every client would get 401.
-        token.set_string("media.factory.role", "user")
-        auth.add_digest(args.user, args.password, token)
+        if args.tls:
+            auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(args.tls))
+        guard(factory, auth, args.user, args.password)
         server.set_auth(auth)
-        permissions = GstRtspServer.RTSPPermissions()
-        permissions.add_permission_for_role("user", "media.factory.access", True)
-        permissions.add_permission_for_role("user", "media.factory.construct", True)
-        factory.set_permissions(permissions)
     server.get_mount_points().add_factory(args.path, factory)
 
     count = {"connections": 0, "open": 0}
@@ -173,7 +192,7 @@ def main() -> int:
         print(f"port {args.port} is not free", file=sys.stderr)
         return 1
     port = server.get_bound_port()
-    say(port=port, url=f"rtsp://{args.host}:{port}{args.path}")
+    say(port=port, url=f"{'rtsps' if args.tls else 'rtsp'}://{args.host}:{port}{args.path}")
 
     loop = GLib.MainLoop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -118,6 +118,7 @@ export default {
     POLICY_FORBIDS: "The policy does not permit this camera to be watched.",
     CAMERA_NOT_FOUND: "No such camera, or none that you may know of.",
     CAMERA_ADDRESS_DENIED: "The hub may not connect to this camera's address: an administrator must check the source networks.",
+    CAMERA_CERTIFICATE_REFUSED: "The camera shows another certificate than before, or one that is not trusted: its unit registers the camera again if that is right.",
     CAMERA_INVALID: "The camera's answer is invalid: its unit must check the device.",
     CAMERA_REFUSED_LOGIN: "The camera refuses the login: its unit must check user name and password.",
     CAMERA_SILENT: "The camera sends no media: its unit must check the stream settings.",

@@ -118,6 +118,7 @@ export default {
     POLICY_FORBIDS: "策略不允许查看该摄像机。",
     CAMERA_NOT_FOUND: "没有该摄像机，或您无权知晓。",
     CAMERA_ADDRESS_DENIED: "平台不允许连接该摄像机的地址：请管理员检查来源网络设置。",
+    CAMERA_CERTIFICATE_REFUSED: "该摄像机的证书与之前不同或不受信任：确认无误后请接入单位重新登记该摄像机。",
     CAMERA_INVALID: "摄像机的应答无效：请接入单位检查设备。",
     CAMERA_REFUSED_LOGIN: "摄像机拒绝登录：请接入单位检查用户名和密码。",
     CAMERA_SILENT: "摄像机没有送出媒体：请接入单位检查码流设置。",

@@ -266,6 +266,7 @@ def core_options(
             "stall_timeout_s": source.stall_timeout_s,
             "allow": [str(ipaddress.ip_network(one, strict=False)) for one in source.allow],
             "deny": [str(ipaddress.ip_network(one, strict=False)) for one in source.deny],
+            "tls_ca": None if source.tls_ca is None else str(source.tls_ca),
         },
         "probe": {"interval_s": config.probe.interval_s},
     }

@@ -35,7 +35,7 @@ use crate::server::mse::{Mse, MseOptions};
 use crate::server::rtsp::{RtspOptions, RtspServer, UdpPair};
 use crate::server::tls;
 use crate::server::webrtc::{Webrtc, WebrtcOptions};
-use crate::source::{self, Networks};
+use crate::source::{self, Certificates, Networks};
 use crate::stream::{Shards, SourceState, StreamLimits};
 use crate::telemetry::Telemetry;
 use crate::ticket::Tickets;
@@ -52,6 +52,7 @@ pub struct Hub {
     gate: Arc<Gate>,
     shards: Arc<Shards>,
     networks: Arc<Networks>,
+    certificates: Arc<Certificates>,
     probing: Arc<Probing>,
     /// Held once by each reader of frames, which counts them.
     readers: Arc<()>,
@@ -90,10 +91,15 @@ impl Hub {
         let registry = Arc::new(Registry::new(u64::try_from(first_number).unwrap_or(0)));
         let events = Arc::new(Events::new().map_err(|cause| no_threads().because(cause))?);
         let networks = Arc::new(Networks::new(options.source.allow.clone(), options.source.deny.clone()));
+        let certificates = Arc::new(match &options.source.tls_ca {
+            Some(file) => Certificates::issued_by(file)?,
+            None => Certificates::remembering(),
+        });
         let dialling = Arc::new(source::Options {
             connect_timeout: Duration::from_secs_f64(options.source.connect_timeout_s),
             stall_timeout: Duration::from_secs_f64(options.source.stall_timeout_s),
             networks: networks.clone(),
+            certificates: certificates.clone(),
             ..source::Options::default()
         });
         let probing = Arc::new(Probing::new(&options.probe, &dialling, &registry, &events, runtime.handle()));
@@ -122,6 +128,7 @@ impl Hub {
             gate,
             shards,
             networks,
+            certificates,
             probing,
             readers: Arc::new(()),
             webrtc: Mutex::new(None),
@@ -272,6 +279,8 @@ impl Hub {
 
     pub fn apply_cameras(&self, revision: u64, upserts: Vec<Camera>, removed: &[String]) -> Result<()> {
         let targets: Vec<_> = upserts.iter().map(|camera| (camera.id.clone(), target_of(camera))).collect();
+        // Whoever writes a camera's record anew vouches for the camera that is there now.
+        upserts.iter().flat_map(|camera| &camera.streams).for_each(|stream| self.certificates.forget(&stream.url));
         self.gate.apply_cameras(revision, upserts, removed)?;
         self.probing.changed(targets, removed);
         Ok(())

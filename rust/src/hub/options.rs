@@ -117,11 +117,13 @@ pub struct SourceOptions {
     pub stall_timeout_s: f64,
     pub allow: Vec<IpNet>,
     pub deny: Vec<IpNet>,
+    /// Authorities that issue the certificates of `rtsps://` cameras, PEM file; null: each camera's first is remembered.
+    pub tls_ca: Option<PathBuf>,
 }
 
 impl Default for SourceOptions {
     fn default() -> Self {
-        Self { connect_timeout_s: 5.0, stall_timeout_s: 5.0, allow: Vec::new(), deny: Vec::new() }
+        Self { connect_timeout_s: 5.0, stall_timeout_s: 5.0, allow: Vec::new(), deny: Vec::new(), tls_ca: None }
     }
 }
 

@@ -17,11 +17,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// Addresses whose certificate is remembered; beyond, the one that was dialled longest ago is forgotten.
 const MAX_REMEMBERED: usize = 65_536;
+
+/// Of `rtsps://` without a port.
+pub const TLS_PORT: u16 = 322;
 
 type Fingerprint = [u8; 32];
 
@@ -62,9 +66,11 @@ impl Certificates {
         Ok(Self { authorities: Some(verifier), ..known })
     }
 
-    /// The next certificate at this address is taken whatever it is: the camera's record has been written anew.
-    pub fn forget(&self, host: &str, port: u16) {
-        self.remembered.lock().pop(&key(host, port));
+    /// The next certificate at this URL's address is taken whatever it is: the camera's record has been written anew.
+    pub fn forget(&self, url: &str) {
+        if let Some((host, port)) = tls_address(url) {
+            self.remembered.lock().pop(&key(&host, port));
+        }
     }
 
     /// A handshake with the camera at `host:port`.
@@ -93,6 +99,12 @@ impl fmt::Debug for Certificates {
 
 fn key(host: &str, port: u16) -> String {
     format!("{}:{port}", host.to_ascii_lowercase())
+}
+
+/// Where a URL is dialled by TLS, if it is.
+fn tls_address(url: &str) -> Option<(String, u16)> {
+    let url = Url::parse(url).ok().filter(|url| url.scheme() == "rtsps")?;
+    Some((url.host_str()?.trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(TLS_PORT)))
 }
 
 /// The verifier of one connection, which says afterwards why it refused.
@@ -203,7 +215,9 @@ mod tests {
         assert!(verify(&second, b"one"));
         assert!(!verify(&second, b"two") && second.has_changed());
         assert!(verify(&handshake(&certificates, "other"), b"two"));
-        certificates.forget("Cam", 322);
+        certificates.forget("rtsp://cam/live");
+        assert!(!verify(&handshake(&certificates, "cam"), b"two"));
+        certificates.forget("rtsps://Cam/live");
         assert!(verify(&handshake(&certificates, "cam"), b"two"));
     }
 

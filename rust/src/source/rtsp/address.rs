@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use tokio::net::lookup_host;
 use url::{Host, Url};
 
+use super::super::certificates::TLS_PORT;
 use super::super::{Denial, Failure, FailureKind, Options, Target};
 
 const PORT: u16 = 554;
-const TLS_PORT: u16 = 322;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
 

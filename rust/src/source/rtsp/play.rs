@@ -62,6 +62,7 @@ pub struct Playing {
     ping: Ping,
     keep_alive_every: Duration,
     keep_alive_at: Instant,
+    /// The next receiver report, where there is UDP.
     report_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
@@ -77,9 +78,13 @@ enum Ping {
 }
 
 impl Playing {
-    pub(super) fn new(began: Instant, session_timeout: Duration, answer_by: Instant) -> Self {
+    pub(super) fn new(began: Instant, session_timeout: Duration, answer_by: Instant, by_udp: bool) -> Self {
         let keep_alive_every = (session_timeout / 2).clamp(KEEP_ALIVE.0, KEEP_ALIVE.1);
-        let keep_alive_at = Instant::now() + FIRST_KEEP_ALIVE.min(keep_alive_every);
+        let now = Instant::now();
+        let keep_alive_at = now + FIRST_KEEP_ALIVE.min(keep_alive_every);
+        // The first after half the time (RFC 3550 §6.2).
+        let report_at = by_udp.then_some(now + REPORT / 2);
+        let first = report_at.into_iter().fold(answer_by.min(keep_alive_at), Instant::min);
         Self {
             began,
             answer_by: Some(answer_by),
@@ -89,8 +94,8 @@ impl Playing {
             ping: Ping::Options,
             keep_alive_every,
             keep_alive_at,
-            report_at: None,
-            timer: Box::pin(sleep_until(answer_by.min(keep_alive_at))),
+            report_at,
+            timer: Box::pin(sleep_until(first)),
         }
     }
 
@@ -260,20 +265,17 @@ impl Camera {
                 return Err(no_answer("PLAY"));
             }
         }
-        let mut is_report_due = playing.report_at.is_some_and(|due| due <= now);
-        let mut has_datagrams = false;
+        let is_report_due = playing.report_at.is_some_and(|due| due <= now);
         let mut earliest: Option<Duration> = None;
         for (place, lane) in self.lanes.iter_mut().enumerate() {
             let Lane::Datagrams(datagrams) = lane else { continue };
-            has_datagrams = true;
             datagrams.expire(at, |came| take(at_place(place, came)));
             if is_report_due {
                 arrivals.overflown += u64::from(datagrams.report(at));
             }
             earliest = earliest.into_iter().chain(datagrams.deadline()).min();
         }
-        is_report_due |= playing.report_at.is_none();
-        if has_datagrams && is_report_due {
+        if is_report_due {
             playing.report_at = Some(now + REPORT);
         }
         let dues = [playing.answer_by, playing.report_at, earliest.map(|earliest| playing.began + earliest)];

@@ -134,7 +134,8 @@ impl Camera {
                 Some(status) => return Err(refusal(status, "SETUP")),
             }
         }
-        self.playing = Some(Playing::new(began, self.session_timeout, Instant::now() + self.limit));
+        let by_udp = self.protocol() == Protocol::RtspUdp;
+        self.playing = Some(Playing::new(began, self.session_timeout, Instant::now() + self.limit, by_udp));
         self.send_play()
     }
 
