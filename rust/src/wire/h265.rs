@@ -66,7 +66,9 @@ impl SpsSummary {
         let profile = Profile::read(&mut bits, max_sub_layers)?;
         bits.exp_golomb().filter(|id| *id < 16)?;
         let chroma_format = bits.exp_golomb().filter(|format| *format <= 3)?;
-        let separate_planes = chroma_format == 3 && bits.flag()?;
+        if chroma_format == 3 {
+            bits.skip(1)?;
+        }
         let mut side = || bits.exp_golomb().filter(|side| (1..=MAX_SIDE).contains(side));
         let (mut width, mut height) = (side()?, side()?);
         if bits.flag()? {
@@ -98,7 +100,7 @@ impl SpsSummary {
             height,
             reorder_depth,
             profile,
-            chroma_format: if separate_planes { 0 } else { chroma_format as u8 },
+            chroma_format: chroma_format as u8,
             bit_depths,
             temporal_layers: max_sub_layers as u8 + 1,
             is_temporally_nested,
