@@ -132,7 +132,7 @@ async def test_a_session_that_ends_ends_the_push(place: Site, movies: dict[str, 
         await place.running.ask("unit_revoke", unit_id=unit.id, reason="钥匙丢失")
         async with asyncio.timeout(20):
             await encoder.wait()
-    closed = await place.on_record(action="session.close", session_id=push.session.id)
+    closed = await place.on_record(action="session.close", sessionId=push.session.id)
     assert "CERTIFICATE_REVOKED" in closed["detailJson"]
     assert closed["principal"] == f"unit/{unit.id}"
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc.mediastreams import AudioStreamTrack
 from support.hub import PATIENCE_S, UnitIdentity, camera_message
 from support.site import Site
+from support.whep import Refused, post_offer
 
 from vidhub.v1 import (
     camera_pb2,
@@ -102,3 +107,44 @@ def rtspclientsink(
         *("rtspclientsink", f"location={opened.rtsp_url.partition('?')[0]}", f"protocols={protocols}"),
         *(f"user-id={opened.rtsp_user}", f"user-pw={opened.rtsp_password}"),
     )
+
+
+class Clock(VideoStreamTrack):
+    """Pictures of 320 x 180 that change, 30 a second."""
+
+    async def recv(self) -> Any:
+        frame = await super().recv()
+        shade = frame.pts // 3000 % 200
+        small = frame.reformat(width=320, height=180)
+        for plane in small.planes:
+            plane.update(bytes([shade]) * plane.buffer_size)
+        small.pts, small.time_base = frame.pts, frame.time_base
+        return small
+
+
+@contextlib.asynccontextmanager
+async def whip_publisher(
+    url: str, ticket: str, *, sound: bool = False, through: int = 0
+) -> AsyncIterator[RTCPeerConnection]:
+    """aiortc pushing pictures by WHIP; `.location` is its resource. Raises Refused when the offer is.
+
+    through: a UDP port of this machine that leads to the hub's.
+    """
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    try:
+        peer.addTrack(Clock())
+        if sound:
+            peer.addTrack(AudioStreamTrack())
+        await peer.setLocalDescription(await peer.createOffer())
+        answer = await post_offer(url, peer.localDescription.sdp, ticket)
+        if answer.status_code != 201:
+            raise Refused(answer.status_code, answer.json().get("reason", ""), answer.headers.get("Retry-After", ""))
+        told = answer.text
+        if through:
+            candidate = re.compile(r"^(a=candidate:\S+ \d+ udp \d+ \S+) \d+", re.MULTILINE | re.IGNORECASE)
+            told = candidate.sub(rf"\g<1> {through}", told)
+        await peer.setRemoteDescription(RTCSessionDescription(told, "answer"))
+        peer.location = answer.headers["Location"]  # type: ignore[attr-defined]
+        yield peer
+    finally:
+        await peer.close()

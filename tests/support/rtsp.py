@@ -227,27 +227,31 @@ class RtspClient(asyncio.Protocol):
         return sum(packet.marker for packet in self.packets)
 
     def nal_units(self) -> Iterator[bytes]:
-        """Put back together (RFC 6184); only whole ones."""
-        fragment: bytearray | None = None
-        for packet in self.packets:
-            kind = packet.payload[0] & 0x1F
-            if kind == 24:
-                at = 1
-                while at + 2 <= len(packet.payload):
-                    length = int.from_bytes(packet.payload[at : at + 2], "big")
-                    yield packet.payload[at + 2 : at + 2 + length]
-                    at += 2 + length
-            elif kind == 28:
-                head = packet.payload[1]
-                if head & 0x80:
-                    fragment = bytearray([packet.payload[0] & 0xE0 | head & 0x1F])
-                if fragment is not None:
-                    fragment += packet.payload[2:]
-                    if head & 0x40:
-                        yield bytes(fragment)
-                        fragment = None
-            else:
-                yield packet.payload
+        return nal_units(self.packets)
+
+
+def nal_units(packets: list[RtpPacket]) -> Iterator[bytes]:
+    """Put back together (RFC 6184); only whole ones."""
+    fragment: bytearray | None = None
+    for packet in packets:
+        kind = packet.payload[0] & 0x1F
+        if kind == 24:
+            at = 1
+            while at + 2 <= len(packet.payload):
+                length = int.from_bytes(packet.payload[at : at + 2], "big")
+                yield packet.payload[at + 2 : at + 2 + length]
+                at += 2 + length
+        elif kind == 28:
+            head = packet.payload[1]
+            if head & 0x80:
+                fragment = bytearray([packet.payload[0] & 0xE0 | head & 0x1F])
+            if fragment is not None:
+                fragment += packet.payload[2:]
+                if head & 0x40:
+                    yield bytes(fragment)
+                    fragment = None
+        else:
+            yield packet.payload
 
 
 def gaps(packets: list[RtpPacket]) -> int:

@@ -183,6 +183,7 @@ impl Hub {
             let options = WebrtcOptions {
                 advertise: self.options.advertise.iter().map(|ip| SocketAddr::new(*ip, 0)).collect(),
                 sink_queue_bytes: self.options.stream.sink_queue_bytes,
+                stall_timeout: Duration::from_secs_f64(self.options.source.stall_timeout_s),
                 ..WebrtcOptions::default()
             };
             let local = socket_address("webrtc", address)?;

@@ -28,7 +28,7 @@ use super::mse::{self, Mse};
 use super::problem::problem;
 use super::proxy::{Backend, Caller};
 use super::webrtc::Webrtc;
-use super::whep;
+use super::{whep, whip};
 use crate::error::Result;
 use crate::gate::Door;
 
@@ -151,6 +151,8 @@ fn routes(app: Arc<App>) -> Router {
         .route("/mse/{camera}", any(mse::endpoint))
         .route("/whep/{camera}", any(whep::endpoint))
         .route("/whep/{camera}/{resource}", any(whep::resource))
+        .route("/whip/{camera}", any(whip::endpoint))
+        .route("/whip/{camera}/{resource}", any(whep::resource))
         // These have a port of their own, which is not for the public.
         .route("/metrics", any(elsewhere))
         .route("/healthz", any(elsewhere))
@@ -245,10 +247,11 @@ fn refuse(request: &Request<Body>, grpc_port: u16) -> Option<Response<Body>> {
     // A camera's id needs no escapes; whatever comes with some is meant for another reader than us.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
     let of = |route| path.strip_prefix(route).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'));
-    if (of("/whep") || of("/mse"))
+    if ["/whep", "/whip", "/mse"].into_iter().any(of)
         && (!path.bytes().all(plain) || path.split('/').skip(1).any(|part| part.is_empty() || part.starts_with('.')))
     {
-        let detail = "the address must be /whep/ or /mse/ and a camera's id, without escapes, dots and empty parts";
+        let detail =
+            "the address must be /whep/, /whip/ or /mse/ and a camera's id, without escapes, dots and empty parts";
         return Some(problem(StatusCode::BAD_REQUEST, "PATH_INVALID", detail));
     }
     None

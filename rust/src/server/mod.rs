@@ -13,3 +13,4 @@ pub mod tls;
 mod udp;
 pub mod webrtc;
 mod whep;
+mod whip;

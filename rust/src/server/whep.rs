@@ -14,18 +14,18 @@ use super::http::App;
 use super::limits::{BODY_TIMEOUT, MAX_SDP_BODY};
 use super::problem::{method_not_allowed, problem, problem_of};
 use super::proxy::{Caller, is_too_large};
-use super::webrtc::{Peer, Webrtc, gone};
+use super::webrtc::{Opened, Peer, Webrtc, gone};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{Proof, Refusal};
 use crate::sink::whep::{self, Offer, Sound};
 use crate::stream::Description;
 use crate::telemetry::Protocol;
 
-const SDP: &str = "application/sdp";
+pub(super) const SDP: &str = "application/sdp";
 const TRICKLE: &str = "application/trickle-ice-sdpfrag";
-const ENDPOINT_METHODS: &str = "OPTIONS, POST";
+pub(super) const ENDPOINT_METHODS: &str = "OPTIONS, POST";
 const RESOURCE_METHODS: &str = "DELETE, OPTIONS, PATCH";
-const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const SOUND: HeaderName = HeaderName::from_static("x-vidhub-audio");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -84,16 +84,22 @@ async fn open(app: &App, caller: Caller, camera: &str, request: Request<Body>) -
     let fits = |description: &Description| whep::fit(&offer, description);
     let choice = choose(&*admission, app.options.ready_timeout, fits).await?;
     let opened = webrtc.open(seat, camera, admission, &offer, &choice)?;
+    let mut response = created("whep", camera, opened)?;
+    choice.tell(response.headers_mut());
+    response.headers_mut().insert(SOUND, text(&sound(choice.fit.sound))?);
+    Ok(response)
+}
+
+/// An answered offer, and where its peer is to be found.
+pub(super) fn created(route: &str, camera: &str, opened: Opened) -> Result<Response<Body>> {
     let mut response = Response::new(Body::from(opened.answer));
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::LOCATION, text(&format!("/whep/{camera}/{}", opened.resource))?);
+    headers.insert(header::LOCATION, text(&format!("/{route}/{camera}/{}", opened.resource))?);
     headers.insert(header::ETAG, text(&format!("\"{}\"", opened.etag))?);
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(TRICKLE));
-    choice.tell(headers);
-    headers.insert(SOUND, text(&sound(choice.fit.sound))?);
     Ok(response)
 }
 
@@ -186,14 +192,14 @@ fn owned<'a>(
     Ok((webrtc, peer))
 }
 
-fn webrtc(app: &App) -> Result<&Arc<Webrtc>> {
+pub(super) fn webrtc(app: &App) -> Result<&Arc<Webrtc>> {
     app.webrtc.as_ref().ok_or_else(|| {
         Error::new(ErrorKind::Unimplemented, "WEBRTC_OFF", "WebRTC is switched off on this hub; watch by RTSP")
     })
 }
 
 /// The ticket in `Authorization`, if there is one.
-fn bearer(headers: &HeaderMap) -> Result<Option<String>> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<String>> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else {
         return if headers.contains_key(header::AUTHORIZATION) { Err(no_bearer()) } else { Ok(None) };
@@ -212,7 +218,7 @@ fn no_bearer() -> Error {
 }
 
 /// Reads a small body of the given type.
-async fn body(request: Request<Body>, wanted: &str) -> Result<Vec<u8>> {
+pub(super) async fn body(request: Request<Body>, wanted: &str) -> Result<Vec<u8>> {
     let given = request.headers().get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok()).unwrap_or_default();
     if !given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted) {
         let message = format!("the body must be {wanted}");
@@ -232,7 +238,7 @@ async fn body(request: Request<Body>, wanted: &str) -> Result<Vec<u8>> {
     }
 }
 
-fn options(allow: &'static str, accepts: HeaderName, kind: &'static str) -> Response<Body> {
+pub(super) fn options(allow: &'static str, accepts: HeaderName, kind: &'static str) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     response.headers_mut().insert(accepts, HeaderValue::from_static(kind));

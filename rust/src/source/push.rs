@@ -13,7 +13,7 @@ use crate::stream::Stream;
 use crate::telemetry::{Direction, DropReason, Protocol, SourceKind, Telemetry};
 use crate::wire::depay::Packet;
 use crate::wire::reception::Reception;
-use crate::wire::reorder::Reorder;
+use crate::wire::reorder::{Ordered, Reorder};
 use crate::wire::rtcp::{self, Report};
 use crate::wire::rtp;
 
@@ -82,27 +82,25 @@ struct Receiving {
 }
 
 struct Held {
-    payload_type: u8,
-    timestamp: u32,
-    marker: bool,
+    header: rtp::Header,
     payload: Vec<u8>,
 }
 
 impl Push {
-    /// `reorders`: packets may come in any order.
+    /// `patience`: packets may come in any order, and a missing one is waited for so long.
     pub fn new(
         stream: Arc<Stream>,
         tracks: &[Announced],
         kind: SourceKind,
         protocol: Protocol,
-        reorders: bool,
+        patience: Option<Duration>,
         telemetry: Arc<Telemetry>,
         now: Instant,
     ) -> Self {
         let mut intake = Intake::new(stream, telemetry.clone());
         intake.restart(tracks.iter().map(|track| track.offer.clone()));
         let receiving = |track: &Announced| Receiving {
-            reorder: reorders.then(Reorder::default),
+            reorder: patience.map(Reorder::new),
             sender: None,
             reception: Reception::new(track.rate_hz),
         };
@@ -122,44 +120,38 @@ impl Push {
         self.intake.waits_for_keyframe()
     }
 
-    /// Takes an RTP packet.
+    /// Takes an RTP packet as it came.
     pub fn rtp(&mut self, place: usize, data: &[u8], now: Instant) {
+        match rtp::Packet::parse(data) {
+            Some(rtp::Packet { header, payload }) => {
+                self.received(place, header, payload, now);
+            }
+            None => {
+                self.telemetry.dropped(DropReason::Malformed).fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// Takes an RTP packet whose header has been read. True when it brought a keyframe.
+    pub fn received(&mut self, place: usize, header: rtp::Header, payload: &[u8], now: Instant) -> bool {
         self.moved.0 += 1;
-        self.moved.1 += data.len() as u64;
-        let Some(rtp::Packet { header, payload }) = rtp::Packet::parse(data) else {
-            self.telemetry.dropped(DropReason::Malformed).fetch_add(1, Relaxed);
-            return;
-        };
+        self.moved.1 += (rtp::HEADER_LEN + payload.len()) as u64;
         let at = now.saturating_duration_since(self.began);
-        let Some(track) = self.tracks.get_mut(place) else { return };
+        let Some(track) = self.tracks.get_mut(place) else { return false };
         track.reception.packet(header.ssrc, header.sequence, header.timestamp, at);
         let is_new = track.sender.replace(header.ssrc).is_some_and(|known| known != header.ssrc);
-        let Some(reorder) = &mut track.reorder else {
-            return self.packet(
-                place,
-                header.payload_type,
-                header.sequence,
-                (header.timestamp, header.marker),
-                payload,
-                at,
-            );
-        };
+        let Some(reorder) = &mut track.reorder else { return self.packet(place, header, payload, at) };
         let mut released = Vec::new();
         if is_new {
             reorder.restart(|one| released.push(one));
         }
         // After a new beginning nothing passes, so that what was released goes first.
         if let Some(sequence) = reorder.passes(header.sequence) {
-            return self.packet(place, header.payload_type, sequence, (header.timestamp, header.marker), payload, at);
+            return self.packet(place, rtp::Header { sequence, ..header }, payload, at);
         }
-        let held = Held {
-            payload_type: header.payload_type,
-            timestamp: header.timestamp,
-            marker: header.marker,
-            payload: payload.to_vec(),
-        };
+        let held = Held { header, payload: payload.to_vec() };
         reorder.push(header.sequence, held, payload.len(), at, |one| released.push(one));
-        self.release(place, released);
+        self.release(place, released)
     }
 
     /// Takes an RTCP packet of the track: its sender reports say how picture and sound belong together.
@@ -209,22 +201,17 @@ impl Push {
         Some(rtcp::receiver_report(self.ssrc, &[block], "vidhub"))
     }
 
-    fn release(&mut self, place: usize, released: Vec<crate::wire::reorder::Ordered<Held>>) {
+    fn release(&mut self, place: usize, released: Vec<Ordered<Held>>) -> bool {
+        let mut keyframe = false;
         for one in released {
-            let Held { payload_type, timestamp, marker, payload } = one.packet;
-            self.packet(place, payload_type, one.sequence, (timestamp, marker), &payload, one.at);
+            let header = rtp::Header { sequence: one.sequence, ..one.packet.header };
+            keyframe |= self.packet(place, header, &one.packet.payload, one.at);
         }
+        keyframe
     }
 
-    fn packet(
-        &mut self,
-        place: usize,
-        payload_type: u8,
-        sequence: u16,
-        (timestamp, marker): (u32, bool),
-        payload: &[u8],
-        at: Duration,
-    ) {
+    fn packet(&mut self, place: usize, header: rtp::Header, payload: &[u8], at: Duration) -> bool {
+        let rtp::Header { sequence, timestamp, marker, payload_type, .. } = header;
         let packet = Packet { sequence, timestamp, marker, payload };
         let brought = self.intake.take(place, Arrived { payload_type, packet, at });
         if brought.picture {
@@ -234,6 +221,7 @@ impl Push {
             self.is_live = true;
             self.telemetry.streams(self.kind).fetch_add(1, Relaxed);
         }
+        brought.keyframe
     }
 }
 

@@ -12,7 +12,7 @@ use super::rtp::distance;
 pub const MAX_PACKETS: usize = 512;
 /// Their octets.
 pub const MAX_OCTETS: usize = 1 << 20;
-/// How long a missing packet is waited for.
+/// How long a missing packet is waited for that nobody asks for again.
 pub const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// A jump ahead of at least this is no loss but a new count (RFC 3550 §A.1).
@@ -51,6 +51,8 @@ pub struct Reorder<T> {
     suspect: Option<(u16, Held<T>)>,
     lost: u64,
     refused: u64,
+    /// How long a missing packet is waited for.
+    wait: Duration,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,13 @@ struct Held<T> {
 
 impl<T> Default for Reorder<T> {
     fn default() -> Self {
+        Self::new(MAX_WAIT)
+    }
+}
+
+impl<T> Reorder<T> {
+    /// `wait`: how long a missing packet is waited for.
+    pub fn new(wait: Duration) -> Self {
         Self {
             next: None,
             slots: VecDeque::new(),
@@ -72,11 +81,10 @@ impl<T> Default for Reorder<T> {
             suspect: None,
             lost: 0,
             refused: 0,
+            wait,
         }
     }
-}
 
-impl<T> Reorder<T> {
     /// Packets that did not come in time.
     pub fn lost(&self) -> u64 {
         self.lost
@@ -89,7 +97,7 @@ impl<T> Reorder<T> {
 
     /// When `expire` is to be called, unless a packet comes before.
     pub fn deadline(&self) -> Option<Duration> {
-        self.waiting_since.map(|since| since + MAX_WAIT)
+        self.waiting_since.map(|since| since + self.wait)
     }
 
     /// Takes a packet of `octets` that came `at`.

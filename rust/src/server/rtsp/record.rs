@@ -19,6 +19,7 @@ use crate::gate::{Ended, Ender, Publication};
 use crate::sink::rtsp::METHODS;
 use crate::source::{Announced, Push, Section};
 use crate::telemetry::{Protocol, SourceKind};
+use crate::wire::reorder;
 use crate::wire::rtsp::{self, Fault, Headers, Input, Lower, MAX_FRAME_BYTES, Reader, Request, Response, Target};
 
 /// Room for what is read at once: two of the largest frames, so that a part of one never keeps the rest out.
@@ -329,7 +330,7 @@ impl<S: Socket> Reading<S> {
             &tracks,
             SourceKind::RtspPush,
             protocol,
-            !ports.is_empty(),
+            (!ports.is_empty()).then_some(reorder::MAX_WAIT),
             connection.context.telemetry.clone(),
             Instant::now(),
         );

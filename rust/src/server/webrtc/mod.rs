@@ -4,6 +4,7 @@ mod connection;
 mod peers;
 mod place;
 mod tcp;
+mod whip;
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ use self::peers::{Ice, Peers};
 pub use self::peers::{Peer, gone};
 use self::place::Lease;
 use self::tcp::Tcp;
+pub use self::whip::check as check_to_publish;
 use super::choice::Choice;
 use super::limits::{Full, Quota, Seat};
 use super::udp::UdpPort;
@@ -57,11 +59,19 @@ pub struct WebrtcOptions {
     pub max_viewers_per_address: usize,
     /// Octets of access units that may wait for one viewer's TCP connection; one may always.
     pub sink_queue_bytes: usize,
+    /// A publisher that brings no complete picture for so long is closed.
+    pub stall_timeout: Duration,
 }
 
 impl Default for WebrtcOptions {
     fn default() -> Self {
-        Self { advertise: Vec::new(), max_viewers: 1024, max_viewers_per_address: 256, sink_queue_bytes: 1 << 20 }
+        Self {
+            advertise: Vec::new(),
+            max_viewers: 1024,
+            max_viewers_per_address: 256,
+            sink_queue_bytes: 1 << 20,
+            stall_timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -75,6 +85,7 @@ pub struct Webrtc {
     quota: Arc<Quota>,
     peers: Peers,
     sink_queue_bytes: usize,
+    stall_timeout: Duration,
     waker: mio::Waker,
     stopping: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -125,6 +136,7 @@ impl Webrtc {
             quota: Quota::new(options.max_viewers, options.max_viewers_per_address),
             peers: Peers::default(),
             sink_queue_bytes: options.sink_queue_bytes,
+            stall_timeout: options.stall_timeout,
             waker,
             stopping: AtomicBool::new(false),
             thread: Mutex::new(None),

@@ -19,6 +19,6 @@ mod way;
 pub use answer::{Chosen, Fit, Formats, Local, Negotiated, Sound, fit, negotiate};
 pub use connection::Place;
 pub use offer::Offer;
-pub use restart::{Restart, Restarted};
+pub use restart::{Restart, Restarted, Restarts};
 pub use viewer::WhepSink;
 pub use way::{Carrier, Remote, Room, Way};

@@ -25,7 +25,7 @@ pub struct Restarted {
 }
 
 /// What a peer keeps for restarts.
-pub(super) struct Restarts {
+pub struct Restarts {
     /// The offer that was answered.
     offer: Box<str>,
     /// Begun and not checked yet.

@@ -1,0 +1,104 @@
+//! From a publisher's offer to an answer and a peer connection that receives.
+
+use std::time::Instant;
+
+use str0m::media::Mid;
+use str0m::net::TcpType;
+use str0m::rtp::{Extension, ExtensionMap};
+use str0m::{Candidate, Rtc, RtcConfig};
+
+use super::offer::{self, Chosen, Format, Offer, invalid};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sink::whep::{Local, Restarts};
+use crate::source::{self, Announced};
+
+/// Level that is told for H.265, 5.1 in RFC 7798 terms; the main profile, main tier.
+const H265: (u8, u8, u8) = (1, 0, 153);
+
+/// What both sides agreed on.
+pub struct Negotiated {
+    pub rtc: Rtc,
+    pub answer: String,
+    /// The section of the picture; its track is the first.
+    pub video: Mid,
+    pub audio: Option<Mid>,
+    pub tracks: Vec<Announced>,
+    /// The client's ICE username fragment.
+    pub remote_ufrag: String,
+    /// For the day when the client restarts ICE.
+    pub restarts: Restarts,
+}
+
+pub fn negotiate(camera: &str, body: &[u8], local: Local<'_>, now: Instant) -> Result<Negotiated> {
+    let Offer { sdp, taken, video, audio, ufrag } = offer::read(body)?;
+    let (_, tracks) = source::announced(camera, taken.as_bytes())?;
+    let mut rtc = configure(&video, audio.as_ref(), &local).build(now);
+    // TCP (RFC 6544) has the lower priority: what is lost on the way comes again by itself, but late.
+    let udp = local.candidates.iter().map(|address| (address, Candidate::builder().udp().host(*address).build()));
+    let tcp = local
+        .candidates
+        .iter()
+        .map(|address| (address, Candidate::builder().tcp().host(*address).tcptype(TcpType::Passive).build()));
+    for (address, candidate) in udp.chain(tcp) {
+        let candidate = candidate.map_err(|cause| {
+            Error::new(ErrorKind::Internal, "ADVERTISED_ADDRESS", format!("{address} can't be an ICE candidate"))
+                .because(cause)
+        })?;
+        rtc.add_local_candidate(candidate);
+    }
+    let offer = str0m::change::SdpOffer::from_sdp_string(&sdp)
+        .map_err(|cause| invalid("it can't be parsed").because(cause.to_string()))?;
+    let answer = rtc
+        .sdp_api()
+        .accept_offer(offer)
+        .map_err(|cause| invalid("its parts do not fit together").because(cause.to_string()))?
+        .to_sdp_string();
+    let video = Mid::from(video.mid.as_str());
+    let is_taken = rtc.media(video).is_some_and(|media| !media.remote_pts().is_empty());
+    if !is_taken {
+        return Err(Error::new(
+            ErrorKind::FailedPrecondition,
+            "CODEC_NOT_OFFERED",
+            "the offer has H.264 or H.265 only in a form that the hub does not know",
+        ));
+    }
+    let audio = audio.map(|audio| Mid::from(audio.mid.as_str()));
+    Ok(Negotiated { rtc, answer, video, audio, tracks, remote_ufrag: ufrag, restarts: Restarts::new(sdp) })
+}
+
+fn configure(video: &Chosen, audio: Option<&Chosen>, local: &Local<'_>) -> RtcConfig {
+    let mut extensions = ExtensionMap::empty();
+    extensions.set(1, Extension::AbsoluteSendTime);
+    // By the arrival of each packet the client finds out how much the way carries.
+    extensions.set(3, Extension::TransportSequenceNumber);
+    extensions.set(4, Extension::RtpMid);
+    let mut config = RtcConfig::new()
+        .set_ice_lite(true)
+        .set_rtp_mode(true)
+        .set_dtls_cert(local.certificate.clone())
+        .set_local_ice_credentials(local.credentials.clone())
+        .set_extension_map(extensions)
+        .set_stats_interval(None)
+        .clear_codecs();
+    // A section that is not taken is answered inactive, but still wants a format to be answered with.
+    config = match audio.map(|audio| audio.format) {
+        Some(Format::Pcma) => config.enable_pcma(true, false),
+        Some(Format::Pcmu) => config.enable_pcmu(true, false),
+        Some(Format::Opus) => config.enable_opus(true, false),
+        Some(Format::H264 { .. } | Format::H265) | None => {
+            config.enable_opus(true, false).enable_pcma(true, false).enable_pcmu(true, false)
+        }
+    };
+    let (pt, resend) = (video.payload_type.into(), video.resend.map(Into::into));
+    match video.format {
+        Format::H264 { profile_level_id, mode_1 } => {
+            config.codec_config().add_h264(pt, resend, mode_1, profile_level_id);
+        }
+        Format::H265 => {
+            let (profile, tier, level) = H265;
+            config.codec_config().add_h265(pt, resend, profile, tier, level);
+        }
+        Format::Opus | Format::Pcma | Format::Pcmu => {}
+    }
+    config
+}
