@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Playwright, ViewportSize, async_playwright
-from support.console import Console
+from support.console import FLAGS, Console
 from support.hub import PASSWORD, HubProcess, camera_message, enrol, hub
 
 from vidhub.cli import clips
@@ -23,17 +23,6 @@ from vidhub.cli.camera_sim import CACHE
 from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
 
 LOGIN = {"username": "admin", "password": "hunter22"}
-# No GPU, no sandbox (containers), nothing that Chromium fetches of itself, addresses of WebRTC as they are.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
-]
 SETTINGS = {"VIDHUB_SOURCE__ALLOW": "127.0.0.0/8", "VIDHUB_STREAM__LINGER_S": "1"}
 SIZE: ViewportSize = {"width": 1280, "height": 760}
 

@@ -9,6 +9,17 @@ from support.hub import PASSWORD
 
 # The camera that plays its clip, one that can be held still, and one that nobody can reach.
 STEADY, FRAIL, OFF = "东门1", "东门2", "东门3"
+# No GPU, no sandbox (containers), nothing that Chromium fetches of itself, addresses of WebRTC as they are.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+]
 # Chromium's own count of pictures shown, and the clock of the video.
 _SHOWN = """() => {
   const video = document.querySelector('video');
