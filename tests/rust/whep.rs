@@ -6,12 +6,15 @@ mod whep_client;
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use _core::media::Profile;
 use _core::server::limits::MAX_SDP_BODY;
-use _core::telemetry::{Direction, Protocol, SinkKind};
-use camera::{CAMERA, Mood, access_unit, sound, video};
+use _core::stream::{Stream, StreamLimits};
+use _core::telemetry::{Direction, DropReason, Protocol, SinkKind};
+use camera::{CAMERA, Mood, Other, access_unit, sound, video};
 use port::{Port, until};
 use whep_client::{WhepClient, post_offer, raw, request, run};
 
@@ -333,6 +336,76 @@ fn what_a_viewer_loses_is_sent_again_and_little_more() {
     let sent = port.telemetry.flow(Direction::Out, Protocol::WebrtcUdp).packets.load(SeqCst);
     let extra = sent - seen.video_packets - seen.audio_packets;
     assert!(lost > 40 && extra <= lost * 3 / 2 + 60, "{extra} beside what came, {lost} lost");
+}
+
+/// A link that lets so many octets a second through and has no queue, in front of a client.
+fn narrow(client: &mut WhepClient, octets_per_s: f64) {
+    let (mut level, mut filled) = (octets_per_s / 10.0, Instant::now());
+    client.loses = Some(Box::new(move |datagram| {
+        let now = Instant::now();
+        level = (level + octets_per_s * (now - filled).as_secs_f64()).min(octets_per_s / 10.0);
+        filled = now;
+        let is_media = matches!(datagram, [128..=191, second, ..] if !(192..=223).contains(second));
+        let is_lost = is_media && level < datagram.len() as f64;
+        level -= if is_media && !is_lost { datagram.len() as f64 } else { 0.0 };
+        is_lost
+    }));
+}
+
+#[test]
+fn a_link_that_takes_half_of_a_stream_is_given_keyframes_at_its_pace() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let (client, _) = port.view("good");
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 25));
+    // The camera has 116 kB a second, of which its keyframe is 20.
+    narrow(&mut clients[0], 60e3);
+    let dropped = port.telemetry.dropped(DropReason::SlowViewer);
+    assert!(run(&mut clients, Duration::from_secs(10), |_| dropped.load(SeqCst) > 0), "it is never seen");
+    let bytes = || port.telemetry.flow(Direction::Out, Protocol::WebrtcUdp).bytes.load(SeqCst);
+    // What was on its way has come, and the next keyframe has.
+    assert!(!run(&mut clients, Duration::from_millis(1500), |_| false));
+    let (start, from, before) = (Instant::now(), bytes(), clients[0].seen.keyframes);
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.keyframes >= before + 3));
+    let per_s = (bytes() - from) as f64 / start.elapsed().as_secs_f64();
+    assert!(per_s < 60e3, "{per_s} octets a second");
+    assert_eq!((clients[0].seen.backwards, clients[0].seen.closed), (0, None));
+}
+
+#[test]
+fn a_link_that_takes_half_of_a_stream_gets_the_sub_stream_where_there_is_one() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let limits = StreamLimits { gop_cache_bytes: 16 << 20 };
+    let sub = Stream::new("sub".into(), limits, Arc::clone(&port.telemetry));
+    *port.door.other.lock() = Other::Sub(sub.clone());
+    let (client, _) = port.view("good");
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 25));
+    narrow(&mut clients[0], 60e3);
+    // 27 kB a second, on a timeline of its own; it comes when it is wanted.
+    sub.describe(vec![video(false)]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let camera = std::thread::spawn(move || {
+        for number in 0.. {
+            if stopped.load(SeqCst) {
+                return;
+            }
+            let slice = [[if number % 25 == 0 { 0x65 } else { 0x41 }].as_slice(), &[0x5a; 1000]].concat();
+            let nals: &[&[u8]] = if number % 25 == 0 { &[camera::SPS, camera::PPS, &slice] } else { &[&slice] };
+            sub.publish(access_unit(0, number * 3600, number % 25 == 0, nals));
+            std::thread::sleep(Duration::from_millis(40));
+        }
+    });
+    let over = || port.door.switched.lock().first().copied() == Some(Profile::Sub);
+    assert!(run(&mut clients, Duration::from_secs(10), |_| over()), "it stays");
+    let from = clients[0].seen.frames;
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames >= from + 50));
+    assert_eq!((clients[0].seen.backwards, clients[0].seen.closed), (0, None));
+    stop.store(true, SeqCst);
+    camera.join().unwrap();
 }
 
 #[test]

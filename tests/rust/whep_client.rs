@@ -104,6 +104,18 @@ pub struct Seen {
     pub error: Option<String>,
 }
 
+/// A packet of video as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
+    pub at: Instant,
+    pub sequence: u64,
+    pub timestamp: u64,
+    pub marker: bool,
+    /// The first octets of a slice behind its header, where the packet begins one.
+    pub slice: Option<[u8; 8]>,
+    pub is_keyframe: bool,
+}
+
 pub type Tap = Box<dyn FnMut(&[u8])>;
 pub type Loses = Box<dyn FnMut(&[u8]) -> bool>;
 
@@ -138,6 +150,8 @@ pub struct WhepClient {
     pub seen: Seen,
     /// Is shown each payload of video.
     pub tap: Option<Tap>,
+    /// Every packet, if wanted.
+    pub record: Option<Vec<Arrived>>,
     /// Whether a datagram is lost on its way in.
     pub loses: Option<Loses>,
 }
@@ -189,6 +203,7 @@ impl WhepClient {
             deadline: now,
             seen: Seen::default(),
             tap: None,
+            record: None,
             loses: None,
         };
         (client, offer.to_sdp_string())
@@ -320,6 +335,22 @@ impl WhepClient {
                     self.seen.first_keyframe.get_or_insert(now);
                 }
                 self.seen.frames += u64::from(packet.header.marker);
+                if let Some(record) = &mut self.record {
+                    // FU-A (RFC 6184 §5.8) that starts a slice.
+                    let begins = matches!(packet.payload[..], [28 | 60 | 92 | 124, 0x80..=0xff, ..]);
+                    record.push(Arrived {
+                        at: now,
+                        sequence,
+                        timestamp,
+                        marker: packet.header.marker,
+                        slice: packet
+                            .payload
+                            .get(2..)
+                            .filter(|_| begins)
+                            .and_then(|slice| slice.first_chunk().copied()),
+                        is_keyframe: begins && packet.payload[1] & 31 == 5,
+                    });
+                }
                 if let Some(tap) = &mut self.tap {
                     tap(&packet.payload);
                 }

@@ -8,6 +8,7 @@ use super::Webrtc;
 use super::peers::Peer;
 use crate::error::Result;
 use crate::gate::Admission;
+use crate::media::Profile;
 use crate::server::limits::Seat;
 use crate::sink::whep::{Carrier, Place, Remote, Way};
 use crate::stream::Interest;
@@ -69,6 +70,10 @@ impl Place for Lease {
 
     fn first_picture(&self) {
         self.admission.first_picture();
+    }
+
+    fn profile(&self) -> Profile {
+        self.admission.profile()
     }
 
     fn other(&self) -> Result<Arc<dyn Interest>> {

@@ -29,6 +29,12 @@ impl Clock {
         self.newest = Some((i128::from(pts) * NANOS / i128::from(rate_hz.max(1)), now));
     }
 
+    /// The timeline is another one from now on.
+    pub fn restart(&mut self) {
+        self.newest = None;
+        self.anchor = None;
+    }
+
     pub fn ntp(&self, now: Instant) -> u64 {
         rtcp::ntp(self.wall + now.saturating_duration_since(self.created))
     }

@@ -15,6 +15,7 @@ use super::keys::Keys;
 use super::restart::{Restarted, Restarts};
 use super::way::{Carrier, Remote, Way};
 use crate::error::Result;
+use crate::media::Profile;
 use crate::stream::Interest;
 use crate::telemetry::{DropReason, Telemetry};
 use crate::wire::stun;
@@ -41,6 +42,8 @@ pub trait Place: Send {
     fn forgets(&self, remote: Remote);
     /// The first picture has gone out.
     fn first_picture(&self);
+    /// Which of the camera's streams it plays.
+    fn profile(&self) -> Profile;
     /// An interest in the camera's other stream, main or sub, where the session leaves the choice to the hub.
     fn other(&self) -> Result<Arc<dyn Interest>>;
     /// The viewer has gone over to it (`Flow::Switch`): the interest in the stream it came from is given back.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use str0m::Rtc;
@@ -11,11 +12,14 @@ use super::batch::Batch;
 use super::clock::Clock;
 use super::connection::Connection;
 use super::history::{Asked, History};
+use super::link::Link;
 use super::outgoing::{Outgoing, Outlet};
 use super::pace::{Bitrate, Budget};
+use super::rate::{Change, Rate};
 use super::way::Carrier;
+use crate::media::Profile;
 use crate::stream::WireUnit;
-use crate::telemetry::{Direction, Telemetry};
+use crate::telemetry::{Direction, DropReason, Telemetry};
 use crate::wire::feedback::{self, Feedback, Lost};
 use crate::wire::rtcp::{self, Report, ReportBlock};
 use crate::wire::srtp::{Contexts, RtcpOpener, RtcpSealer, RtpSealer};
@@ -26,9 +30,6 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 /// When more is missing than this, it is asked whether the group of pictures is the shorter way to the present.
 const MANY_MISSING: usize = 64;
-/// What is sent again leaves this much faster than the stream flows: two seconds are made up for in an eighth of one.
-const CATCH_UP: f64 = 16.0;
-const MIN_PACE_BPS: f64 = 4e6;
 /// Units that may wait for the pace: the cache is handed over at once.
 const MAX_WAITING: usize = 4096;
 
@@ -38,6 +39,19 @@ pub(super) enum Wish {
     Nothing,
     /// The picture is lost: the GOP cache again.
     Replay,
+    /// The link takes less than it is given.
+    Change(Change),
+}
+
+/// How old a unit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It comes as the camera sent it, or is part of the cache that the viewer begins with.
+    Present,
+    /// It is in the cache of the stream that the viewer goes over to: it lies before the present.
+    Past,
+    /// It was sent before.
+    Again,
 }
 
 /// A unit on its way out.
@@ -64,6 +78,10 @@ pub(super) struct Media {
     clock: Clock,
     next_report: Instant,
     round_trip: Duration,
+    link: Link,
+    rate: Rate,
+    /// Nothing is sent before the next keyframe.
+    is_skipping: bool,
     transport_sequence: u64,
     /// Sequence number of the newest keyframe's first packet.
     keyframe_sequence: u64,
@@ -91,34 +109,53 @@ impl Media {
             clock: Clock::new(now),
             next_report: now,
             round_trip: ROUND_TRIP,
+            link: Link::new(now),
+            rate: Rate::new(now),
+            is_skipping: false,
             transport_sequence: u64::from(rand::random::<u16>()),
         })
     }
 
-    /// Takes a unit of the stream. `replayed`: it comes again, from the cache.
-    pub fn unit(&mut self, unit: &Arc<WireUnit>, replayed: bool, link: Line<'_>, now: Instant) {
-        if unit.unit.track == self.video.track {
-            if !replayed {
-                let pts_s = unit.unit.pts as f64 / f64::from(self.video.rate_hz.max(1));
-                self.bitrate.see(pts_s, unit.unit.data.len());
-                self.clock.see(unit.unit.pts, self.video.rate_hz, now);
+    /// Takes a unit of the stream.
+    pub fn unit(&mut self, unit: &Arc<WireUnit>, age: Age, line: Line<'_>, now: Instant) {
+        if unit.unit.track != self.video.track {
+            if age == Age::Present {
+                self.sound(unit, line, now);
             }
-            let timestamp = self.video.timestamp(unit.unit.pts, replayed);
-            if self.leaving.len() == MAX_WAITING {
-                self.leaving.clear();
-            }
-            self.leaving.push_back(Leaving { unit: unit.clone(), timestamp, next: 0 });
-            if !self.is_paced {
-                self.pump(link, now);
-            }
-        } else if !replayed {
-            self.sound(unit, link);
+            return;
+        }
+        if age != Age::Again {
+            let pts_s = unit.unit.pts as f64 / f64::from(self.video.rate_hz.max(1));
+            self.bitrate.see(pts_s, unit.unit.data.len());
+        }
+        if age == Age::Present {
+            self.clock.see(unit.unit.pts, self.video.rate_hz, now);
+        }
+        let is_taken = match (self.is_skipping || self.rate.is_narrow(), unit.unit.keyframe) {
+            (false, _) => true,
+            (true, false) => false,
+            // One that is still on its way is not overtaken.
+            (true, true) => !self.rate.is_narrow() || self.leaving.is_empty(),
+        };
+        if !is_taken {
+            line.telemetry.dropped(DropReason::SlowViewer).fetch_add(1, Relaxed);
+            return;
+        }
+        self.is_skipping = false;
+        self.is_paced |= self.rate.is_narrow();
+        if self.leaving.len() == MAX_WAITING {
+            self.leaving.clear();
+        }
+        let timestamp = self.video.timestamp(unit.unit.pts, age != Age::Present, now);
+        self.leaving.push_back(Leaving { unit: unit.clone(), timestamp, next: 0 });
+        if !self.is_paced {
+            self.pump(line, now);
         }
     }
 
-    fn sound(&mut self, unit: &WireUnit, line: Line<'_>) {
+    fn sound(&mut self, unit: &WireUnit, line: Line<'_>, now: Instant) {
         let Some(audio) = self.audio.as_mut().filter(|audio| audio.track == unit.unit.track) else { return };
-        let timestamp = audio.timestamp(unit.unit.pts, false);
+        let timestamp = audio.timestamp(unit.unit.pts, false, now);
         let mut outlet = Outlet { batch: line.batch, connection: line.connection, sealer: &self.rtp };
         let mut octets = 0;
         for packet in unit.packets() {
@@ -128,12 +165,48 @@ impl Media {
         line.count(unit.packet_count(), octets);
     }
 
+    /// What follows is described anew. What was sent in another format can't be sent again: it would not be the same.
+    pub fn change_format(&mut self, rtc: &Rtc, chosen: Chosen) {
+        if chosen.codec != self.video.codec {
+            self.history.clear();
+            self.leaving.clear();
+        }
+        self.video.change_format(rtc, chosen);
+    }
+
     /// What follows is the cache once more, at the pace of what is sent again; what was missed before it is let go.
     pub fn begin_replay(&mut self, connection: &Connection) {
         self.history.clear();
         self.leaving.clear();
         // TCP has a pace of its own.
         self.is_paced = connection.route().is_some_and(|route| route.to.carrier == Carrier::Udp);
+    }
+
+    /// What follows is another stream, its cache first.
+    pub fn begin_stream(&mut self, connection: &Connection, profile: Profile, now: Instant) {
+        self.begin_replay(connection);
+        match profile {
+            Profile::Sub => self.rate.lowered(now),
+            Profile::Main => self.rate.raised(now),
+        }
+        self.is_skipping = false;
+        self.bitrate.clear();
+        self.clock.restart();
+        self.link.restart(now);
+        self.video.change_timeline();
+        if let Some(audio) = &mut self.audio {
+            audio.change_timeline();
+        }
+    }
+
+    /// Time passes: what follows for what is sent.
+    pub fn pass(&mut self, now: Instant) -> Option<Change> {
+        let change = self.rate.pass(now)?;
+        if change == Change::Opened {
+            self.link.restart(now);
+            self.is_skipping = true;
+        }
+        Some(change)
     }
 
     /// Sends what it is time for: what was missed first, then what waits.
@@ -147,7 +220,10 @@ impl Media {
             let number = counter.map(|number| number as u16);
             let sent = self.video.resend(&mut outlet, again.packet, again.own, again.stamp, number);
             let Some((length, is_numbered)) = sent else { break };
-            counter = counter.map(|number| number + u64::from(is_numbered));
+            if is_numbered {
+                self.link.sent(again.packet.payload_len(), counter, now);
+                counter = counter.map(|number| number + 1);
+            }
             (packets, octets) = (packets + 1, octets + length);
             may_go = self.budget.spend(length);
         }
@@ -164,6 +240,7 @@ impl Media {
                 let Some((stamp, length)) = self.video.send(&mut outlet, packet, own, *timestamp, number) else {
                     break;
                 };
+                self.link.sent(packet.payload_len(), counter, now);
                 counter = counter.map(|number| number + 1);
                 first.get_or_insert(stamp);
                 *next += 1;
@@ -193,30 +270,79 @@ impl Media {
         for raw in rtcp::packets(report) {
             match feedback::read(raw) {
                 Some(Feedback::Nack { media_ssrc, lost }) if media_ssrc == self.video.ssrc => {
-                    if missed(&mut self.history, &self.video, self.keyframe_sequence, self.round_trip, lost, now) {
+                    if self.missed(lost, now) {
                         wish = Wish::Replay;
                     }
                 }
                 Some(Feedback::Keyframe { media_ssrc }) if media_ssrc == self.video.ssrc => wish = Wish::Replay,
+                Some(Feedback::Arrivals(arrivals)) => {
+                    arrivals.each(|number, came| self.link.arrival(number, came));
+                    self.link.told(now);
+                }
                 Some(_) => {}
                 None => match rtcp::read(raw) {
                     Report::Sender { blocks, .. } | Report::Receiver { blocks, .. } => {
-                        for block in blocks {
-                            received(
-                                &mut self.video,
-                                self.audio.as_mut(),
-                                &self.clock,
-                                &mut self.round_trip,
-                                block,
-                                now,
-                            );
-                        }
+                        blocks.into_iter().for_each(|block| self.received(block, now));
                     }
                     Report::Bye { .. } | Report::Other { .. } => {}
                 },
             }
         }
-        Some(wish)
+        Some(self.judge(now).map_or(wish, Wish::Change))
+    }
+
+    /// The viewer misses packets. True when the group of pictures from its keyframe on is less than they are.
+    fn missed(&mut self, lost: Lost<'_>, now: Instant) -> bool {
+        let Self { history, link, video, .. } = self;
+        let mut youngest = None;
+        for sequence in lost.sequences().filter_map(|sequence| video.sent_sequence(sequence)) {
+            if let Asked::Queued { sent, is_new: true } = history.ask(sequence, self.round_trip, now) {
+                if !video.counts_transport() {
+                    link.missed(sent, now);
+                }
+                youngest = youngest.max(Some(sent));
+            }
+        }
+        if let Some(youngest) = youngest.filter(|_| !video.counts_transport()) {
+            link.asked(youngest, now);
+        }
+        let since_keyframe = video.next_sequence() - self.keyframe_sequence;
+        history.waiting() > MANY_MISSING && history.waiting() as u64 > since_keyframe
+    }
+
+    /// How one of our streams reaches the viewer.
+    fn received(&mut self, block: ReportBlock, now: Instant) {
+        if let Some(audio) = self.audio.as_mut().filter(|audio| audio.ssrc == block.ssrc) {
+            audio.is_known();
+        }
+        if block.ssrc != self.video.ssrc {
+            return;
+        }
+        self.video.is_known();
+        let round_trip = self.clock.round_trip(block.last_sender_report, block.delay_since, now);
+        self.round_trip = round_trip.unwrap_or(self.round_trip);
+        if !self.video.counts_transport() {
+            let came = i64::from(block.highest_sequence) - i64::from(block.cumulative_lost);
+            self.link.reported(came.try_into().unwrap_or_default(), round_trip, now);
+        }
+    }
+
+    /// Whether the link takes what it is given.
+    fn judge(&mut self, now: Instant) -> Option<Change> {
+        let stream_bps = self.bitrate.bps();
+        if stream_bps == 0.0 || !self.rate.is_settled(now) {
+            return None;
+        }
+        let given_bps = if self.rate.is_narrow() { self.rate.pace_bps(stream_bps) } else { stream_bps };
+        let takes_bps = self.link.too_narrow(given_bps, now)?;
+        let change = self.rate.too_much(takes_bps, now);
+        self.link.restart(now);
+        if change == Change::Narrowed {
+            self.history.clear();
+            self.leaving.clear();
+            self.is_skipping = true;
+        }
+        Some(change)
     }
 
     /// Tells the viewer how the clocks stand, if it is time.
@@ -243,14 +369,12 @@ impl Media {
     /// When `pump` or `tell` want to be called next.
     pub fn deadline(&self) -> Instant {
         let waits = self.history.waiting() > 0 || (self.is_paced && !self.leaving.is_empty());
-        match waits {
-            true => self.budget.next(self.pace_bps()).min(self.next_report),
-            false => self.next_report,
-        }
+        let sending = waits.then(|| self.budget.next(self.pace_bps()));
+        [sending, self.rate.deadline()].into_iter().flatten().fold(self.next_report, Instant::min)
     }
 
     fn pace_bps(&self) -> f64 {
-        (self.bitrate.bps() * CATCH_UP).max(MIN_PACE_BPS)
+        self.rate.pace_bps(self.bitrate.bps())
     }
 
     fn sender_reports(&mut self, now: Instant) -> Option<Vec<u8>> {
@@ -287,42 +411,5 @@ impl Line<'_> {
             let carrier = self.connection.route().map_or(Carrier::Udp, |route| route.to.carrier);
             self.telemetry.moved(Direction::Out, carrier.protocol(), packets as u64, octets as u64);
         }
-    }
-}
-
-/// The viewer misses packets. True when the group of pictures from its keyframe on is less than they are.
-fn missed(
-    history: &mut History,
-    video: &Outgoing,
-    keyframe_sequence: u64,
-    round_trip: Duration,
-    lost: Lost<'_>,
-    now: Instant,
-) -> bool {
-    for sequence in lost.sequences().filter_map(|sequence| video.sent_sequence(sequence)) {
-        match history.ask(sequence, round_trip, now) {
-            Asked::Queued { .. } | Asked::Ignored | Asked::Gone => {}
-        }
-    }
-    let since_keyframe = video.next_sequence() - keyframe_sequence;
-    history.waiting() > MANY_MISSING && history.waiting() as u64 > since_keyframe
-}
-
-/// How one of our streams reaches the viewer.
-fn received(
-    video: &mut Outgoing,
-    audio: Option<&mut Outgoing>,
-    clock: &Clock,
-    round_trip: &mut Duration,
-    block: ReportBlock,
-    now: Instant,
-) {
-    if block.ssrc == video.ssrc {
-        video.is_known();
-        if let Some(measured) = clock.round_trip(block.last_sender_report, block.delay_since, now) {
-            *round_trip = measured;
-        }
-    } else if let Some(audio) = audio.filter(|audio| audio.ssrc == block.ssrc) {
-        audio.is_known();
     }
 }

@@ -163,15 +163,14 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Writes the section with its direction as we take it. Simulcast does not concern a viewer; nothing here estimates
-    /// bandwidth, so nobody shall report on it; the client's candidates are of no use to an ICE-lite side, which learns
+    /// Writes the section with its direction as we take it. Simulcast does not concern a viewer; estimates
+    /// of bandwidth by the viewer would need send times; the client's candidates are of no use to an ICE-lite side, which learns
     /// them from the checks, and may hold names instead of addresses.
     fn write(&self, sdp: &mut String, direction: &str) {
         const UNUSED: [&str; 4] = ["a=candidate:", "a=end-of-candidates", "a=simulcast:", "a=rid:"];
-        const FEEDBACK: [&str; 2] = [" transport-cc", " goog-remb"];
         for line in &self.lines {
             let is_unused = UNUSED.iter().any(|unused| line.starts_with(unused))
-                || line.starts_with("a=rtcp-fb:") && FEEDBACK.iter().any(|unused| line.trim_end().ends_with(unused));
+                || line.starts_with("a=rtcp-fb:") && line.trim_end().ends_with(" goog-remb");
             if !is_direction(line) && !is_unused {
                 push(sdp, line);
             }

@@ -1,5 +1,7 @@
 //! One RTP stream towards a viewer: its numbers, its clock, and packets sealed into the batch.
 
+use std::time::Instant;
+
 use str0m::Rtc;
 use str0m::format::Codec as RtcCodec;
 use str0m::media::Mid;
@@ -35,7 +37,10 @@ pub(super) struct Outgoing {
     /// does not take the start for an end, should it get the first packets late (RFC 3711 §3.3.1).
     next_sequence: u64,
     pub offset: u32,
-    last_timestamp: Option<u32>,
+    /// Of the last unit, and when it was taken.
+    last: Option<(u32, Instant)>,
+    /// The timeline is another one: its first unit of the present goes on where the last one's time would be.
+    is_adrift: bool,
     /// The viewer has not reported on this source yet: each packet says where it belongs (RFC 8843 §15.2).
     introduces_itself: bool,
     /// For sender reports; what is sent again counts too.
@@ -108,7 +113,8 @@ impl Outgoing {
             resent,
             next_sequence: start(),
             offset: rand::random(),
-            last_timestamp: None,
+            last: None,
+            is_adrift: false,
             introduces_itself: true,
             packets: 0,
             octets: 0,
@@ -143,16 +149,31 @@ impl Outgoing {
         (sequence < self.next_sequence).then_some(sequence)
     }
 
+    /// What follows is on another timeline.
+    pub fn change_timeline(&mut self) {
+        self.is_adrift = true;
+    }
+
     /// The unit's own time; in a replay, times squeezed in behind the last one sent, so that the viewer's clock never
     /// runs backwards and it hurries through to the present.
-    pub fn timestamp(&mut self, pts: i64, replayed: bool) -> u32 {
+    pub fn timestamp(&mut self, pts: i64, replayed: bool, now: Instant) -> u32 {
         // The low 32 bits are what goes on the wire.
-        let own = (pts as u32).wrapping_add(self.offset);
-        let timestamp = match self.last_timestamp {
-            Some(last) if replayed || (own.wrapping_sub(last) as i32) <= 0 => last.wrapping_add(1),
+        let pts = pts as u32;
+        if self.is_adrift && !replayed {
+            self.is_adrift = false;
+            if let Some((last, at)) = self.last {
+                let passed = now.saturating_duration_since(at).as_secs_f64() * f64::from(self.rate_hz);
+                self.offset = last.wrapping_add(passed as u32).wrapping_sub(pts);
+            }
+        }
+        let own = pts.wrapping_add(self.offset);
+        let timestamp = match self.last {
+            Some((last, _)) if replayed || (own.wrapping_sub(last) as i32) <= 0 => last.wrapping_add(1),
             _ => own,
         };
-        self.last_timestamp = Some(timestamp);
+        // The present is where the last unit of the present was.
+        let at = self.last.filter(|_| replayed).map_or(now, |(_, at)| at);
+        self.last = Some((timestamp, at));
         timestamp
     }
 
@@ -247,7 +268,8 @@ mod tests {
             resent: None,
             next_sequence: start(),
             offset: u32::MAX - 100,
-            last_timestamp: None,
+            last: None,
+            is_adrift: false,
             introduces_itself: false,
             packets: 0,
             octets: 0,
@@ -270,12 +292,27 @@ mod tests {
 
     #[test]
     fn a_replay_is_squeezed_in_between_what_was_and_what_comes() {
-        let mut video = outgoing();
-        let sent: Vec<u32> = (0..3).map(|number| video.timestamp(number * 3600, false)).collect();
-        let again: Vec<u32> = (0..3).map(|number| video.timestamp(number * 3600, true)).collect();
-        let next = video.timestamp(3 * 3600, false);
+        let (mut video, now) = (outgoing(), Instant::now());
+        let sent: Vec<u32> = (0..3).map(|number| video.timestamp(number * 3600, false, now)).collect();
+        let again: Vec<u32> = (0..3).map(|number| video.timestamp(number * 3600, true, now)).collect();
+        let next = video.timestamp(3 * 3600, false, now);
         assert_eq!(sent[1].wrapping_sub(sent[0]), 3600);
         assert_eq!(again, (1..4).map(|tick| sent[2].wrapping_add(tick)).collect::<Vec<_>>());
         assert_eq!(next.wrapping_sub(sent[2]), 3600);
+    }
+
+    #[test]
+    fn another_timeline_goes_on_where_the_last_one_would_be() {
+        let (mut video, now) = (outgoing(), Instant::now());
+        let last = video.timestamp(1_000_000, false, now);
+        video.change_timeline();
+        // Its group of pictures from the cache, then the present, 40 ms after the last picture.
+        let cached: Vec<u32> = (0..3).map(|number| video.timestamp(number * 3600, true, now)).collect();
+        let present = video.timestamp(3 * 3600, false, now + std::time::Duration::from_millis(40));
+        let next = video.timestamp(4 * 3600, false, now + std::time::Duration::from_millis(80));
+        assert_eq!(cached, (1..4).map(|tick| last.wrapping_add(tick)).collect::<Vec<_>>());
+        // A tick for each picture of the cache.
+        assert_eq!(present.wrapping_sub(last), 3600 + 3);
+        assert_eq!(next.wrapping_sub(present), 3600);
     }
 }

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use super::answer::{Chosen, Formats, Negotiated, audible, playable, rtc_codec, track_of};
 use super::batch::Batch;
 use super::connection::{Connection, Kind, Outcome, Place};
-use super::media::{Line, Media, Wish};
+use super::crossing::Crossing;
+use super::media::{Age, Line, Media, Wish};
+use super::rate::Change;
 use super::restart::{Restart, Restarts};
 use super::waiting::Waiting;
 use super::way::{Carrier, Remote, Room, Way};
-use crate::media::MediaKind;
-use crate::stream::{Flow, Message, Sink, Stream, WireUnit};
+use crate::media::{MediaKind, Profile};
+use crate::stream::{Description, Flow, Interest, Message, Sink, Stream, WireUnit};
 use crate::telemetry::{DropReason, SinkKind, Telemetry};
 
 /// A viewer that has not connected by then is dropped.
@@ -38,6 +40,11 @@ pub struct WhepSink {
     stuck: Option<Instant>,
     /// What comes now is the cache.
     is_joining: bool,
+    crossing: Crossing,
+    /// Where it goes over to now.
+    next: Option<(Arc<dyn Interest>, Arc<Description>)>,
+    /// What comes now is the cache of the stream it has gone over to.
+    has_crossed: bool,
     generation: u32,
     /// The youngest unit that was taken; older ones that come again are a replay.
     last_index: Option<u64>,
@@ -63,6 +70,9 @@ impl WhepSink {
             waiting: Waiting::new(place.queue_bytes()),
             stuck: None,
             is_joining: false,
+            crossing: Crossing::default(),
+            next: None,
+            has_crossed: false,
             connection: Connection::new(rtc, keys, place, candidates, restarts, Arc::clone(&telemetry), now),
             media: None,
             video,
@@ -145,20 +155,47 @@ impl WhepSink {
             // An even newer one is on its way to us.
             return true;
         };
-        let Ok((track, described)) = playable(&description, |codec| self.formats.of(codec).is_some()) else {
+        self.adopt(&description)
+    }
+
+    /// Takes the tracks as they are described; false where the viewer can't play them.
+    fn adopt(&mut self, description: &Description) -> bool {
+        let Ok((track, described)) = playable(description, |codec| self.formats.of(codec).is_some()) else {
             return false;
         };
         let Some((pt, codec)) = self.formats.of(described.codec).zip(rtc_codec(described.codec)) else { return false };
-        self.generation = generation;
+        self.generation = description.generation;
         let Some(media) = &mut self.media else { return true };
-        media.video.change_format(&self.connection.rtc, Chosen { track, pt, codec, ..self.video });
+        media.change_format(&self.connection.rtc, Chosen { track, pt, codec, ..self.video });
         if let Some(audio) = &mut media.audio {
-            match track_of(&description, MediaKind::Audio) {
+            match track_of(description, MediaKind::Audio) {
                 Some((place, track)) if audible(track) == Some(audio.codec) => audio.track = place,
                 _ => media.audio = None,
             }
         }
         true
+    }
+
+    /// What follows from the state of the viewer's link.
+    fn changed(&mut self, change: Change, now: Instant) {
+        let wanted = match change {
+            Change::Narrowed => Profile::Sub,
+            Change::MayRise => Profile::Main,
+            Change::Opened => return self.crossing.forget(),
+            Change::Slowed => return,
+        };
+        let place = &*self.connection.place;
+        if place.profile() != wanted {
+            self.crossing.ask(place, now);
+        }
+    }
+
+    /// Goes over to the other stream, if it was asked for and has a picture that the viewer can play.
+    fn cross(&mut self, now: Instant) -> Flow {
+        let Self { crossing, formats, .. } = self;
+        let plays = |description: &Description| playable(description, |codec| formats.of(codec).is_some()).is_ok();
+        self.next = crossing.look(now).filter(|(_, description)| plays(description));
+        if self.next.is_some() { Flow::Switch } else { Flow::Continue }
     }
 
     /// Whether the viewer's connection takes more.
@@ -186,12 +223,16 @@ impl WhepSink {
             self.on_end("CODEC_CHANGED", now);
             return Flow::Close("CODEC_CHANGED");
         }
-        let replayed = self.last_index.is_some_and(|last| unit.index <= last);
+        let age = match self.last_index {
+            Some(last) if unit.index <= last => Age::Again,
+            _ if self.has_crossed => Age::Past,
+            _ => Age::Present,
+        };
         self.last_index = self.last_index.max(Some(unit.index));
         let Self { connection, media, telemetry, .. } = self;
         let Some(media) = media else { return Flow::Continue };
         with_batch(|batch| {
-            media.unit(unit, replayed, Line { batch, connection, telemetry }, now);
+            media.unit(unit, age, Line { batch, connection, telemetry }, now);
             connection.send(batch);
         });
         if unit.unit.track == media.video.track && unit.unit.keyframe {
@@ -233,6 +274,10 @@ impl WhepSink {
         match wish {
             Wish::Nothing => Flow::Continue,
             Wish::Replay => self.replay(now),
+            Wish::Change(change) => {
+                self.changed(change, now);
+                Flow::Continue
+            }
         }
     }
 }
@@ -257,7 +302,7 @@ impl Sink for WhepSink {
     }
 
     fn on_flush(&mut self, now: Instant) -> Flow {
-        self.is_joining = false;
+        (self.is_joining, self.has_crossed) = (false, false);
         let flow = self.catch_up(now);
         with_batch(|batch| self.pump(batch, now));
         flow
@@ -302,8 +347,14 @@ impl Sink for WhepSink {
                 return flow;
             }
         }
-        let driven = self.drive(now);
-        if driven == Flow::Continue && self.keyframe_wanted { self.replay(now) } else { driven }
+        if let Some(change) = self.media.as_mut().and_then(|media| media.pass(now)) {
+            self.changed(change, now);
+        }
+        match self.drive(now) {
+            Flow::Continue if self.keyframe_wanted => self.replay(now),
+            Flow::Continue => self.cross(now),
+            other => other,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -311,7 +362,26 @@ impl Sink for WhepSink {
         let replay = self.last_replay.filter(|_| self.keyframe_wanted).map(|last| last + REPLAY_EVERY);
         let media = self.media.as_ref().map(Media::deadline);
         let stuck = self.stuck.map(|since| since + RETURN_WITHIN);
-        [connect, replay, media, stuck].into_iter().flatten().chain([self.connection.deadline()]).min()
+        [connect, replay, media, stuck, self.crossing.deadline()]
+            .into_iter()
+            .flatten()
+            .chain([self.connection.deadline()])
+            .min()
+    }
+
+    fn next_stream(&mut self) -> Option<Arc<Stream>> {
+        let (interest, description) = self.next.take()?;
+        let stream = interest.stream().clone();
+        self.adopt(&description);
+        if let Some(media) = &mut self.media {
+            media.begin_stream(&self.connection, interest.profile(), Instant::now());
+        }
+        self.stream = stream.clone();
+        self.last_index = None;
+        (self.is_joining, self.has_crossed) = (true, true);
+        self.waiting.begin_anew();
+        self.connection.place.switched(interest);
+        Some(stream)
     }
 
     fn on_end(&mut self, reason: &'static str, now: Instant) {
