@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import Enum
 
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -71,13 +73,15 @@ CAMERAS = st.builds(
     stale=st.booleans(),
 )
 WORDS = st.lists(TEXT, max_size=3).map(tuple)
+# To publish is never granted, and so is no word of the API.
+GRANTABLE = [action for action in model.Action if action is not model.Action.PUBLISH]
 GRANTS = st.builds(
     model.Grant,
     id=st.just(""),
     username=TEXT,
     department=TEXT,
     scope=st.builds(model.Scope, WORDS, WORDS, WORDS, WORDS),
-    actions=st.lists(st.sampled_from(model.Action), unique=True).map(tuple),
+    actions=st.lists(st.sampled_from(GRANTABLE), unique=True).map(tuple),
     purposes=WORDS,
     not_before=TIMES,
     not_after=TIMES,
@@ -217,15 +221,15 @@ def test_watch_events_are_told_apart() -> None:
     ("words", "numbers", "prefix"),
     [
         (model.Role, auth_service_pb2.Role, "ROLE_"),
-        (model.Action, grant_service_pb2.Action, "ACTION_"),
+        (GRANTABLE, grant_service_pb2.Action, "ACTION_"),
         (model.CameraState, camera_pb2.CameraState, "CAMERA_STATE_"),
         (model.Profile, camera_pb2.StreamProfile, "STREAM_PROFILE_"),
     ],
 )
-def test_the_enums_of_the_model_are_those_of_the_protos(words: type, numbers: object, prefix: str) -> None:
+def test_the_enums_of_the_model_are_those_of_the_protos(words: Iterable[Enum], numbers: object, prefix: str) -> None:
     names = {re.sub(f"^{prefix}", "", name) for name, _ in numbers.items()}  # type: ignore[attr-defined]
-    assert {member.name for member in words} | {"UNSPECIFIED"} == names  # type: ignore[attr-defined]
-    for member in words:  # type: ignore[attr-defined]
+    assert {member.name for member in words} | {"UNSPECIFIED"} == names
+    for member in words:
         if isinstance(member.value, int):
             assert numbers.Value(prefix + member.name) == member.value  # type: ignore[attr-defined]
 
