@@ -34,7 +34,9 @@ pub enum Loss {
 
 pub type Events = SmallVec<[Event; 2]>;
 
-/// Older packets in a row after which the sender is taken to have begun a new count (RFC 3550 §A.1, MAX_MISORDER).
+/// How far back a packet may be and still be one that came late (RFC 3550 §A.1).
+const MAX_MISORDER: u16 = 100;
+/// Late packets in a row after which the sender is taken to have begun a new count all the same.
 const RESTART_AFTER: u32 = 100;
 
 /// Puts access units together.
@@ -47,6 +49,8 @@ pub struct Depacketiser<F: NalFormat> {
     pub sets: ParameterSets<F>,
     next_sequence: Option<u16>,
     older_in_a_row: u32,
+    /// Behind the last packet that was too far back to be late: the next one of a new count.
+    restart_next: Option<u16>,
     building: Option<UnitBuilder<F>>,
     /// No gap since a packet that ended a unit: the next packet begins one.
     in_step: bool,
@@ -128,7 +132,9 @@ impl<F: NalFormat> Depacketiser<F> {
         let ahead = self.next_sequence.map_or(0, |next| sequence.wrapping_sub(next));
         if ahead >= 0x8000 {
             self.older_in_a_row += 1;
-            if self.older_in_a_row < RESTART_AFTER {
+            let is_far = 0u16.wrapping_sub(ahead) > MAX_MISORDER;
+            let follows_a_far_one = is_far && self.restart_next.replace(sequence.wrapping_add(1)) == Some(sequence);
+            if !follows_a_far_one && self.older_in_a_row < RESTART_AFTER {
                 return false;
             }
         }
@@ -141,6 +147,7 @@ impl<F: NalFormat> Depacketiser<F> {
             events.push(Event::Lost(Loss::Gap));
         }
         self.older_in_a_row = 0;
+        self.restart_next = None;
         self.next_sequence = Some(sequence.wrapping_add(1));
         true
     }
@@ -401,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_counts_anew_is_followed_again() {
+    fn a_sender_that_counts_anew_is_followed_from_its_second_packet_on() {
         let mut depacketiser = Depacketiser::<H264>::default();
         let mut sequence = 40_000;
         let mut packets = packetise(&keyframe(1), 0, &mut sequence);
@@ -411,7 +418,19 @@ mod tests {
         }
         let events = feed(&mut depacketiser, &packets);
         assert_eq!(losses(&events), [Loss::Gap]);
-        assert!(units(&events).len() > 40);
+        // The parameter set that the new count began with is known already.
+        assert_eq!(units(&events).len(), 60);
+    }
+
+    #[test]
+    fn single_packets_from_long_ago_are_passed_over() {
+        let (mut sequence, mut depacketiser) = (40_000, Depacketiser::<H264>::default());
+        let mut packets = packetise(&keyframe(1), 0, &mut sequence);
+        for stray in [20_000, 20_005, 39_000] {
+            packets.extend(packetise(&[slice(0x41, 0, 300, 2)], 77, &mut { stray }).into_iter().take(1));
+            packets.extend(packetise(&[slice(0x41, 0, 300, 2)], 3600, &mut sequence));
+        }
+        assert!(losses(&feed(&mut depacketiser, &packets)).is_empty());
     }
 
     #[test]
