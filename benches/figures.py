@@ -8,7 +8,19 @@ from typing import Any
 
 from rich.table import Table
 
-from benches.measure import Summary
+from benches.measure import Summary, rounded
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a figure is to stay within: its median, or how many times its floor that is."""
+
+    limit: float
+    of_ratio: bool = False
+    at_least: bool = False
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {rounded(self.limit)}{' ×' if self.of_ratio else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,15 @@ class Figure:
     # A rate: more is better, and the floor is a ceiling.
     is_rate: bool = False
     note: str = ""
+    mark: Mark | None = None
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the mark is met; None when there is none, or nothing was measured."""
+        summary = self.ratio if self.mark and self.mark.of_ratio else Summary.of(self.values)
+        if self.mark is None or summary is None:
+            return None
+        return summary.median >= self.mark.limit if self.mark.at_least else summary.median <= self.mark.limit
 
     @property
     def ratio(self) -> Summary | None:
@@ -46,12 +67,13 @@ class Figures:
         floor: float = 0.0,
         is_rate: bool = False,
         note: str = "",
+        mark: Mark | None = None,
     ) -> None:
         """One more value of a figure."""
         old = self._found.get((group, name))
         values = (*(old.values if old else ()), value)
         floors = (*(old.floor if old else ()), *((floor,) if floor else ()))
-        self._found[group, name] = Figure(group, name, unit, values, floors, is_rate, note)
+        self._found[group, name] = Figure(group, name, unit, values, floors, is_rate, note, mark)
 
     def __iter__(self) -> Any:
         return iter(self._found.values())
@@ -62,7 +84,7 @@ class Figures:
             yield name, [figure for figure in self._found.values() if figure.group == name]
 
 
-HEADINGS = ("", "unit", "median [min–max]", "floor", "ratio", "")
+HEADINGS = ("", "unit", "median [min–max]", "floor", "ratio", "mark", "")
 
 
 def _cells(figure: Figure) -> Sequence[str]:
@@ -74,6 +96,7 @@ def _cells(figure: Figure) -> Sequence[str]:
         str(Summary.of(figure.values) or ""),
         str(floor or ""),
         times,
+        "" if figure.mark is None else f"{figure.mark} {'met' if figure.is_met else 'missed'}",
         figure.note,
     )
 
@@ -81,7 +104,7 @@ def _cells(figure: Figure) -> Sequence[str]:
 def table(figures: Figures) -> Table:
     shown = Table(title_justify="left")
     for place, heading in enumerate(HEADINGS):
-        shown.add_column(heading, justify="right" if 2 <= place <= 4 else "left", overflow="fold")
+        shown.add_column(heading, justify="right" if 2 <= place <= 5 else "left", overflow="fold")
     for group, rows in figures.groups():
         shown.add_row(f"[bold]{group}[/bold]")
         for figure in rows:
@@ -106,7 +129,8 @@ def markdown(figures: Figures) -> str:
     """The table of each group."""
     lines = []
     for group, rows in figures.groups():
-        lines += [f"## {group}", "", "| | unit | median [min–max] | floor | ratio | |", "|---|---|--:|--:|--:|---|"]
+        lines += [f"## {group}", "", "| | unit | median [min–max] | floor | ratio | mark | |"]
+        lines += ["|---|---|--:|--:|--:|--:|---|"]
         lines += ["| " + " | ".join(_cells(figure)) + " |" for figure in rows]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
@@ -122,6 +146,7 @@ def document(figures: Figures, about: dict[str, Any]) -> dict[str, Any]:
                 **asdict(figure),
                 "summary": asdict(summary) if summary else None,
                 "ratio": asdict(ratio) if ratio else None,
+                "is_met": figure.is_met,
             }
         )
     return {**about, "figures": rows}

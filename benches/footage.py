@@ -17,9 +17,9 @@ RATE = 25
 BITS_PER_S = 4_000_000
 
 
-def clip(cache: Path) -> Path:
-    """Makes the clip, once, out of the demo's footage."""
-    target = cache / NAME
+def clip(cache: Path, *, interval: int = 2 * RATE) -> Path:
+    """Makes the clip, once, out of the demo's footage. interval: pictures from keyframe to keyframe."""
+    target = cache / (NAME if interval == 2 * RATE else f"interval-{interval}-{NAME}")
     if target.exists():
         return target
     cache.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def clip(cache: Path) -> Path:
             "profile": "main",
             "maxrate": str(BITS_PER_S),
             "bufsize": str(BITS_PER_S),
-            "x264-params": f"keyint={2 * RATE}:min-keyint={2 * RATE}:scenecut=0:bframes=0"
+            "x264-params": f"keyint={interval}:min-keyint={interval}:scenecut=0:bframes=0"
             ":repeat-headers=1:threads=1:sliced-threads=0",
         }
         for frame in islice(chain.from_iterable(map(_frames, repeat(source))), PICTURES):
@@ -47,6 +47,18 @@ def clip(cache: Path) -> Path:
         output.mux(encoder.encode())
     scratch.replace(target)
     return target
+
+
+def largest_gop(clip: Path) -> int:
+    """Octets of the clip's largest group of pictures, the clip going round."""
+    sizes: list[int] = []
+    with av.open(str(clip)) as container:
+        for packet in container.demux(video=0):
+            if packet.is_keyframe and packet.size:
+                sizes.append(0)
+            if sizes:
+                sizes[-1] += packet.size
+    return max(sizes)
 
 
 def _frames(source: Path) -> Iterator[av.VideoFrame]:

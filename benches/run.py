@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from support.hub import Ended
 
-from benches import ROOT, control, footage, media, programs
+from benches import ROOT, control, footage, media, programs, rtsp
 from benches.figures import Figures, document, page, table
 
-PARTS = ("core", "media", "control")
+PARTS = ("core", "rtsp", "media", "control")
 CACHE = ROOT / ".cache"
 CORE = "The core, 100,000 cameras"
 
@@ -78,21 +78,24 @@ async def _all(options: argparse.Namespace, figures: Figures, cores: list[int], 
     rounds = 1 if options.quick else 3
     step("building the load programs")
     built = await asyncio.to_thread(programs.build, ("load", "core"))
-    if "media" in wanted:
-        step("making the clip")
-        clip = await asyncio.to_thread(footage.clip, CACHE / "clips")
     # The hub on the last core: the first one serves most interrupts.
     load_core, hub_core = cores[0], cores[-1]
     if "core" in wanted:
         for number in range(rounds):
             step(f"the core, round {number + 1} of {rounds}")
             await _core(built["core"], figures, hub_core)
-    if "media" in wanted:
+    if "media" in wanted or "rtsp" in wanted:
+        step("making the clip")
+        clip = await asyncio.to_thread(footage.clip, CACHE / "clips")
         plan = media.Plan(
             built["load"], clip, hub_core, load_core, rounds, window_s=5 if options.quick else 8,
             floor_s=2 if options.quick else 4,
         )  # fmt: skip
-        await media.measure(plan, figures, step)
+        if "rtsp" in wanted:
+            joins = rtsp.JOINS // 10 if options.quick else rtsp.JOINS
+            await rtsp.measure(plan, figures, CACHE / "clips", step, joins=joins)
+        if "media" in wanted:
+            await media.measure(plan, figures, step)
     if "control" in wanted:
         size = {"rounds": 2, "per_round": 10_000} if options.quick else {"rounds": 5, "per_round": 20_000}
         await control.measure(figures, step, cores=(hub_core, load_core), **size)

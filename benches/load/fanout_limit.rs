@@ -24,13 +24,15 @@ use crate::clock::{now_ns, pin, raise_open_files, seconds, sleep_until, thread_c
 const TAG: usize = 16;
 /// What one send with segmentation may hold.
 const MAX_BATCH: usize = 65_000;
+const MAX_SEGMENTS: usize = 64;
 
 #[derive(Deserialize)]
 pub struct Configuration {
     clip: PathBuf,
     receivers: usize,
     seconds: f64,
-    /// "tcp": one send of a contiguous picture for each receiver. "udp": AES-128-GCM and segmentation offload.
+    /// "tcp": one send of a contiguous picture for each receiver. "udp": segmentation offload; "sealed": with
+    /// AES-128-GCM before it.
     transport: String,
     send_core: usize,
     receive_core: usize,
@@ -46,7 +48,8 @@ pub fn run(configuration: &Configuration) {
     let floor = match configuration.transport.as_str() {
         "tcp" => tcp(configuration, &pictures),
         "udp" => udp(configuration, &pictures),
-        other => panic!("{other} is neither tcp nor udp"),
+        "sealed" => sealed(configuration, &pictures),
+        other => panic!("{other} is none of tcp, udp, sealed"),
     };
     crate::say(&json!({
         "packets": floor.packets,
@@ -126,9 +129,8 @@ fn tcp(configuration: &Configuration, pictures: &[Packets]) -> Floor {
     Floor { packets: rounds_packets * senders.len() as u64, cpu_ns, sent_octets, received }
 }
 
-fn udp(configuration: &Configuration, pictures: &[Packets]) -> Floor {
-    let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    let state = UdpSocketState::new(UdpSockRef::from(&sender)).expect("a UDP socket");
+/// As many sockets as there are receivers, and who reads them.
+fn receivers(configuration: &Configuration) -> (Vec<SocketAddr>, Drain) {
     let (mut addresses, mut receivers) = (Vec::<SocketAddr>::new(), Vec::new());
     for _ in 0..configuration.receivers {
         let receiver = UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -138,6 +140,53 @@ fn udp(configuration: &Configuration, pictures: &[Packets]) -> Floor {
         receivers.push(receiver);
     }
     let sink = Drain::start(configuration.receive_core, receivers, |socket, room| socket.recv(room));
+    (addresses, sink)
+}
+
+/// The packets of each picture one behind the other, in runs of one size: made once, sent as they are.
+fn udp(configuration: &Configuration, pictures: &[Packets]) -> Floor {
+    let pictures_in_runs: Vec<Vec<(Vec<u8>, usize)>> = pictures.iter().map(|picture| in_runs(picture)).collect();
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let state = UdpSocketState::new(UdpSockRef::from(&sender)).expect("a UDP socket");
+    let (addresses, sink) = receivers(configuration);
+    let mut sent_octets = 0;
+    let (rounds_packets, cpu_ns) = rounds(configuration.seconds, pictures, |place| {
+        for address in &addresses {
+            for (contents, segment) in &pictures_in_runs[place] {
+                let transmit =
+                    Transmit { destination: *address, ecn: None, contents, segment_size: Some(*segment), src_ip: None };
+                state.try_send(UdpSockRef::from(&sender), &transmit).expect("loopback takes it");
+                sent_octets += contents.len() as u64;
+            }
+        }
+    });
+    let received = sink.stop(sent_octets);
+    Floor { packets: rounds_packets * addresses.len() as u64, cpu_ns, sent_octets, received }
+}
+
+/// What one send with segmentation takes at a time, and the size of its packets.
+fn in_runs(picture: &[Vec<u8>]) -> Vec<(Vec<u8>, usize)> {
+    let mut runs: Vec<(Vec<u8>, usize)> = Vec::new();
+    for packet in picture {
+        match runs.last_mut() {
+            Some((run, segment))
+                if packet.len() <= *segment
+                    && run.len() % *segment == 0
+                    && run.len() < MAX_SEGMENTS * *segment
+                    && run.len() + packet.len() <= MAX_BATCH =>
+            {
+                run.extend_from_slice(packet);
+            }
+            _ => runs.push((packet.clone(), packet.len())),
+        }
+    }
+    runs
+}
+
+fn sealed(configuration: &Configuration, pictures: &[Packets]) -> Floor {
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let state = UdpSocketState::new(UdpSockRef::from(&sender)).expect("a UDP socket");
+    let (addresses, sink) = receivers(configuration);
     // A key for each, as in SRTP.
     let keys: Vec<LessSafeKey> = (0..configuration.receivers)
         .map(|place| LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[place as u8; 16]).expect("16 octets")))

@@ -7,6 +7,7 @@ mod camera;
 mod clip;
 mod clock;
 mod fanout_limit;
+mod rtsp_churn;
 mod rtsp_client;
 mod rtsp_readers;
 #[path = "../../tests/rust/whep_client.rs"]
@@ -23,10 +24,11 @@ fn main() {
     match program.as_str() {
         "camera" => camera::run(&configuration()),
         "readers" => rtsp_readers::run(&configuration()),
+        "churn" => rtsp_churn::run(&configuration()),
         "viewers" => whep_viewers::run(&configuration()),
         "floor" => fanout_limit::run(&configuration()),
         // Cargo asks every bench for its list of tests.
-        _ => eprintln!("load camera|readers|viewers|floor, and a line of JSON: see benches/README.md"),
+        _ => eprintln!("load camera|readers|churn|viewers|floor, and a line of JSON: see benches/README.md"),
     }
 }
 
@@ -58,6 +60,7 @@ fn say(line: &impl Serialize) {
 struct Spread {
     count: usize,
     p50: f64,
+    p95: f64,
     p99: f64,
     max: f64,
 }
@@ -66,6 +69,6 @@ impl Spread {
     fn of(mut sample: Vec<f64>) -> Option<Self> {
         sample.sort_by(f64::total_cmp);
         let at = |share: f64| sample.get(((sample.len().max(1) - 1) as f64 * share).round() as usize).copied();
-        Some(Self { count: sample.len(), p50: at(0.5)?, p99: at(0.99)?, max: at(1.0)? })
+        Some(Self { count: sample.len(), p50: at(0.5)?, p95: at(0.95)?, p99: at(0.99)?, max: at(1.0)? })
     }
 }

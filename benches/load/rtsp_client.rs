@@ -1,8 +1,8 @@
-//! One RTSP reader, interleaved on TCP: a state machine that is fed what its socket has.
+//! One RTSP reader, interleaved on TCP or with media by UDP: a state machine that is fed what its sockets have.
 
 use std::io::{ErrorKind, Read, Write};
 
-use mio::net::TcpStream;
+use mio::net::{TcpStream, UdpSocket};
 
 use crate::clip;
 use crate::clock::{milliseconds, now_ns};
@@ -30,6 +30,8 @@ pub struct Reader {
     url: String,
     ticket: String,
     pub socket: TcpStream,
+    /// Where RTP comes, and a port for RTCP that nobody reads; None: interleaved.
+    pub datagrams: Option<(UdpSocket, UdpSocket)>,
     pub state: State,
     /// What was read and is not complete yet.
     rest: Vec<u8>,
@@ -45,7 +47,12 @@ pub struct Reader {
 
 impl Reader {
     /// Connects to `rtsp://ADDRESS:PORT/…`.
-    pub fn connect(url: &str, ticket: &str) -> std::io::Result<Self> {
+    pub fn connect(url: &str, ticket: &str, by_udp: bool) -> std::io::Result<Self> {
+        let bind = || {
+            let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
+            socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
+            std::io::Result::Ok(socket)
+        };
         let host = url.strip_prefix("rtsp://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
         let address = host.parse().map_err(|_| std::io::Error::from(ErrorKind::InvalidInput))?;
         Ok(Self {
@@ -53,6 +60,7 @@ impl Reader {
             ticket: ticket.to_owned(),
             started: now_ns(),
             socket: TcpStream::connect(address)?,
+            datagrams: if by_udp { Some((bind()?, bind()?)) } else { None },
             state: State::Connecting,
             rest: Vec::new(),
             cseq: 0,
@@ -103,6 +111,13 @@ impl Reader {
                 Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
                 Err(cause) => return self.die(&format!("read: {cause}")),
             }
+        }
+    }
+
+    /// Its port for RTP can be read from.
+    pub fn on_datagrams(&mut self, room: &mut [u8], delays: &mut Vec<f64>) {
+        while let Some(length) = self.datagrams.as_ref().and_then(|(rtp, _)| rtp.recv(room).ok()) {
+            self.packet(&room[..length], now_ns(), delays);
         }
     }
 
@@ -182,7 +197,12 @@ impl Reader {
                 };
                 let track = if control.starts_with("rtsp:") { control.to_owned() } else { self.base.clone() + control };
                 self.state = State::Setup;
-                self.request("SETUP", &track, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n");
+                let port = |socket: &UdpSocket| socket.local_addr().map_or(0, |address| address.port());
+                let way = match &self.datagrams {
+                    Some((rtp, rtcp)) => format!("RTP/AVP;unicast;client_port={}-{}", port(rtp), port(rtcp)),
+                    None => "RTP/AVP/TCP;unicast;interleaved=0-1".to_owned(),
+                };
+                self.request("SETUP", &track, &format!("Transport: {way}\r\n"));
             }
             State::Setup => {
                 let session = field(head, "Session").and_then(|session| session.split(';').next());

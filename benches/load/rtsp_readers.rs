@@ -23,12 +23,18 @@ pub struct Configuration {
     warmup_s: f64,
     seconds: f64,
     core: usize,
+    /// Media by UDP.
+    #[serde(default)]
+    by_udp: bool,
+    /// The first so many stop reading when they play, and count for nothing.
+    #[serde(default)]
+    stalled: usize,
 }
 
 #[derive(Deserialize)]
-struct Target {
-    url: String,
-    ticket: String,
+pub struct Target {
+    pub url: String,
+    pub ticket: String,
 }
 
 pub fn run(configuration: &Configuration) {
@@ -47,15 +53,23 @@ pub fn run(configuration: &Configuration) {
     let (from, until) = loop {
         let elapsed = seconds(now_ns() - begun);
         let started = readers.len() + failed.len();
-        if started < configuration.readers && elapsed * configuration.rate >= started as f64 {
-            let target = &configuration.targets[started % configuration.targets.len()];
-            match Reader::connect(&target.url, &target.ticket) {
-                Ok(mut reader) => {
-                    let interest = Interest::READABLE | Interest::WRITABLE;
-                    poll.registry().register(&mut reader.socket, Token(readers.len()), interest).expect("a socket");
-                    readers.push(reader);
+        if started < configuration.readers {
+            // Those that are due join at once.
+            let due = (elapsed * configuration.rate) as usize + 1;
+            for started in started..due.min(configuration.readers) {
+                let target = &configuration.targets[started % configuration.targets.len()];
+                match Reader::connect(&target.url, &target.ticket, configuration.by_udp) {
+                    Ok(mut reader) => {
+                        let interest = Interest::READABLE | Interest::WRITABLE;
+                        let place = 2 * readers.len();
+                        poll.registry().register(&mut reader.socket, Token(place), interest).expect("a socket");
+                        if let Some((rtp, _)) = &mut reader.datagrams {
+                            poll.registry().register(rtp, Token(place + 1), Interest::READABLE).expect("a socket");
+                        }
+                        readers.push(reader);
+                    }
+                    Err(cause) => failed.push(cause.to_string()),
                 }
-                Err(cause) => failed.push(cause.to_string()),
             }
         } else if started == configuration.readers {
             let since = elapsed - *all_joined.get_or_insert(elapsed);
@@ -81,13 +95,18 @@ pub fn run(configuration: &Configuration) {
             _ => {}
         }
         for event in &events {
-            let reader = &mut readers[event.token().0];
-            if reader.state != State::Dead {
-                reader.on_ready(&mut room, &mut delays);
+            let Token(place) = event.token();
+            let reader = &mut readers[place / 2];
+            let is_stalled = place / 2 < configuration.stalled && reader.first_key.is_some();
+            match place % 2 {
+                _ if reader.state == State::Dead || is_stalled => {}
+                0 => reader.on_ready(&mut room, &mut delays),
+                _ => reader.on_datagrams(&mut room, &mut delays),
             }
         }
     };
     crate::say(&json!({"event": "window_end"}));
+    let readers = &readers[configuration.stalled.min(readers.len())..];
     let dead: Vec<&Reader> = readers.iter().filter(|reader| reader.state == State::Dead).collect();
     let error = dead.first().map(|reader| reader.error.clone()).or(failed.first().cloned()).unwrap_or_default();
     let joined = readers.iter().filter_map(|reader| Some(milliseconds(reader.first_key? - reader.started)));

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from benches.figures import Figures, document, markdown
+from benches.figures import Figures, Mark, document, markdown
 from benches.measure import (
     TICKS_PER_S,
     Reading,
@@ -97,3 +97,16 @@ def test_executables_are_found_among_the_messages_of_cargo() -> None:
     assert executables(lines, ["load"]) == {"load": Path("/t/load-1")}
     with pytest.raises(Failed, match="core"):
         executables(lines, ["load", "core"])
+
+
+def test_a_mark_is_met_or_missed_by_the_median_or_by_its_ratio() -> None:
+    figures = Figures()
+    for value in (1.0, 4.0, 2.0):
+        figures.add("a", "delay", "ms", value, mark=Mark(2))
+        figures.add("a", "cost", "s", value, floor=0.9, mark=Mark(2, of_ratio=True))
+        figures.add("a", "playable", "%", value, mark=Mark(3, at_least=True))
+        figures.add("a", "no mark", "s", value)
+    assert [figure.is_met for figure in figures] == [True, False, False, None]
+    assert [str(figure.mark) for figure in figures][:3] == ["≤ 2", "≤ 2 ×", "≥ 3"]
+    assert "| ≤ 2 × missed |" in markdown(figures)
+    assert [row["is_met"] for row in document(figures, {})["figures"]] == [True, False, False, None]

@@ -171,6 +171,10 @@ impl Outbox {
             }
             self.pieces.pop_front();
         }
+        // The burst needed far more than what live units do.
+        if self.pieces.is_empty() && self.pieces.capacity() > MAX_SLICES {
+            self.pieces = VecDeque::new();
+        }
     }
 }
 

@@ -192,13 +192,23 @@ impl RtspSink {
                 break None;
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let filled = self.outbox.slices(&mut slices);
+            let mut filled = self.outbox.slices(&mut slices);
+            let is_first = self.first_picture.is_some();
+            if is_first {
+                // PLAY's answer and the keyframe. Of those who join together each has its picture before the rest of the
+                // cache goes to any.
+                filled = filled.min(2);
+            }
             match self.transport.write(slices.get(..filled).unwrap_or_default()) {
                 Ok(0) => break Some(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     budget = budget.saturating_sub(written);
                     self.progress = now;
                     self.advance(written);
+                    if is_first && self.first_picture.is_none() && !self.outbox.is_empty() {
+                        self.is_unfinished = true;
+                        break None;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => break Some(error),
