@@ -121,7 +121,7 @@ impl Pull {
     /// The next failure: reason and message.
     pub async fn failed(&self) -> (&'static str, String) {
         match self.state(|state| matches!(state, SourceState::Failed { .. })).await {
-            SourceState::Failed { reason, message } => (reason, message),
+            SourceState::Failed { reason, message, .. } => (reason, message),
             _ => unreachable!(),
         }
     }

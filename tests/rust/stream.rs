@@ -117,7 +117,11 @@ fn viewers_stay_through_an_outage_and_through_new_parameters() {
     let (sink, viewer) = sink();
     viewer.subscribed(&shards.attach(stream.clone(), Box::new(sink), true));
     stream.publish(unit(true, 3_000));
-    stream.report(SourceState::Failed { reason: "CAMERA_SILENT", message: "nothing came for 5 s".into() });
+    stream.report(SourceState::Failed {
+        reason: "CAMERA_SILENT",
+        cause: "CAMERA_SILENT",
+        message: "nothing came for 5 s".into(),
+    });
     stream.report(SourceState::Connecting);
     stream.publish(unit(false, 3_000));
     stream.publish(unit(true, 3_000));

@@ -287,8 +287,8 @@ pub fn watch_streams(
                 }
             }
         }
-        SourceState::Failed { reason, message } => {
-            note_state(&registry, &events, camera, state_of_failure(reason), message);
+        SourceState::Failed { cause, message, .. } => {
+            note_state(&registry, &events, camera, state_of_failure(cause), message);
         }
         SourceState::Idle | SourceState::Connecting => {}
     })

@@ -74,6 +74,7 @@ impl Drop for Turn {
             // Where there is an address to pull from, what comes of pulling tells how the camera is.
             supply.left = supply.target.is_none().then(|| SourceState::Failed {
                 reason: "CAMERA_UNREACHABLE",
+                cause: "CAMERA_UNREACHABLE",
                 message: "its unit has stopped pushing it".to_owned(),
             });
         }

@@ -349,7 +349,7 @@ impl Lease {
                         return Ok(description);
                     }
                 }
-                SourceState::Failed { reason, message } => {
+                SourceState::Failed { reason, message, .. } => {
                     return Err(Error::new(ErrorKind::Unavailable, reason, message));
                 }
                 SourceState::Idle | SourceState::Connecting => {}

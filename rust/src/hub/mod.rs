@@ -363,7 +363,11 @@ fn start_source(options: Arc<source::Options>, telemetry: Arc<Telemetry>) -> Sta
             while AssertUnwindSafe(pull()).catch_unwind().await.is_err() {
                 error!(%camera, "the source has panicked");
                 let message = "the hub failed on what the camera sends; its log says where".to_owned();
-                stream.report(SourceState::Failed { reason: "CAMERA_UNREACHABLE", message });
+                stream.report(SourceState::Failed {
+                    reason: "CAMERA_UNREACHABLE",
+                    cause: "CAMERA_UNREACHABLE",
+                    message,
+                });
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(AFTER_PANIC) => {}

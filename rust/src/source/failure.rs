@@ -1,5 +1,7 @@
 //! Why a camera brings no pictures, in words for people that hold no credentials.
 
+use crate::stream::SourceState;
+
 /// What went wrong with a camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -31,6 +33,11 @@ pub enum FailureKind {
 impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// How a stream shows it.
+    pub fn into_state(self) -> SourceState {
+        SourceState::Failed { reason: self.kind.reason(), cause: self.kind.probe_reason(), message: self.message }
     }
 }
 

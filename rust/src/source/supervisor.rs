@@ -59,7 +59,7 @@ pub async fn supervise(
             camera = %pull.target.camera, reason = failure.kind.reason(), message = %failure.message,
             again_in_ms = pause.as_millis() as u64, clock_rebased = pull.intake.rebased(), "the source has failed"
         );
-        pull.stream.report(SourceState::Failed { reason: failure.kind.reason(), message: failure.message });
+        pull.stream.report(failure.into_state());
         pull.take_leave().await;
         tokio::select! {
             biased;
@@ -167,7 +167,7 @@ impl Pull {
                     }
                     // Told at once, but not cut off: with a keyframe interval of a minute, dialling anew never helps.
                     keyframe_wait_told = true;
-                    self.stream.report(SourceState::Failed { reason: failure.kind.reason(), message: failure.message });
+                    self.stream.report(failure.into_state());
                     no_keyframe.as_mut().reset(started + options.keyframe_timeout * KEYFRAME_PATIENCE);
                     continue;
                 }

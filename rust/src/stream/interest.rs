@@ -24,7 +24,9 @@ pub trait Interest: Send + Sync + 'static {
         let state = self.stream().state().borrow().clone();
         match state {
             SourceState::Live => self.stream().description().map(Ok),
-            SourceState::Failed { reason, message } => Some(Err(Error::new(ErrorKind::Unavailable, reason, message))),
+            SourceState::Failed { reason, message, .. } => {
+                Some(Err(Error::new(ErrorKind::Unavailable, reason, message)))
+            }
             SourceState::Idle | SourceState::Connecting => None,
         }
     }

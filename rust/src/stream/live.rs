@@ -52,7 +52,10 @@ pub enum SourceState {
     Live,
     /// The last attempt failed; the source tries again by itself for as long as there are viewers.
     Failed {
+        /// The word that viewers get.
         reason: &'static str,
+        /// The word that decides the camera's state, which tells more: `CAMERA_INVALID` is unreachable to a viewer.
+        cause: &'static str,
         message: String,
     },
 }
@@ -392,7 +395,7 @@ mod tests {
         assert_eq!(*state.borrow(), SourceState::Connecting);
         stream.publish(unit(0, true, 100));
         assert_eq!(*state.borrow(), SourceState::Live);
-        let failed = SourceState::Failed { reason: "CAMERA_SILENT", message: String::new() };
+        let failed = SourceState::Failed { reason: "CAMERA_SILENT", cause: "CAMERA_SILENT", message: String::new() };
         stream.report(failed.clone());
         assert_eq!(*state.borrow(), failed);
         assert!(stream.cached().is_empty(), "an old picture is not a live one");

@@ -61,7 +61,11 @@ pub fn house(source: Source, linger: Duration, patience: Duration) -> House {
                     stream.publish(unit(true, 100));
                 }
                 Source::Refuses => {
-                    stream.report(SourceState::Failed { reason: "CAMERA_REFUSED_LOGIN", message: "wrong".into() });
+                    stream.report(SourceState::Failed {
+                        reason: "CAMERA_REFUSED_LOGIN",
+                        cause: "CAMERA_REFUSED_LOGIN",
+                        message: "wrong".into(),
+                    });
                 }
                 Source::Silent => {}
             }
