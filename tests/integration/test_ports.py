@@ -16,11 +16,10 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from support.cameras import gst_camera
-from support.hub import PASSWORD, Ended, HubProcess, hub, person
+from support.hub import PASSWORD, Ended, hub, person
 from support.rtsp import RtspClient
-from support.site import Site, camera_id, cli, opened, site
+from support.site import Site, camera_id, cli, opened, scrape, site
 from support.whep import whep_viewer
 
 from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
@@ -145,19 +144,6 @@ async def _free_port() -> int:
 
 
 # What it counts.
-
-
-async def scrape(running: HubProcess) -> tuple[str, dict[str, float]]:
-    """The text, and each sample by name and labels."""
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.get(f"http://{running.ready['metrics']}/metrics")
-    assert answer.status_code == 200
-    samples = {}
-    for family in text_string_to_metric_families(answer.text):
-        for sample in family.samples:
-            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
-            samples[f"{sample.name}{{{labels}}}"] = sample.value
-    return answer.text, samples
 
 
 async def promtool(text: str) -> str:

@@ -95,8 +95,12 @@ def make_clip(
     key_interval: int = 25,
     bitrate_k: int = 0,
     codec: str = "h264",
+    b_frames: int = 0,
 ) -> Path:
-    """An elementary stream without B-frames, every picture unlike the others. bitrate_k: noise, so much of it."""
+    """An elementary stream, every picture unlike the others.
+
+    bitrate_k: noise, so much of it. b_frames: of H.264, between each two pictures that are referred to.
+    """
     kilobits = f"{bitrate_k}k"
     rate = ["-b:v", kilobits, "-maxrate", kilobits, "-bufsize", kilobits] if bitrate_k else ["-crf", "23"]
     noise = ",noise=alls=80:allf=t+u" if bitrate_k else ""
@@ -104,12 +108,13 @@ def make_clip(
     if codec == "h265":
         encoder = ["libx265", "-x265-params", f"{keys}:bframes=0:open-gop=0:log-level=error:info=0"]
     else:
-        encoder = ["libx264", "-profile:v", "baseline", "-threads", "1", "-x264-params", keys]
+        keys += f":bframes={b_frames}:b-adapt=0:b-pyramid=0"
+        encoder = ["libx264", "-profile:v", "main" if b_frames else "baseline", "-threads", "1", "-x264-params", keys]
+    tune = [] if b_frames else ["-tune", "zerolatency"]
     subprocess.run(
         [
             *("ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={fps}{noise}"),
-            *("-t", str(seconds), "-pix_fmt", "yuv420p", "-c:v", *encoder),
-            *("-preset", "ultrafast", "-tune", "zerolatency", *rate),
+            *("-t", str(seconds), "-pix_fmt", "yuv420p", "-c:v", *encoder, "-preset", "ultrafast", *tune, *rate),
             *("-f", "hevc" if codec == "h265" else codec, str(path)),
         ],
         check=True,

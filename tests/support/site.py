@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
 from support.hub import PASSWORD, HubProcess, Person, UnitIdentity, camera_message, enrol, hub, person
 
 from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
@@ -136,4 +138,17 @@ async def opened(caller: Person, identifier: str, **purpose: str) -> dict[str, A
     return answer
 
 
-__all__ = ["HERE", "PATROL", "Done", "Site", "camera_id", "cli", "opened", "person", "site"]
+async def scrape(running: HubProcess) -> tuple[str, dict[str, float]]:
+    """The text, and each sample by name and labels."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"http://{running.ready['metrics']}/metrics")
+    assert answer.status_code == 200
+    samples = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
+            samples[f"{sample.name}{{{labels}}}"] = sample.value
+    return answer.text, samples
+
+
+__all__ = ["HERE", "PATROL", "Done", "Site", "camera_id", "cli", "opened", "person", "scrape", "site"]
