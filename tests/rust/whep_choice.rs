@@ -116,6 +116,51 @@ fn where_no_stream_can_be_played_the_answer_says_why_the_other_is_no_help() {
 }
 
 #[test]
+fn a_viewer_goes_over_to_the_sub_stream_when_the_camera_is_set_to_h265() {
+    let port = Port::usual();
+    let main = port.door.stream.clone();
+    let publisher = Publisher::start(main.clone(), vec![video(false)]);
+    let _sub = Publisher::start(sub(&port, None), vec![video(false)]);
+    let (mut client, offer) = plain_offer();
+    let answer = ask(&port, &offer);
+    assert_eq!(answer.header("x-vidhub-profile"), Some("main"), "{answer:?}");
+    client.accept(&answer.body);
+    let mut clients = [client];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 20), "{:?}", clients[0].seen);
+    drop(publisher);
+    main.describe(vec![h265()]);
+    main.publish(h265_picture(0));
+    let before = clients[0].seen.frames;
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > before + 30), "{:?}", clients[0].seen);
+    let seen = &clients[0].seen;
+    assert_eq!((seen.lost, seen.backwards, seen.closed), (0, 0, None), "{seen:?}");
+    assert_eq!(*port.door.switched.lock(), [Profile::Sub]);
+    assert_eq!(port.webrtc.viewers(), 1);
+}
+
+#[test]
+fn without_a_stream_to_go_over_to_the_viewer_is_told_the_end() {
+    for is_there in [false, true] {
+        let port = Port::usual();
+        let main = port.door.stream.clone();
+        let publisher = Publisher::start(main.clone(), vec![video(false)]);
+        if is_there {
+            // It can't be played either.
+            sub(&port, Some(vec![h265()])).publish(h265_picture(0));
+        }
+        let (mut client, offer) = plain_offer();
+        client.accept(&ask(&port, &offer).body);
+        let mut clients = [client];
+        assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 5), "{:?}", clients[0].seen);
+        drop(publisher);
+        main.describe(vec![h265()]);
+        main.publish(h265_picture(0));
+        assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.closed.is_some()), "{:?}", clients[0].seen);
+        assert!(port.door.switched.lock().is_empty());
+    }
+}
+
+#[test]
 fn a_client_that_takes_h265_gets_the_main_stream_as_it_is() {
     let port = Port::usual();
     let _camera = h265_camera(&port);

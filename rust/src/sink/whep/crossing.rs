@@ -35,6 +35,11 @@ impl Crossing {
         self.asked = None;
     }
 
+    /// Whether the other stream is waited for.
+    pub fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// When `look` wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
         self.asked.as_ref().map(|asked| asked.look)

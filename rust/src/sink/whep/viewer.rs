@@ -43,6 +43,8 @@ pub struct WhepSink {
     crossing: Crossing,
     /// Where it goes over to now.
     next: Option<(Arc<dyn Interest>, Arc<Description>)>,
+    /// The camera sends what the viewer can't play: the picture stands until the other stream has one.
+    is_stranded: bool,
     /// What comes now is the cache of the stream it has gone over to.
     has_crossed: bool,
     generation: u32,
@@ -72,6 +74,7 @@ impl WhepSink {
             is_joining: false,
             crossing: Crossing::default(),
             next: None,
+            is_stranded: false,
             has_crossed: false,
             connection: Connection::new(rtc, keys, place, candidates, restarts, Arc::clone(&telemetry), now),
             media: None,
@@ -181,6 +184,7 @@ impl WhepSink {
         let wanted = match change {
             Change::Narrowed => Profile::Sub,
             Change::MayRise => Profile::Main,
+            Change::Opened if self.is_stranded => return,
             Change::Opened => return self.crossing.forget(),
             Change::Slowed => return,
         };
@@ -195,7 +199,23 @@ impl WhepSink {
         let Self { crossing, formats, .. } = self;
         let plays = |description: &Description| playable(description, |codec| formats.of(codec).is_some()).is_ok();
         self.next = crossing.look(now).filter(|(_, description)| plays(description));
-        if self.next.is_some() { Flow::Switch } else { Flow::Continue }
+        match &self.next {
+            Some(_) => Flow::Switch,
+            None if self.is_stranded => self.strand(now),
+            None => Flow::Continue,
+        }
+    }
+
+    /// The camera now sends what the viewer can't play: over to its other stream, or the end.
+    fn strand(&mut self, now: Instant) -> Flow {
+        if !std::mem::replace(&mut self.is_stranded, true) {
+            self.crossing.ask(&*self.connection.place, now);
+        }
+        if self.crossing.is_asked() {
+            return Flow::Continue;
+        }
+        self.on_end("CODEC_CHANGED", now);
+        Flow::Close("CODEC_CHANGED")
     }
 
     /// Whether the viewer's connection takes more.
@@ -220,8 +240,10 @@ impl WhepSink {
 
     fn give(&mut self, unit: &Arc<WireUnit>, now: Instant) -> Flow {
         if unit.generation != self.generation && !self.follow(unit.generation) {
-            self.on_end("CODEC_CHANGED", now);
-            return Flow::Close("CODEC_CHANGED");
+            return self.strand(now);
+        }
+        if std::mem::take(&mut self.is_stranded) {
+            self.crossing.forget();
         }
         let age = match self.last_index {
             Some(last) if unit.index <= last => Age::Again,
@@ -378,6 +400,7 @@ impl Sink for WhepSink {
         }
         self.stream = stream.clone();
         self.last_index = None;
+        self.is_stranded = false;
         (self.is_joining, self.has_crossed) = (true, true);
         self.waiting.begin_anew();
         self.connection.place.switched(interest);
