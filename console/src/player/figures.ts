@@ -8,7 +8,8 @@ export interface Look {
   codec: string;
   bytes: number;
   frames: number;
-  lost: number;
+  /** Undefined where nothing can be lost on the way. */
+  lost: number | undefined;
 }
 
 export interface Figures {
@@ -18,7 +19,7 @@ export interface Figures {
   framesPerSecond: number;
   kbitPerSecond: number;
   /** Packets lost since the picture came. */
-  lost: number;
+  lost: number | undefined;
 }
 
 /** The received video of a connection; undefined before there is any. */

@@ -61,7 +61,7 @@ export class MsePlayer implements Player {
       codec: this.codec,
       bytes: this.bytes,
       frames: quality.totalVideoFrames - quality.droppedVideoFrames,
-      lost: 0,
+      lost: undefined,
     };
   }
 
