@@ -32,7 +32,8 @@ async def movies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @module
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with site(tmp_path_factory.mktemp("push") / "data", VIDHUB_STREAM__LINGER_S="1") as ready:
+    data = tmp_path_factory.mktemp("push") / "data"
+    async with site(data, "--rtsps", "127.0.0.1:0", VIDHUB_STREAM__LINGER_S="1") as ready:
         await ready.operator("zhang")
         yield ready
 
@@ -73,6 +74,20 @@ async def test_ffmpeg_pushes_and_viewers_see_it(
     assert during[flow] > before.get(flow, 0)
     camera = await place.until_state(camera_id, "OFFLINE")
     assert camera["stateReason"] == "its unit has stopped pushing it"
+
+
+async def test_ffmpeg_pushes_over_tls(place: Site, movies: dict[str, Path]):
+    camera_id = await register_pushed(place, 10)
+    push = await open_to_push(place.unit, camera_id)
+    before = await figures(place)
+    secure = f"rtsps://{place.running.ready['rtsps']}/{push.rtsp_url.rpartition('/')[2]}"
+    async with ffmpeg(secure, movies["libx264"]):
+        await place.until_state(camera_id, "ONLINE")
+        async with await watched(place, camera_id) as viewer:
+            await viewer.until(lambda: viewer.pictures >= 30)
+        during = await figures(place)
+    flow = 'vidhub_media_packets_total{direction="in",protocol="rtsps"}'
+    assert during[flow] > before.get(flow, 0)
 
 
 @pytest.mark.parametrize(("number", "protocols"), [(4, "tcp"), (5, "udp")])
