@@ -47,7 +47,7 @@ async def end_reason(domain: Domain, session_id: str) -> str:
 async def test_a_unit_opens_one_for_its_own_camera_and_learns_where_to_push(ready):
     opened = await ready.sessions.open(UNIT, CAMERA, PUBLISH)
     assert opened.whip_url == f"https://hub.example/whip/{CAMERA}"
-    assert (opened.whep_url, opened.watermark) == ("", "")
+    assert (opened.whep_url, opened.mse_url, opened.watermark) == ("", "", "")
     assert opened.rtsp_url == f"rtsp://hub.example:8554/{CAMERA}?ticket={opened.ticket.text}"
     claims = json.loads(base64.urlsafe_b64decode(opened.ticket.text.split(".")[1] + "=="))
     assert (claims["op"], claims["cam"], claims["sid"]) == ("publish", CAMERA, opened.session.id)

@@ -88,6 +88,7 @@ async def test_a_session_is_on_record_before_its_ticket(ready):
     assert (record.purpose_kind, record.purpose_reference) == ("investigation", "A-17")
     assert (record.grant_id, record.source_address) == (ready.given.id, "192.0.2.8")
     assert opened.whep_url == f"https://hub.example/whep/{CAMERA}"
+    assert opened.mse_url == f"wss://hub.example/mse/{CAMERA}"
     assert opened.rtsp_url == f"rtsp://hub.example:8554/{CAMERA}?ticket={opened.ticket.text}"
     assert re.fullmatch(r"Zhang \d{4}-\d\d-\d\d \d\d:\d\d 192\.0\.2\.8", opened.watermark)
     assert re.fullmatch(r"[A-Za-z0-9]{24}", session.rtsp_password)
