@@ -176,11 +176,13 @@ class Bench:
         warmup_s: float,
         seconds: float,
         by_udp: bool = False,
+        ca: Path | None = None,
         stalled: int = 0,
     ) -> tuple[dict[str, Any], Use]:
-        """stalled: the first so many, which are not counted."""
+        """ca: whose certificates are believed, for targets behind TLS. stalled: the first so many, not counted."""
         configuration = {
             "by_udp": by_udp,
+            "ca": None if ca is None else str(ca),
             "stalled": stalled,
             "targets": targets,
             "readers": readers,

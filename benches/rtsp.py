@@ -9,16 +9,18 @@ from pathlib import Path
 from benches import footage, programs
 from benches.figures import Figures, Mark
 from benches.measure import PROC, Reading, Use
-from benches.media import CAMERAS, Bench, Plan, cameras, fresh
+from benches.media import CAMERAS, COST, Bench, Plan, cameras, fresh
 
 TCP = "RTSP over TCP, 1 camera to {} readers"
 UDP = "RTSP, media by UDP, 1 camera to {} readers"
+TLS = "RTSP over TLS, 1 camera to {} readers"
 FAN_IN = "RTSP over TCP, {} cameras, a reader each"
 STARTS = "RTSP, first pictures"
 ENDURANCE = "RTSP, readers that stall, and that come and go"
 
 READERS = (200, 500)
 UDP_READERS = 50
+TLS_READERS = 50
 AT_ONCE = 50
 CROWD = 200
 JOINS = 20_000
@@ -38,6 +40,9 @@ async def measure(
             step(f"RTSP by UDP to {UDP_READERS}, {of}")
             async with fresh(plan, figures, address) as bench:
                 await _fan_out(bench, UDP_READERS, by_udp=True)
+            step(f"RTSP over TLS to {TLS_READERS}, {of}")
+            async with fresh(plan, figures, address) as bench:
+                await _over_tls(bench)
             step(f"{AT_ONCE} readers at once, {of}")
             async with fresh(plan, figures, address) as bench:
                 await _joins_at_once(bench)
@@ -80,6 +85,21 @@ async def _fan_out(bench: Bench, readers: int, *, by_udp: bool = False) -> None:
     bench.figures.add(group, "private memory for each", "KiB", use.memory_kib / readers, mark=memory)
     bench.figures.add(group, "relay delay, p50", "ms", answer["relay_ms"]["p50"], mark=None if by_udp else Mark(3))
     bench.figures.add(group, "relay delay, p99", "ms", answer["relay_ms"]["p99"])
+
+
+async def _over_tls(bench: Bench) -> None:
+    """What the cipher adds: the same readers in clear are the floor."""
+    window = {"rate": 50.0, "warmup_s": 2.0, "seconds": bench.plan.window_s}
+    plain, in_clear = await bench.readers(await _pulled(bench, TLS_READERS), TLS_READERS, **window)
+    target = await bench.target(0, TLS_READERS)
+    secure = {**target, "url": f"rtsps://{bench.hub.ready['rtsps']}/{target['url'].rpartition('/')[2]}"}
+    ca = bench.hub.data / "ca.pem"
+    answer, use = await bench.readers([secure], TLS_READERS, ca=ca, **window)
+    group, floor = TLS.format(TLS_READERS), in_clear.cpu_s / plain["packets"] * 1e6
+    note = "the floor is the hub itself without TLS"
+    bench.figures.add(group, COST, "s", use.cpu_s / answer["packets"] * 1e6, floor=floor, note=note)
+    bench.figures.add(group, "packets lost", "", answer["lost"])
+    bench.figures.add(group, "relay delay, p50", "ms", answer["relay_ms"]["p50"])
 
 
 async def _joins_at_once(bench: Bench) -> None:

@@ -45,7 +45,7 @@ pub fn run(configuration: &Configuration) {
             }
             begun += 1;
             let Target { url, ticket } = &configuration.target;
-            let mut reader = Reader::connect(url, ticket, configuration.by_udp).expect("a socket");
+            let mut reader = Reader::connect(url, ticket, configuration.by_udp, None).expect("a socket");
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut reader.socket, Token(2 * number), interest).expect("a socket");
             if let Some((rtp, _)) = &mut reader.datagrams {

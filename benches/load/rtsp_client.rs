@@ -1,8 +1,13 @@
 //! One RTSP reader, interleaved on TCP or with media by UDP: a state machine that is fed what its sockets have.
 
 use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
 
 use mio::net::{TcpStream, UdpSocket};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::clip;
 use crate::clock::{milliseconds, now_ns};
@@ -30,6 +35,7 @@ pub struct Reader {
     url: String,
     ticket: String,
     pub socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     /// Where RTP comes, and a port for RTCP that nobody reads; None: interleaved.
     pub datagrams: Option<(UdpSocket, UdpSocket)>,
     pub state: State,
@@ -46,20 +52,25 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Connects to `rtsp://ADDRESS:PORT/…`.
-    pub fn connect(url: &str, ticket: &str, by_udp: bool) -> std::io::Result<Self> {
+    /// Connects to `rtsp://ADDRESS:PORT/…`, or `rtsps://…` with `tls`.
+    pub fn connect(url: &str, ticket: &str, by_udp: bool, tls: Option<&Arc<ClientConfig>>) -> std::io::Result<Self> {
         let bind = || {
             let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
             socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
             std::io::Result::Ok(socket)
         };
-        let host = url.strip_prefix("rtsp://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-        let address = host.parse().map_err(|_| std::io::Error::from(ErrorKind::InvalidInput))?;
+        let host = url.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+        let address: std::net::SocketAddr = host.parse().map_err(|_| std::io::Error::from(ErrorKind::InvalidInput))?;
+        let client = |config: &Arc<ClientConfig>| {
+            let name = ServerName::IpAddress(address.ip().into());
+            Box::new(ClientConnection::new(config.clone(), name).expect("a configuration"))
+        };
         Ok(Self {
             url: url.to_owned(),
             ticket: ticket.to_owned(),
             started: now_ns(),
             socket: TcpStream::connect(address)?,
+            tls: tls.map(client),
             datagrams: if by_udp { Some((bind()?, bind()?)) } else { None },
             state: State::Connecting,
             rest: Vec::new(),
@@ -89,7 +100,7 @@ impl Reader {
             }
         }
         while self.state != State::Dead {
-            match self.socket.read(room) {
+            match self.read(room) {
                 Ok(0) => return self.die(&format!("closed in {:?}", self.state)),
                 Ok(length) => {
                     let (now, is_full) = (now_ns(), length == room.len());
@@ -103,7 +114,7 @@ impl Reader {
                         all.drain(..used);
                         self.rest = all;
                     }
-                    if !is_full {
+                    if !is_full && self.tls.is_none() {
                         return;
                     }
                 }
@@ -143,8 +154,28 @@ impl Reader {
         if !self.session.is_empty() {
             text += &format!("Session: {}\r\n", self.session);
         }
-        if let Err(cause) = self.socket.write_all(format!("{text}\r\n").as_bytes()) {
+        let text = format!("{text}\r\n");
+        let written = match &mut self.tls {
+            None => self.socket.write_all(text.as_bytes()),
+            Some(tls) => tls.writer().write_all(text.as_bytes()).and_then(|()| push(tls, &mut self.socket)),
+        };
+        if let Err(cause) = written {
             self.die(&format!("{method}: {cause}"));
+        }
+    }
+
+    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.socket.read(room) };
+        loop {
+            match tls.reader().read(room) {
+                Err(cause) if cause.kind() == ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            if tls.read_tls(&mut self.socket)? == 0 {
+                return Ok(0);
+            }
+            tls.process_new_packets().map_err(std::io::Error::other)?;
+            push(tls, &mut self.socket)?;
         }
     }
 
@@ -233,6 +264,23 @@ impl Reader {
             delays.push(milliseconds(now.saturating_sub(sent)));
         }
     }
+}
+
+/// The handshake, and what was written before its end.
+fn push(tls: &mut ClientConnection, socket: &mut TcpStream) -> std::io::Result<()> {
+    while tls.wants_write() {
+        tls.write_tls(socket)?;
+    }
+    Ok(())
+}
+
+/// Believes the hub's own CA and nobody else.
+pub fn believe(ca: &Path) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca).expect("a certificate")).expect("a certificate of a CA");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Arc::new(config.expect("TLS").with_root_certificates(roots).with_no_client_auth())
 }
 
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {

@@ -1,6 +1,7 @@
 //! N RTSP readers in one thread, joining one after the other; counts packets over a window that the driver hears of.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
@@ -9,7 +10,7 @@ use serde_json::json;
 
 use crate::Spread;
 use crate::clock::{milliseconds, now_ns, pin, raise_open_files, seconds, thread_cpu_ns};
-use crate::rtsp_client::{Counts, Reader, State};
+use crate::rtsp_client::{Counts, Reader, State, believe};
 
 const KEEP_ALIVE_S: f64 = 20.0;
 
@@ -23,6 +24,9 @@ pub struct Configuration {
     warmup_s: f64,
     seconds: f64,
     core: usize,
+    /// Behind TLS: the certificate that is believed, PEM.
+    #[serde(default)]
+    ca: Option<PathBuf>,
     /// Media by UDP.
     #[serde(default)]
     by_udp: bool,
@@ -40,6 +44,7 @@ pub struct Target {
 pub fn run(configuration: &Configuration) {
     raise_open_files();
     pin(configuration.core);
+    let tls = configuration.ca.as_deref().map(believe);
     let mut poll = Poll::new().expect("epoll");
     let mut events = Events::with_capacity(1024);
     let mut room = vec![0; 256 * 1024];
@@ -58,7 +63,7 @@ pub fn run(configuration: &Configuration) {
             let due = (elapsed * configuration.rate) as usize + 1;
             for started in started..due.min(configuration.readers) {
                 let target = &configuration.targets[started % configuration.targets.len()];
-                match Reader::connect(&target.url, &target.ticket, configuration.by_udp) {
+                match Reader::connect(&target.url, &target.ticket, configuration.by_udp, tls.as_ref()) {
                     Ok(mut reader) => {
                         let interest = Interest::READABLE | Interest::WRITABLE;
                         let place = 2 * readers.len();

@@ -110,6 +110,23 @@ fn a_second_connection_of_a_protocol_replaces_the_first_and_leaves_the_other_pro
 }
 
 #[test]
+fn rtsp_is_one_protocol_whichever_way_it_goes() {
+    let house = quick(Source::Plays);
+    let ticket = house.open("s1");
+    let mut playing = None;
+    for protocol in [Protocol::RtspUdp, Protocol::RtspTcp, Protocol::Rtsps] {
+        let admission = house.admit(&ticket, Protocol::RtspTcp);
+        admission.carried_by(protocol);
+        let viewer = house.play(&admission);
+        if let Some((older, _)) = playing.replace((viewer, admission)) {
+            ended(&older, "CONNECTION_REPLACED");
+        }
+    }
+    house.gate.sessions.end("s1", "SESSION_TERMINATED");
+    ended(&playing.expect("the last one").0, "SESSION_TERMINATED");
+}
+
+#[test]
 fn a_sink_that_arrives_after_the_end_is_ended_at_once() {
     let house = quick(Source::Plays);
     let ticket = house.open("s1");
