@@ -1,26 +1,42 @@
-//! WebSocket (RFC 6455) as the server speaks it: the handshake's proof, frames out, messages in. No extensions.
+//! WebSocket (RFC 6455) as the server speaks it, between octets and messages. The protocol is tungstenite's; here it is put
+//! between a connection that somebody else reads and a backlog of shared buffers, for which its own sockets copy too much.
+
+use std::io::{self, Read, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Buf, Bytes, BytesMut};
+use tungstenite::error::Error;
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use tungstenite::protocol::frame::{CloseFrame, Frame, FrameHeader};
+use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 
-/// RFC 6455 §1.3.
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// RFC 6455 §5.5.
 const MAX_CONTROL: usize = 125;
 /// Octets of a header of ours, at most.
 pub const MAX_HEADER: usize = 10;
-/// Frames that one message may be cut into; none of our clients cuts at all.
-const MAX_FRAGMENTS: usize = 64;
+/// Read from the connection's octets at a time; clients send a few hundred octets in all.
+const READ_BYTES: usize = 4096;
 
-/// What a frame is (RFC 6455 §5.2).
+/// What a frame of ours is (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
-    Text = 1,
-    Binary = 2,
-    Close = 8,
-    Ping = 9,
-    Pong = 10,
+    Text,
+    Binary,
+    Ping,
+    Pong,
+}
+
+impl From<Opcode> for OpCode {
+    fn from(opcode: Opcode) -> Self {
+        match opcode {
+            Opcode::Text => Self::Data(Data::Text),
+            Opcode::Binary => Self::Data(Data::Binary),
+            Opcode::Ping => Self::Control(Control::Ping),
+            Opcode::Pong => Self::Control(Control::Pong),
+        }
+    }
 }
 
 /// What came in, whole.
@@ -61,26 +77,14 @@ impl Fault {
 /// `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key`; None where that is none (RFC 6455 §4.2.1: 16 octets in Base64).
 pub fn accept(key: &str) -> Option<String> {
     BASE64_STANDARD.decode(key).ok().filter(|nonce| nonce.len() == 16)?;
-    let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
-    hash.update(key.as_bytes());
-    hash.update(GUID);
-    Some(BASE64_STANDARD.encode(hash.finish()))
+    Some(derive_accept_key(key.as_bytes()))
 }
 
 /// Writes the header of a frame that is a whole message of `length` octets.
 pub fn put_header(out: &mut Vec<u8>, opcode: Opcode, length: usize) {
-    out.push(0x80 | opcode as u8);
-    match length {
-        0..=125 => out.push(length as u8),
-        126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            out.push(127);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
+    let header = FrameHeader { opcode: opcode.into(), ..FrameHeader::default() };
+    // Into memory, which does not fail.
+    let _ = header.format(length as u64, out);
 }
 
 /// A whole message.
@@ -94,125 +98,85 @@ pub fn message(opcode: Opcode, payload: &[u8]) -> Bytes {
 /// The last message of a side, with its reason: 123 octets at most.
 pub fn close(code: u16, reason: &str) -> Bytes {
     let end = (0..=reason.len().min(MAX_CONTROL - 2)).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
-    let mut payload = code.to_be_bytes().to_vec();
-    payload.extend_from_slice(reason.get(..end).unwrap_or_default().as_bytes());
-    message(Opcode::Close, &payload)
+    let reason = reason.get(..end).unwrap_or_default().into();
+    let mut out = Vec::new();
+    // Into memory, which does not fail.
+    let _ = Frame::close(Some(CloseFrame { code: CloseCode::from(code), reason })).format(&mut out);
+    out.into()
 }
 
 /// Puts a client's messages together from what the socket gives, however it is cut.
 ///
-/// Holds at most one message of `limit` octets and the frame that comes in. After a fault or `Close` nothing more is read.
+/// Holds at most one message of `limit` octets and what was pushed. After a fault or `Close` nothing more is read.
 #[derive(Debug)]
 pub struct Parser {
-    limit: usize,
-    buffer: BytesMut,
-    /// A message of several frames, so far.
-    partial: Option<Partial>,
+    socket: WebSocket<Pushed>,
 }
 
-#[derive(Debug)]
-struct Partial {
-    is_text: bool,
-    frames: usize,
-    payload: Vec<u8>,
+/// What was pushed and not read yet. What the protocol would answer by itself goes nowhere: answers are the caller's.
+#[derive(Debug, Default)]
+struct Pushed(BytesMut);
+
+impl Read for Pushed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = buffer.len().min(self.0.len());
+        self.0.copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+impl Write for Pushed {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Parser {
     /// `limit`: octets of one message.
     pub fn new(limit: usize) -> Self {
-        Self { limit, buffer: BytesMut::new(), partial: None }
+        let config = bounded(WebSocketConfig::default().read_buffer_size(READ_BYTES).write_buffer_size(0), limit);
+        Self { socket: WebSocket::from_raw_socket(Pushed::default(), Role::Server, Some(config)) }
     }
 
     /// Another bound for the messages to come.
     pub fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+        self.socket.set_config(|config| *config = bounded(*config, limit));
     }
 
     pub fn push(&mut self, data: &[u8]) {
-        self.buffer.extend_from_slice(data);
+        self.socket.get_mut().0.extend_from_slice(data);
     }
 
     /// The next message, if it is there whole.
     pub fn take(&mut self) -> Result<Option<Incoming>, Fault> {
-        while let Some((first, payload)) = self.frame()? {
-            let is_last = first & 0x80 != 0;
-            let whole = match (first & 0x0f, is_last, self.partial.take()) {
-                (0, _, Some(mut partial)) => {
-                    partial.frames += 1;
-                    if partial.payload.len() + payload.len() > self.limit || partial.frames > MAX_FRAGMENTS {
-                        return Err(Fault::TooLarge);
-                    }
-                    partial.payload.extend_from_slice(&payload);
-                    if !is_last {
-                        self.partial = Some(partial);
-                        continue;
-                    }
-                    (partial.is_text, Bytes::from(partial.payload))
-                }
-                (kind @ (1 | 2), false, None) => {
-                    self.partial = Some(Partial { is_text: kind == 1, frames: 1, payload: payload.to_vec() });
-                    continue;
-                }
-                (kind @ (1 | 2), true, None) => (kind == 1, payload),
-                // Control frames may come between the frames of a message.
-                (8, true, _) => return Ok(Some(Incoming::Close)),
-                (9, true, partial) => {
-                    self.partial = partial;
-                    return Ok(Some(Incoming::Ping(payload)));
-                }
-                (10, true, partial) => {
-                    self.partial = partial;
-                    return Ok(Some(Incoming::Pong));
-                }
-                _ => return Err(Fault::Protocol),
-            };
-            return match whole {
-                (true, text) => match String::from_utf8(text.into()) {
-                    Ok(text) => Ok(Some(Incoming::Text(text))),
-                    Err(_) => Err(Fault::NotUtf8),
-                },
-                (false, octets) => Ok(Some(Incoming::Binary(octets))),
+        loop {
+            return match self.socket.read() {
+                Ok(tungstenite::Message::Text(text)) => Ok(Some(Incoming::Text(text.as_str().to_owned()))),
+                Ok(tungstenite::Message::Binary(octets)) => Ok(Some(Incoming::Binary(octets))),
+                Ok(tungstenite::Message::Ping(octets)) => Ok(Some(Incoming::Ping(octets))),
+                Ok(tungstenite::Message::Pong(_)) => Ok(Some(Incoming::Pong)),
+                Ok(tungstenite::Message::Close(_)) => Ok(Some(Incoming::Close)),
+                // Given out when frames are asked for, which they are not.
+                Ok(tungstenite::Message::Frame(_)) => continue,
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => Ok(None),
+                Err(Error::Capacity(_)) => Err(Fault::TooLarge),
+                Err(Error::Utf8(_)) => Err(Fault::NotUtf8),
+                Err(_) => Err(Fault::Protocol),
             };
         }
-        Ok(None)
     }
+}
 
-    /// One frame: its first octet and its payload, unmasked.
-    fn frame(&mut self) -> Result<Option<(u8, Bytes)>, Fault> {
-        let Some(&[first, second]) = self.buffer.first_chunk::<2>() else { return Ok(None) };
-        // No extension was agreed on, and a client masks (RFC 6455 §5.1).
-        if first & 0x70 != 0 || second & 0x80 == 0 {
-            return Err(Fault::Protocol);
-        }
-        let is_control = first & 0x08 != 0;
-        let (length, at) = match second & 0x7f {
-            126 => match self.buffer.get(2..4).and_then(|octets| octets.first_chunk::<2>()) {
-                Some(octets) => (u64::from(u16::from_be_bytes(*octets)), 4),
-                None => return Ok(None),
-            },
-            127 => match self.buffer.get(2..10).and_then(|octets| octets.first_chunk::<8>()) {
-                Some(octets) => (u64::from_be_bytes(*octets), 10),
-                None => return Ok(None),
-            },
-            length => (u64::from(length), 2),
-        };
-        if is_control && length > MAX_CONTROL as u64 {
-            return Err(Fault::Protocol);
-        }
-        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= self.limit.max(MAX_CONTROL)) else {
-            return Err(Fault::TooLarge);
-        };
-        let Some(mask) = self.buffer.get(at..at + 4).and_then(|octets| octets.first_chunk::<4>()).copied() else {
-            return Ok(None);
-        };
-        if self.buffer.len() < at + 4 + length {
-            return Ok(None);
-        }
-        self.buffer.advance(at + 4);
-        let mut payload = self.buffer.split_to(length);
-        payload.iter_mut().zip(mask.iter().cycle()).for_each(|(octet, mask)| *octet ^= mask);
-        Ok(Some((first, payload.freeze())))
-    }
+fn bounded(config: WebSocketConfig, limit: usize) -> WebSocketConfig {
+    config.max_message_size(Some(limit)).max_frame_size(Some(limit.max(MAX_CONTROL)))
 }
 
 #[cfg(test)]
@@ -276,10 +240,8 @@ mod tests {
         for (bytes, fault) in cases {
             assert_eq!(read(bytes), Err(fault), "{bytes:x?}");
         }
-        assert_eq!(read(&[0x82, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0]), Err(Fault::TooLarge), "before it comes");
-        let pieces: Vec<u8> =
-            std::iter::once(masked(0x01, b"")).chain((0..64).map(|_| masked(0x00, b""))).flatten().collect();
-        assert_eq!(read(&pieces), Err(Fault::TooLarge), "empty pieces without end");
+        let header = [0x82, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+        assert_eq!(read(&header), Err(Fault::TooLarge), "before it comes");
     }
 
     #[test]
