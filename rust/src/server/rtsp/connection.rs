@@ -13,9 +13,9 @@ use tracing::debug;
 
 use super::super::socket::Socket;
 use super::Context;
+use super::announced::Recording;
 use super::authorise::{Refused, authorise};
 use super::places::Place;
-use super::record::Recording;
 use super::setup::Carried;
 use crate::gate::{Admission, Refusal};
 use crate::sink::rtsp::{METHODS, Play, RtspSink};

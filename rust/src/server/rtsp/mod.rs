@@ -1,5 +1,6 @@
 //! RTSP's listening port, plain or TLS: admits connections, serves them up to PLAY, hands them to a shard.
 
+mod announced;
 mod authorise;
 mod connection;
 mod pair;

@@ -1,0 +1,156 @@
+//! What a publisher has announced, and how its packets are to come: SETUP with mode=record (RFC 2326 §10.4).
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::UdpSocket;
+use tracing::debug;
+
+use crate::gate::Publication;
+use crate::source::{Announced, Section};
+use crate::wire::rtsp::{self, Lower, Request, Response, Target};
+
+/// Asked of the kernel for each UDP socket, which may give less: a keyframe comes in one burst.
+const SOCKET_BUFFER_BYTES: usize = 1 << 20;
+/// Tries to find two neighbouring ports.
+const PORT_TRIES: usize = 64;
+
+/// What an ANNOUNCE has led to.
+pub(super) struct Recording {
+    pub camera: String,
+    pub base: String,
+    pub publication: Arc<dyn Publication>,
+    pub sections: Vec<Section>,
+    pub tracks: Vec<Announced>,
+    /// By section, once it is set up.
+    pub ways: Vec<Option<Way>>,
+}
+
+/// How a section's packets come.
+pub(super) enum Way {
+    Interleaved { rtp: u8, rtcp: u8 },
+    Udp(Box<Pair>),
+}
+
+/// Two ports that take packets from the client's two and from nobody else.
+pub(super) struct Pair {
+    pub rtp: UdpSocket,
+    pub rtcp: UdpSocket,
+}
+
+impl Recording {
+    pub fn new(target: &Target, publication: Arc<dyn Publication>, announced: (Vec<Section>, Vec<Announced>)) -> Self {
+        let (sections, tracks) = announced;
+        let ways = sections.iter().map(|_| None).collect();
+        Self { camera: target.camera.clone(), base: target.base.clone(), publication, sections, tracks, ways }
+    }
+
+    /// The section that a SETUP names: by its control, at the end of the address or as the address, or by its number.
+    /// The error is the answer.
+    fn section(&self, request: &Request) -> Result<usize, Response> {
+        let refuse = |status, reason| Response::refusal(status, request.cseq(), reason);
+        let uri = request.uri.trim_end_matches('/');
+        let named = self.sections.iter().enumerate().find_map(|(number, section)| {
+            let control =
+                section.control.as_deref().map(|control| control.trim_matches('/')).filter(|it| !it.is_empty())?;
+            if uri.eq_ignore_ascii_case(control) {
+                return Some((number, uri));
+            }
+            let rest = uri.strip_suffix(control)?.strip_suffix('/')?;
+            Some((number, rest))
+        });
+        let rest = named.map_or(uri, |(_, rest)| rest);
+        let target = Target::parse(rest).ok_or_else(|| refuse(400, "ADDRESS_INVALID"))?;
+        // An absolute control may be what the client likes to call it; where it goes to is this connection.
+        if target.camera != self.camera && rest != uri {
+            return Err(refuse(403, "TICKET_OTHER_CAMERA"));
+        }
+        match (named, target.track, self.sections.len()) {
+            (Some((number, _)), _, _) => Ok(number),
+            (None, _, _) if target.camera != self.camera => Err(refuse(403, "TICKET_OTHER_CAMERA")),
+            (None, Some(track), count) if track < count => Ok(track),
+            (None, None, 1) => Ok(0),
+            (None, Some(_), _) => Err(refuse(404, "TRACK_NOT_FOUND")),
+            (None, None, _) => Err(refuse(459, "TRACK_MISSING")),
+        }
+    }
+
+    /// Sets a section up; the `Transport` of the answer, or the answer when it can't be.
+    pub async fn set_up(&mut self, request: &Request, peer: SocketAddr, local: SocketAddr) -> Result<String, Response> {
+        let number = self.section(request)?;
+        let refuse = |status, reason| Response::refusal(status, request.cseq(), reason);
+        let offers = request.headers.get("Transport").map(rtsp::Transport::parse_all).unwrap_or_default();
+        let offer = offers.iter().find(|offer| match offer.lower {
+            Lower::Tcp => !offer.multicast,
+            Lower::Udp => !offer.multicast && offer.client_port.is_some(),
+            Lower::Other => false,
+        });
+        let Some(offer) = offer else { return Err(refuse(461, "TRANSPORT_UNKNOWN")) };
+        let (way, told) = match (offer.lower, offer.client_port) {
+            (Lower::Udp, Some((rtp, rtcp))) => {
+                let pair = Pair::bind(local.ip(), peer.ip(), rtp, rtcp).await.map_err(|cause| {
+                    debug!(%peer, %cause, "no UDP ports for a publisher");
+                    refuse(503, "PORTS_MISSING")
+                })?;
+                let ports = pair.ports().ok_or_else(|| refuse(503, "PORTS_MISSING"))?;
+                let told = format!("RTP/AVP;unicast;client_port={rtp}-{rtcp};server_port={}-{}", ports.0, ports.1);
+                (Way::Udp(Box::new(pair)), told)
+            }
+            _ => {
+                let own = u8::try_from(2 * number).unwrap_or(u8::MAX - 1);
+                let (rtp, rtcp) = offer.interleaved.unwrap_or((own, own + 1));
+                let taken = |way: &Option<Way>| match way {
+                    Some(Way::Interleaved { rtp: known, rtcp: other }) => {
+                        [*known, *other].iter().any(|channel| *channel == rtp || *channel == rtcp)
+                    }
+                    Some(Way::Udp(_)) | None => false,
+                };
+                if rtp == rtcp || self.ways.iter().enumerate().any(|(other, way)| other != number && taken(way)) {
+                    return Err(refuse(461, "CHANNEL_TAKEN"));
+                }
+                (Way::Interleaved { rtp, rtcp }, format!("RTP/AVP/TCP;unicast;interleaved={rtp}-{rtcp}"))
+            }
+        };
+        if let Some(place) = self.ways.get_mut(number) {
+            *place = Some(way);
+        }
+        Ok(format!("{told};mode=record"))
+    }
+}
+
+impl Pair {
+    /// An even port and the next, on the address that the client has reached.
+    async fn bind(local: IpAddr, peer: IpAddr, rtp: u16, rtcp: u16) -> io::Result<Self> {
+        let mut failure = io::Error::from(io::ErrorKind::AddrInUse);
+        for _ in 0..PORT_TRIES {
+            match Self::bind_once(local) {
+                Ok(pair) => {
+                    // From here on the kernel keeps everybody else's packets out.
+                    pair.rtp.connect(SocketAddr::new(peer, rtp)).await?;
+                    pair.rtcp.connect(SocketAddr::new(peer, rtcp)).await?;
+                    return Ok(pair);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn bind_once(local: IpAddr) -> io::Result<Self> {
+        let bind = |port: u16| -> io::Result<UdpSocket> {
+            let socket = std::net::UdpSocket::bind(SocketAddr::new(local, port))?;
+            socket.set_nonblocking(true)?;
+            socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+            UdpSocket::from_std(socket)
+        };
+        let first = bind(0)?;
+        let port = first.local_addr()?.port();
+        let second = bind(port ^ 1)?;
+        Ok(if port & 1 == 0 { Self { rtp: first, rtcp: second } } else { Self { rtp: second, rtcp: first } })
+    }
+
+    fn ports(&self) -> Option<(u16, u16)> {
+        Some((self.rtp.local_addr().ok()?.port(), self.rtcp.local_addr().ok()?.port()))
+    }
+}
