@@ -35,7 +35,7 @@ use crate::server::mse::{Mse, MseOptions};
 use crate::server::rtsp::{RtspOptions, RtspServer, UdpPair};
 use crate::server::tls;
 use crate::server::webrtc::{Webrtc, WebrtcOptions};
-use crate::source::{self, Certificates, Networks};
+use crate::source::{self, Certificates, Networks, Threads};
 use crate::stream::{Shards, SourceState, StreamLimits};
 use crate::telemetry::Telemetry;
 use crate::ticket::Tickets;
@@ -53,6 +53,7 @@ pub struct Hub {
     shards: Arc<Shards>,
     networks: Arc<Networks>,
     certificates: Arc<Certificates>,
+    source_threads: Arc<Threads>,
     probing: Arc<Probing>,
     /// Held once by each reader of frames, which counts them.
     readers: Arc<()>,
@@ -85,6 +86,8 @@ impl Hub {
             .build()
             .map_err(|cause| no_threads().because(cause))?;
         let shards = Shards::start(threads).map_err(|cause| no_threads().because(cause))?;
+        // Taking a camera's packets costs less than sending them on.
+        let source_threads = Arc::new(Threads::start(threads / 2).map_err(|cause| no_threads().because(cause))?);
         let telemetry = Arc::new(Telemetry::default());
         // Microseconds: a state number of an earlier life is never taken for one of this.
         let first_number = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
@@ -110,7 +113,7 @@ impl Hub {
                 limits: StreamLimits { gop_cache_bytes: options.stream.gop_cache_bytes },
                 max_streams: MAX_STREAMS,
             },
-            start_source(dialling.clone(), telemetry.clone()),
+            start_source(source_threads.clone(), dialling.clone(), telemetry.clone()),
             gate::watch_streams(registry.clone(), events.clone(), {
                 let probing = probing.clone();
                 move |camera: &str| probing.note_live(camera)
@@ -129,6 +132,7 @@ impl Hub {
             shards,
             networks,
             certificates,
+            source_threads,
             probing,
             readers: Arc::new(()),
             webrtc: Mutex::new(None),
@@ -333,6 +337,7 @@ impl Hub {
         if let Some(webrtc) = self.webrtc.lock().take() {
             webrtc.stop();
         }
+        self.source_threads.stop();
         self.shards.stop("HUB_DRAINING");
         runtime.shutdown_timeout(Duration::from_secs(5));
     }
@@ -353,10 +358,10 @@ fn begin_log(filter: &str) {
 
 /// Pulls cameras by RTSP; URLs of other schemes are refused by the source itself. A fault of ours in one camera's source
 /// is that camera's alone, and does not last.
-fn start_source(options: Arc<source::Options>, telemetry: Arc<Telemetry>) -> StartSource {
+fn start_source(threads: Arc<Threads>, options: Arc<source::Options>, telemetry: Arc<Telemetry>) -> StartSource {
     Box::new(move |target, stream, stop| {
         let (options, telemetry) = (options.clone(), telemetry.clone());
-        Box::pin(async move {
+        Box::pin(threads.run(async move {
             let camera = target.camera.clone();
             let pull =
                 || source::supervise(target.clone(), stream.clone(), options.clone(), telemetry.clone(), stop.clone());
@@ -373,7 +378,7 @@ fn start_source(options: Arc<source::Options>, telemetry: Arc<Telemetry>) -> Sta
                     () = tokio::time::sleep(AFTER_PANIC) => {}
                 }
             }
-        })
+        }))
     })
 }
 

@@ -13,6 +13,7 @@ mod push;
 mod rtsp;
 mod supervisor;
 mod target;
+mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use probe::{ProbeOptions, ProbeResult, ProbeSink, ProbeState, Prober, Seen};
 pub use push::{Announced, Push, Section, announced};
 pub use supervisor::supervise;
 pub use target::Target;
+pub use threads::Threads;
 
 /// How cameras are dialled and watched.
 #[derive(Clone, Debug)]
