@@ -7,6 +7,9 @@ mod camera;
 mod clip;
 mod clock;
 mod fanout_limit;
+mod network;
+#[path = "../../tests/rust/network.rs"]
+mod network_between;
 mod rtsp_churn;
 mod rtsp_client;
 mod rtsp_readers;
@@ -27,16 +30,22 @@ fn main() {
         "churn" => rtsp_churn::run(&configuration()),
         "viewers" => whep_viewers::run(&configuration()),
         "floor" => fanout_limit::run(&configuration()),
+        "network" => network::run(&first_line()),
         // Cargo asks every bench for its list of tests.
-        _ => eprintln!("load camera|readers|churn|viewers|floor, and a line of JSON: see benches/README.md"),
+        _ => eprintln!("load camera|readers|churn|viewers|floor|network, and a line of JSON: see benches/README.md"),
     }
 }
 
-/// What the driver wants. From then on somebody listens for its end.
-fn configuration<T: DeserializeOwned>() -> T {
+/// What the driver wants.
+fn first_line<T: DeserializeOwned>() -> T {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).expect("standard input is readable");
-    let configuration = serde_json::from_str(&line).expect("the first line is the program's configuration");
+    serde_json::from_str(&line).expect("the first line is the program's configuration")
+}
+
+/// The same; from then on somebody listens for its end.
+fn configuration<T: DeserializeOwned>() -> T {
+    let configuration = first_line();
     std::thread::spawn(|| {
         let mut rest = [0; 64];
         while matches!(std::io::stdin().lock().read(&mut rest), Ok(length) if length > 0) {}
