@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from support.hub import Ended
 
-from benches import ROOT, control, footage, media, programs, rtsp
+from benches import ROOT, control, footage, media, network, programs, rtsp
 from benches.figures import Figures, document, page, table
 
-PARTS = ("core", "rtsp", "media", "control")
+PARTS = ("core", "rtsp", "media", "network", "control")
 CACHE = ROOT / ".cache"
 CORE = "The core, 100,000 cameras"
 
@@ -84,7 +84,7 @@ async def _all(options: argparse.Namespace, figures: Figures, cores: list[int], 
         for number in range(rounds):
             step(f"the core, round {number + 1} of {rounds}")
             await _core(built["core"], figures, hub_core)
-    if "media" in wanted or "rtsp" in wanted:
+    if {"media", "rtsp", "network"} & set(wanted):
         step("making the clip")
         clip = await asyncio.to_thread(footage.clip, CACHE / "clips")
         plan = media.Plan(
@@ -96,6 +96,15 @@ async def _all(options: argparse.Namespace, figures: Figures, cores: list[int], 
             await rtsp.measure(plan, figures, CACHE / "clips", step, joins=joins)
         if "media" in wanted:
             await media.measure(plan, figures, step)
+    if "network" in wanted:
+        try:
+            viewers = await asyncio.to_thread(network.build_viewers, CACHE)
+        except programs.Failed as cause:
+            print(f"bench: no rows behind a bad network: {cause}", file=sys.stderr)
+        else:
+            often = 1 if options.quick else 2
+            bad = network.Plan(built["load"], viewers, clip, hub_core, load_core, rounds=often)
+            await network.measure(bad, figures, step)
     if "control" in wanted:
         size = {"rounds": 2, "per_round": 10_000} if options.quick else {"rounds": 5, "per_round": 20_000}
         await control.measure(figures, step, cores=(hub_core, load_core), **size)

@@ -139,12 +139,15 @@ struct Flow {
     jitter_until: Option<Instant>,
 }
 
+/// When it is due, its place in the order, which device it came from, and its octets.
+type Carried = (Instant, u64, usize, Vec<u8>);
+
 pub struct Network {
     devices: [File; 2],
     pub conditions: Conditions,
     pub counts: [Count; 2],
     gone_until: Option<Instant>,
-    waiting: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    waiting: BinaryHeap<Reverse<Carried>>,
     flows: [HashMap<[u8; 12], Flow>; 2],
     order: u64,
     random: u64,

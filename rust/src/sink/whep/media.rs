@@ -333,8 +333,11 @@ impl Media {
         if stream_bps == 0.0 || !self.rate.is_settled(now) {
             return None;
         }
-        let given_bps = if self.rate.is_narrow() { self.rate.pace_bps(stream_bps) } else { stream_bps };
-        let takes_bps = self.link.too_narrow(given_bps, now)?;
+        let takes_bps = match self.rate.is_narrow() {
+            false => self.link.too_narrow(stream_bps, now)?,
+            true if self.link.is_still_too_narrow(now) => self.rate.pace_bps(stream_bps),
+            true => return None,
+        };
         let change = self.rate.too_much(takes_bps, now);
         self.link.restart(now);
         if change == Change::Narrowed {

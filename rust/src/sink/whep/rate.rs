@@ -17,8 +17,11 @@ const MIN_PACE_BPS: f64 = 4e6;
 /// On a link that is being tried out, and for a lower stream on a link that is known.
 const TRIAL: f64 = 2.0;
 const LITTLE_MORE: f64 = 1.2;
-/// What was sent before a change is told of for so long after it.
+/// What was sent before a change is told of for so long after it; a queue has gone, and a keyframe come, after so long.
 const SETTLES: Duration = Duration::from_secs(1);
+const SETTLES_NARROW: Duration = Duration::from_secs(3);
+/// What is left of a pace that is too much still.
+const SLOWER: f64 = 0.7;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
@@ -83,7 +86,7 @@ impl Rate {
 
     /// Whether what the viewer tells concerns what is sent now.
     pub fn is_settled(&self, now: Instant) -> bool {
-        now >= self.changed + SETTLES
+        now >= self.changed + if self.is_narrow() { SETTLES_NARROW } else { SETTLES }
     }
 
     /// The link takes so many bits a second, less than it is given.
@@ -100,7 +103,7 @@ impl Rate {
                 Change::Narrowed
             }
             State::Narrow { bps, until } => {
-                let slower = (bps / 2.0).min(takes_bps).max(MIN_BPS);
+                let slower = (bps * SLOWER).min(takes_bps).max(MIN_BPS);
                 self.state = State::Narrow { bps: slower, until: until.max(now + FIRST_PAUSE) };
                 Change::Slowed
             }
@@ -172,15 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_is_below_what_the_link_takes_and_is_halved_when_that_is_too_much_still() {
+    fn the_pace_is_below_what_the_link_takes_and_is_slower_when_that_is_too_much_still() {
         let now = Instant::now();
         let mut rate = Rate::new(now);
         assert_eq!((rate.pace_bps(4e6), rate.is_narrow()), (64e6, false));
         rate.too_much(2e6, now);
         assert_eq!((rate.pace_bps(4e6), rate.is_narrow()), (1.7e6, true));
-        assert!(!rate.is_settled(now) && rate.is_settled(now + SETTLES));
-        assert_eq!(rate.too_much(5e6, now + seconds(2)), Change::Slowed);
-        assert_eq!(rate.pace_bps(4e6), 0.85e6);
+        assert!(!rate.is_settled(now + SETTLES) && rate.is_settled(now + SETTLES_NARROW));
+        assert_eq!(rate.too_much(5e6, now + seconds(3)), Change::Slowed);
+        assert!((rate.pace_bps(4e6) / 1.19e6 - 1.0).abs() < 0.01);
         for second in 0..20 {
             rate.too_much(0.0, now + seconds(second));
         }
