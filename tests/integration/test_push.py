@@ -122,6 +122,8 @@ async def test_viewers_wait_for_a_publisher_that_was_killed_and_go_on_when_it_re
             await viewer.until(lambda: viewer.pictures >= seen + 10)
         video = [packet for packet in viewer.packets if packet.channel == 0]
         assert gaps(video) == 0
+        stamps = [packet.timestamp for packet in video]
+        assert stamps == sorted(stamps), "the stream's time goes on"
         assert not viewer.closed.done()
 
 

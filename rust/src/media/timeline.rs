@@ -38,7 +38,9 @@ pub struct Clock {
 #[derive(Debug)]
 pub struct Timeline {
     tracks: Vec<TrackTime>,
+    /// The arrival at which the time out is `start`.
     origin: Option<Duration>,
+    start: Duration,
     rebased: u64,
 }
 
@@ -81,9 +83,14 @@ struct WatchedDistance {
 
 impl Timeline {
     pub fn new(clocks: &[Clock]) -> Self {
-        let mut timeline = Self { tracks: Vec::new(), origin: None, rebased: 0 };
+        let mut timeline = Self { tracks: Vec::new(), origin: None, start: Duration::ZERO, rebased: 0 };
         timeline.restart(clocks);
         timeline
+    }
+
+    /// For a source that takes over from another: at arrival zero the time out is `start`.
+    pub fn going_on(clocks: &[Clock], start: Duration) -> Self {
+        Self { origin: Some(Duration::ZERO), start, ..Self::new(clocks) }
     }
 
     /// The source has been connected anew: stamps begin anew, the timeline goes on. Tracks are told apart by their place.
@@ -121,7 +128,7 @@ impl Timeline {
         let origin = *self.origin.get_or_insert(arrival);
         let lead = self.lead_for(track, stamp);
         let time = self.tracks.get_mut(track)?;
-        let due = lead.unwrap_or_else(|| time.ticks(arrival.saturating_sub(origin)));
+        let due = lead.unwrap_or_else(|| time.ticks(self.start + arrival.saturating_sub(origin)));
         let mapped = time.last.map(|last| time.advance(last, stamp, arrival, reorder_depth));
         let steered = mapped.flatten().filter(|out| time.steer(*out, due, arrival, lead.is_some()));
         let pts = steered.unwrap_or_else(|| {

@@ -44,6 +44,8 @@ pub struct Brought {
 pub struct Intake {
     stream: Arc<Stream>,
     telemetry: Arc<Telemetry>,
+    /// How far another source had brought the stream's time when this one began.
+    start: Option<Duration>,
     timeline: Option<Timeline>,
     tracks: Vec<TrackIntake>,
     described: Vec<Track>,
@@ -84,13 +86,15 @@ impl Given {
 pub struct Arrived<'a> {
     pub payload_type: u8,
     pub packet: Packet<'a>,
-    /// Counts from any fixed moment of the source's life.
+    /// Counts from the moment that the intake was made.
     pub at: Duration,
 }
 
 impl Intake {
+    /// Times of arrival count from this moment.
     pub fn new(stream: Arc<Stream>, telemetry: Arc<Telemetry>) -> Self {
         Self {
+            start: stream.time(),
             stream,
             telemetry,
             timeline: None,
@@ -117,7 +121,12 @@ impl Intake {
         let clocks: Vec<Clock> = self.tracks.iter().map(TrackIntake::clock).collect();
         match &mut self.timeline {
             Some(timeline) => timeline.restart(&clocks),
-            None => self.timeline = Some(Timeline::new(&clocks)),
+            None => {
+                self.timeline = Some(match self.start {
+                    Some(start) => Timeline::going_on(&clocks, start),
+                    None => Timeline::new(&clocks),
+                });
+            }
         }
         self.waits_for_keyframe = true;
     }
@@ -248,8 +257,9 @@ impl Intake {
     }
 
     fn sound(&mut self, place: usize, stamp: u32, data: Bytes, at: Duration) {
-        // The stream is described by its first keyframe; sound before that has nothing to belong to.
-        if self.described.len() <= place {
+        // The stream is described by its first keyframe; sound before that has nothing to belong to, and after a
+        // reconnection it may be none of the sound that is described.
+        if self.described.get(place) != self.tracks.get(place).and_then(TrackIntake::track) {
             return;
         }
         let Some(stamps) = self.timeline.as_mut().and_then(|timeline| timeline.place(place, stamp, at, 0)) else {
@@ -321,6 +331,14 @@ impl TrackIntake {
         }
     }
 
+    /// What SDP has told in full.
+    fn track(&self) -> Option<&Track> {
+        match self {
+            Self::H264(_) | Self::H265(_) => None,
+            Self::Aac { track, .. } | Self::G711 { track, .. } | Self::Opus { track, .. } => Some(track),
+        }
+    }
+
     fn clock(&self) -> Clock {
         match self {
             Self::H264(_) | Self::H265(_) => Clock { kind: MediaKind::Video, rate_hz: VIDEO_CLOCK_HZ },
@@ -341,5 +359,84 @@ impl Follow {
         let follows = self.0.is_none_or(|expected| expected == sequence);
         self.0 = Some(sequence.wrapping_add(1));
         follows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::StreamLimits;
+    use crate::wire::h264::samples::{PPS, SPS};
+    use crate::wire::parameter_sets::ParameterSets;
+
+    struct Bench {
+        stream: Arc<Stream>,
+        intake: Intake,
+        sequence: u16,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let telemetry = Arc::new(Telemetry::default());
+            let stream = Stream::new("c/main".into(), StreamLimits { gop_cache_bytes: 1 << 20 }, telemetry.clone());
+            Self { intake: Intake::new(stream.clone(), telemetry), stream, sequence: 0 }
+        }
+
+        fn restart(&mut self, sound: Offer) {
+            self.intake.restart([Offer::H264(ParameterSets::default()), sound]);
+        }
+
+        fn take(&mut self, place: usize, marker: bool, payload: &[u8], at_ms: u64) {
+            let packet = Packet { sequence: self.sequence, timestamp: 90 * at_ms as u32, marker, payload };
+            self.sequence += u16::from(place == 0);
+            self.intake.take(place, Arrived { payload_type: 96, packet, at: Duration::from_millis(at_ms) });
+        }
+
+        fn keyframe(&mut self, at_ms: u64) {
+            for (marker, nal) in [(false, SPS), (false, PPS), (true, &[0x65, 0x88, 1, 2][..])] {
+                self.take(0, marker, nal, at_ms);
+            }
+        }
+
+        fn last(&self) -> AccessUnit {
+            self.stream.cached().pop().unwrap().unit.clone()
+        }
+    }
+
+    fn telephone() -> Offer {
+        Offer::G711 { codec: Codec::Pcma, channels: 1, rate_hz: 8_000 }
+    }
+
+    #[test]
+    fn a_source_that_takes_over_goes_on_in_the_streams_time() {
+        let mut bench = Bench::new();
+        bench.restart(telephone());
+        (0..10).for_each(|second| bench.keyframe(second * 1_000));
+        let before = bench.last();
+        assert_eq!(before.dts, 9 * 90_000);
+        let Bench { stream, .. } = bench;
+        stream.report(crate::stream::SourceState::Idle);
+        let intake = Intake::new(stream.clone(), Arc::new(Telemetry::default()));
+        let mut other = Bench { stream, intake, sequence: 0 };
+        other.restart(telephone());
+        other.keyframe(500);
+        let step = other.last().dts - before.dts;
+        assert!((90_000..2 * 90_000).contains(&step), "{step}");
+    }
+
+    #[test]
+    fn sound_of_another_kind_waits_until_it_is_described() {
+        let mut bench = Bench::new();
+        bench.restart(telephone());
+        bench.keyframe(0);
+        bench.take(1, true, &[0xd5; 160], 20);
+        assert_eq!(bench.last().track, 1);
+        let shown = bench.stream.cached().len();
+        bench.restart(Offer::Opus { channels: 1 });
+        bench.take(1, true, &[0xfc, 1, 2], 40);
+        assert_eq!(bench.stream.cached().len(), shown, "no player of the one can play the other");
+        bench.keyframe(1_000);
+        bench.take(1, true, &[0xfc, 1, 2], 1_020);
+        assert_eq!((bench.last().track, bench.stream.description().unwrap().tracks[1].codec), (1, Codec::Opus));
     }
 }

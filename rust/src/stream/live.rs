@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -84,6 +85,8 @@ struct Inner {
     rtp: Vec<RtpState>,
     cache: GopCache,
     next_index: u64,
+    /// The moment that is zero in its time; None before the first unit.
+    began: Option<Instant>,
     /// A keyframe has come since the source connected or the parameters changed; before, nothing is delivered.
     is_synchronised: bool,
     /// Shards and how many of their sinks are subscribed.
@@ -119,6 +122,7 @@ impl Stream {
                 rtp: Vec::new(),
                 cache: GopCache::new(limits.gop_cache_bytes),
                 next_index: 0,
+                began: None,
                 is_synchronised: false,
                 shards: SmallVec::new(),
             }),
@@ -158,6 +162,7 @@ impl Stream {
         let ssrcs = inner.rtp.iter().take(tracks.len()).map(|track| track.ssrc).collect();
         inner.description = Some(Arc::new(Description { generation, tracks, ssrcs }));
         inner.is_synchronised = false;
+        inner.rtp.iter_mut().for_each(|track| track.last = None);
         let stale = inner.cache.clear();
         drop(inner);
         drop(stale);
@@ -193,6 +198,7 @@ impl Stream {
         let first = rtp.next_sequence;
         rtp.next_sequence += shape.count(&unit) as u64;
         let sequences = first..rtp.next_sequence;
+        inner.began.get_or_insert_with(Instant::now);
         let unit = Arc::new(WireUnit::new(inner.next_index, generation, unit, starts_gop, shape, lasts, sequences));
         inner.next_index += 1;
 
@@ -245,6 +251,20 @@ impl Stream {
             is_news
         });
         drop(stale);
+    }
+
+    /// How far its time has gone, for a source that takes over from another: whoever watches on sees no time twice. None
+    /// before the first unit.
+    pub fn time(&self) -> Option<Duration> {
+        let inner = self.inner.lock();
+        let elapsed = inner.began?.elapsed();
+        let tracks = inner.description.iter().flat_map(|description| &description.tracks);
+        let furthest = inner.rtp.iter().zip(tracks).filter_map(|(rtp, track)| {
+            let (dts, lasts) = rtp.last?;
+            let ticks = u64::try_from(dts + i64::from(lasts) + 1).ok()?;
+            Some(Duration::from_secs_f64(ticks as f64 / f64::from(track.clock_rate_hz.max(1))))
+        });
+        Some(furthest.fold(elapsed, Duration::max))
     }
 
     // For sinks and the gate.
