@@ -391,6 +391,19 @@ fn who_is_ended_is_told_why_and_gives_its_place_back_first() {
 }
 
 #[test]
+fn who_reads_no_answer_is_ended_as_soon_as_any_other() {
+    let studio = Studio::open_with(|options| options.request_timeout = Duration::from_secs(300));
+    let (mut client, session) = studio.recording();
+    let questions = format!("OPTIONS * RTSP/1.0\r\nCSeq: 5\r\nSession: {session}\r\n\r\n").repeat(1_000);
+    client.socket.set_write_timeout(Some(Duration::from_millis(500))).expect("timeout");
+    while client.takes(questions.as_bytes()) {}
+    let ended = Instant::now();
+    studio.door.enders.lock().unwrap()[0].end("SESSION_CLOSED");
+    until("the place is given back", || studio.pushes() == 0);
+    assert!(ended.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
 fn a_server_that_stops_says_so() {
     let studio = Studio::open();
     let (mut client, _) = studio.recording();

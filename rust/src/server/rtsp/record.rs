@@ -15,7 +15,7 @@ use super::super::socket::Socket;
 use super::announced::{Recording, Way};
 use super::authorise::{Refused, authorise};
 use super::connection::{Connection, Next};
-use crate::gate::{Ended, Ender, Publication};
+use crate::gate::{Ender, Publication};
 use crate::sink::rtsp::METHODS;
 use crate::source::Push;
 use crate::telemetry::{Protocol, SourceKind};
@@ -101,7 +101,7 @@ impl<S: Socket> Connection<S> {
     /// RECORD and all that follows.
     pub(super) async fn record(mut self, cseq: Option<u32>) {
         let (Some(recording), Some(session)) = (self.recording.take(), self.session.take()) else { return };
-        let (ender, ended) = Ender::task();
+        let (ender, mut ended) = Ender::task();
         if let Err(error) = recording.publication.begin(ender).await {
             let answer = Refused::from(error).answer(&self.context, self.peer, cseq);
             self.write(answer).await;
@@ -112,8 +112,15 @@ impl<S: Socket> Connection<S> {
         }
         self.pushes.store(true, Relaxed);
         let (camera, base) = (recording.camera.clone(), recording.base.clone());
-        let mut reading = Reading::new(self, recording, session, ended);
-        let end = reading.run().await;
+        let stop = self.context.stop.clone();
+        let mut reading = Reading::new(self, recording, session);
+        // Looked at first, and also while an answer waits for a client that reads none.
+        let end = tokio::select! {
+            biased;
+            reason = ended.wait() => End::Told(reason),
+            () = stop.cancelled() => End::Told("HUB_DRAINING"),
+            end = reading.run() => end,
+        };
         let Reading { connection, publication, push, ports, session, .. } = reading;
         // The place is free before the client is told: it may not listen any more.
         drop((ports, push, publication));
@@ -140,7 +147,6 @@ struct Reading<S> {
     publication: Arc<dyn Publication>,
     push: Push,
     session: String,
-    ended: Ended,
     /// By channel, the track and whether it is RTCP.
     channels: [Option<(usize, bool)>; 256],
     /// By track, where reports go on this connection.
@@ -153,7 +159,6 @@ struct Reading<S> {
 }
 
 enum Happened {
-    Ended(&'static str),
     Stalled,
     Timer,
     Octets(io::Result<usize>),
@@ -161,7 +166,7 @@ enum Happened {
 }
 
 impl<S: Socket> Reading<S> {
-    fn new(mut connection: Connection<S>, recording: Recording, session: String, ended: Ended) -> Self {
+    fn new(mut connection: Connection<S>, recording: Recording, session: String) -> Self {
         let Recording { publication, sections, tracks, ways, .. } = recording;
         let mut channels = [None; 256];
         let (mut report_channels, mut ports) = (Vec::new(), Vec::new());
@@ -198,7 +203,7 @@ impl<S: Socket> Reading<S> {
             room.copy_from_slice(rest);
         }
         let reader = Reader::default();
-        Self { connection, publication, push, session, ended, channels, report_channels, ports, reader, buffer, filled }
+        Self { connection, publication, push, session, channels, report_channels, ports, reader, buffer, filled }
     }
 
     async fn run(&mut self) -> End {
@@ -211,7 +216,6 @@ impl<S: Socket> Reading<S> {
             let stalled = self.push.last_picture() + stall_timeout;
             let timer = self.push.deadline().map_or(next_report, |wait| wait.min(next_report));
             match self.wait(stalled, timer).await {
-                Happened::Ended(reason) => return End::Told(reason),
                 Happened::Stalled => return End::Told("CAMERA_SILENT"),
                 Happened::Octets(Ok(0) | Err(_)) => return End::Gone("CLIENT_CLOSED"),
                 Happened::Octets(Ok(count)) => {
@@ -236,7 +240,7 @@ impl<S: Socket> Reading<S> {
 
     /// The watchdogs are looked at first: a flood of anything but pictures must not starve them.
     async fn wait(&mut self, stalled: Instant, timer: Instant) -> Happened {
-        let Self { connection, ended, ports, buffer, filled, .. } = self;
+        let Self { connection, ports, buffer, filled, .. } = self;
         let room = buffer.get_mut(filled.end..).unwrap_or_default();
         let datagram = std::future::poll_fn(|context| {
             let ready = ports.iter().position(|port| port.socket.poll_recv_ready(context).is_ready());
@@ -244,8 +248,6 @@ impl<S: Socket> Reading<S> {
         });
         tokio::select! {
             biased;
-            reason = ended.wait() => Happened::Ended(reason),
-            () = connection.context.stop.cancelled() => Happened::Ended("HUB_DRAINING"),
             () = sleep_until(stalled.into()) => Happened::Stalled,
             () = sleep_until(timer.into()) => Happened::Timer,
             number = datagram => Happened::Port(number),
