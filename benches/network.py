@@ -306,6 +306,8 @@ def _live_again(frames: Path, end_ns: int, deadline_ms: int) -> list[float]:
 
 async def _joins(plan: Plan, running: HubProcess) -> None:
     pid = int(running.ready["pid"])
+    # The camera is being pulled when they come.
+    await _viewers(plan, running, "-viewers", "1", "-rate", "10", "-warmup", "3", "-seconds", "0.5", apart=False)
     for _ in range(plan.rounds):
         flags = ("-viewers", "50", "-rate", "100000", "-warmup", "3", "-seconds", "0.5")
         answer = await _viewers(plan, running, *flags, apart=False)
