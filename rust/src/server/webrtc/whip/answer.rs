@@ -102,3 +102,78 @@ fn configure(video: &Chosen, audio: Option<&Chosen>, local: &Local<'_>) -> RtcCo
     }
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+    use str0m::IceCreds;
+    use str0m::config::DtlsCert;
+
+    use super::*;
+
+    static CERTIFICATE: LazyLock<DtlsCert> =
+        LazyLock::new(|| str0m::crypto::from_feature_flags().dtls_provider.generate_certificate().unwrap());
+
+    fn answered(offer: &str) -> Result<Negotiated> {
+        let candidates = ["192.0.2.1:8555".parse().unwrap()];
+        let local = Local { certificate: &CERTIFICATE, credentials: IceCreds::new(), candidates: &candidates };
+        negotiate("c", offer.as_bytes(), local, Instant::now())
+    }
+
+    fn offer(video: u8, resend: u8, audio: u8, extra: &str) -> String {
+        let fingerprint = ["AB"; 32].join(":");
+        format!(
+            "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=ice-ufrag:abcd\r\n\
+             a=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n\
+             m=audio 9 UDP/TLS/RTP/SAVPF {audio}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\n\
+             a=rtpmap:{audio} opus/48000/2\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF {video} {resend}\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendonly\r\na=rtcp-mux\r\n\
+             a=rtpmap:{video} H264/90000\r\na=fmtp:{video} packetization-mode=1;profile-level-id=42e01f\r\n\
+             a=rtpmap:{resend} rtx/90000\r\na=fmtp:{resend} apt={video}\r\n{extra}"
+        )
+    }
+
+    #[test]
+    fn a_usual_offer_is_answered() {
+        let negotiated = answered(&offer(96, 97, 111, "")).unwrap();
+        assert_eq!(negotiated.tracks.len(), 2);
+        assert_eq!(negotiated.answer.matches("a=recvonly").count(), 2, "{}", negotiated.answer);
+    }
+
+    proptest! {
+        #[test]
+        fn no_numbers_and_no_lines_make_it_panic(
+            (video, resend, audio) in (payload_type(), payload_type(), payload_type()),
+            extra in prop::collection::vec(line(), 0..4),
+        ) {
+            let _ = answered(&offer(video, resend, audio, &extra.concat()));
+        }
+    }
+
+    fn payload_type() -> impl Strategy<Value = u8> {
+        prop_oneof![prop::sample::select(vec![0u8, 8, 9, 13, 96, 97, 100, 109, 111, 127, 128, 255]), any::<u8>()]
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let lines = [
+            "a=ssrc:1 cname:x\r\n",
+            "a=ssrc-group:FID 1 1\r\n",
+            "a=ssrc-group:FID 1\r\n",
+            "a=extmap:0 urn:ietf:params:rtp-hdrext:sdes:mid\r\n",
+            "a=extmap:15 urn:ietf:params:rtp-hdrext:sdes:mid\r\n",
+            "a=extmap:255 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n",
+            "a=msid:- -\r\n",
+            "a=mid:0\r\n",
+            "a=setup:passive\r\n",
+            "a=ice-options:renomination\r\n",
+            "a=rtcp-fb:* nack\r\n",
+            "a=fmtp:96 packetization-mode=1;packetization-mode=0\r\n",
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111 96\r\na=mid:2\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:96 opus/48000/2\r\n",
+            "m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=rtpmap:96 H264/90000\r\n",
+            "m=video 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:3\r\na=inactive\r\na=rtpmap:111 VP8/90000\r\n",
+        ];
+        prop::sample::select(lines.map(str::to_owned).to_vec())
+    }
+}
