@@ -77,16 +77,23 @@ impl Recording {
     }
 
     /// Sets a section up; the `Transport` of the answer, or the answer when it can't be.
-    pub async fn set_up(&mut self, request: &Request, peer: SocketAddr, local: SocketAddr) -> Result<String, Response> {
+    /// `is_secure`: the connection is TLS, and media comes inside it or not at all.
+    pub async fn set_up(
+        &mut self,
+        request: &Request,
+        (peer, local): (SocketAddr, SocketAddr),
+        is_secure: bool,
+    ) -> Result<String, Response> {
         let number = self.section(request)?;
         let refuse = |status, reason| Response::refusal(status, request.cseq(), reason);
         let offers = request.headers.get("Transport").map(rtsp::Transport::parse_all).unwrap_or_default();
         let offer = offers.iter().find(|offer| match offer.lower {
             Lower::Tcp => !offer.multicast,
-            Lower::Udp => !offer.multicast && offer.client_port.is_some(),
+            Lower::Udp => !is_secure && !offer.multicast && offer.client_port.is_some(),
             Lower::Other => false,
         });
-        let Some(offer) = offer else { return Err(refuse(461, "TRANSPORT_UNKNOWN")) };
+        let reason = if is_secure { "TRANSPORT_TCP_ONLY" } else { "TRANSPORT_UNKNOWN" };
+        let Some(offer) = offer else { return Err(refuse(461, reason)) };
         let (way, told) = match (offer.lower, offer.client_port) {
             (Lower::Udp, Some((rtp, rtcp))) => {
                 let pair = Pair::bind(local.ip(), peer.ip(), rtp, rtcp).await.map_err(|cause| {
@@ -152,5 +159,58 @@ impl Pair {
 
     fn ports(&self) -> Option<(u16, u16)> {
         Some((self.rtp.local_addr().ok()?.port(), self.rtcp.local_addr().ok()?.port()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::{BoxFuture, Ender};
+    use crate::stream::{Stream, StreamLimits};
+    use crate::wire::rtsp::{Incoming, Parser};
+
+    struct Pushed(Arc<Stream>);
+
+    impl Publication for Pushed {
+        fn session_id(&self) -> &str {
+            "session"
+        }
+
+        fn stream(&self) -> &Arc<Stream> {
+            &self.0
+        }
+
+        fn begin(&self, _ender: Ender) -> BoxFuture<'_, crate::error::Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    fn request(transport: &str) -> Request {
+        let mut parser = Parser::default();
+        parser.push(
+            format!("SETUP rtsp://h/gate/streamid=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: {transport}\r\n\r\n").as_bytes(),
+        );
+        match parser.take().unwrap() {
+            Some(Incoming::Request(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn behind_tls_no_media_is_taken_in_clear() {
+        let stream = Stream::new("gate".into(), StreamLimits { gop_cache_bytes: 1 }, Arc::default());
+        let announced = (vec![Section { control: Some("streamid=0".to_owned()), place: Some(0) }], Vec::new());
+        let target = Target::parse("rtsp://h/gate").unwrap();
+        let mut recording = Recording::new(&target, Arc::new(Pushed(stream)), announced);
+        let ends: (SocketAddr, SocketAddr) = ("127.0.0.1:5".parse().unwrap(), "127.0.0.1:6".parse().unwrap());
+        let udp = "RTP/AVP;unicast;client_port=5000-5001;mode=record";
+        let refused = recording.set_up(&request(udp), ends, true).await.err().unwrap().into_bytes();
+        let refused = String::from_utf8_lossy(&refused);
+        assert!(refused.starts_with("RTSP/1.0 461") && refused.contains("TRANSPORT_TCP_ONLY"), "{refused}");
+        let both = format!("{udp},RTP/AVP/TCP;unicast;interleaved=0-1;mode=record");
+        let taken = recording.set_up(&request(&both), ends, true).await.ok().unwrap();
+        assert!(taken.starts_with("RTP/AVP/TCP;"), "{taken}");
+        let taken = recording.set_up(&request(udp), ends, false).await.ok().unwrap();
+        assert!(taken.contains("server_port="), "{taken}");
     }
 }

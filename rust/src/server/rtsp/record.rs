@@ -85,8 +85,9 @@ impl<S: Socket> Connection<S> {
     /// SETUP of an announced section.
     pub(super) async fn set_up_to_record(&mut self, request: &Request, cseq: Option<u32>) -> Next {
         let Ok(local) = self.socket.local() else { return Next::Gone };
+        let is_secure = self.context.protocol == Protocol::Rtsps;
         let Some(recording) = &mut self.recording else { return Next::Gone };
-        match recording.set_up(request, self.peer, local).await {
+        match recording.set_up(request, (self.peer, local), is_secure).await {
             Ok(transport) => {
                 let session = self.session.get_or_insert_with(|| format!("{:016x}", rand::random::<u64>()));
                 let answer = Response::new(200, cseq)
