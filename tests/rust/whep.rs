@@ -14,7 +14,7 @@ use _core::media::Profile;
 use _core::server::limits::MAX_SDP_BODY;
 use _core::stream::{Stream, StreamLimits};
 use _core::telemetry::{Direction, DropReason, Protocol, SinkKind};
-use camera::{CAMERA, Mood, Other, access_unit, sound, video};
+use camera::{CAMERA, Mood, Other, Publisher, access_unit, sound, video};
 use port::{Port, until};
 use whep_client::{WhepClient, post_offer, raw, request, run};
 
@@ -294,6 +294,27 @@ fn a_viewer_follows_new_parameters_and_leaves_when_b_frames_come() {
     stream.describe(vec![video(true)]);
     stream.publish(access_unit(0, 7200, true, &[camera::SPS, camera::PPS, &[0x65; 900]]));
     assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.closed.is_some()), "{:?}", clients[0].seen);
+}
+
+#[test]
+fn sound_that_was_gone_for_a_while_is_heard_again() {
+    let port = Port::usual();
+    let publisher = port.publish();
+    let (client, _) = port.view("good");
+    let mut clients = [client];
+    let hears = |clients: &mut [WhepClient]| {
+        let before = clients[0].seen.audio_packets;
+        run(clients, Duration::from_secs(10), |c| c[0].seen.audio_packets > before + 5)
+    };
+    assert!(hears(&mut clients));
+    drop(publisher);
+    let mute = Publisher::start(Arc::clone(&port.door.stream), vec![video(false)]);
+    let before = clients[0].seen.keyframes;
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.keyframes > before), "{:?}", clients[0].seen);
+    drop(mute);
+    let _publisher = port.publish();
+    assert!(hears(&mut clients), "{:?}", clients[0].seen);
+    assert_eq!((clients[0].seen.backwards, clients[0].seen.closed), (0, None));
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Media {
 
     /// Takes a unit of the stream.
     pub fn unit(&mut self, unit: &Arc<WireUnit>, age: Age, line: Line<'_>, now: Instant) {
-        if unit.unit.track != self.video.track {
+        if self.video.track != Some(unit.unit.track) {
             if age == Age::Present {
                 self.sound(unit, line, now);
             }
@@ -154,7 +154,7 @@ impl Media {
     }
 
     fn sound(&mut self, unit: &WireUnit, line: Line<'_>, now: Instant) {
-        let Some(audio) = self.audio.as_mut().filter(|audio| audio.track == unit.unit.track) else { return };
+        let Some(audio) = self.audio.as_mut().filter(|audio| audio.track == Some(unit.unit.track)) else { return };
         let timestamp = audio.timestamp(unit.unit.pts, false, now);
         let mut outlet = Outlet { batch: line.batch, connection: line.connection, sealer: &self.rtp };
         let mut octets = 0;
@@ -382,7 +382,7 @@ impl Media {
 
     fn sender_reports(&mut self, now: Instant) -> Option<Vec<u8>> {
         let mut packet = rtcp::sender_report(self.clock.sender_info(&self.video, now)?, &self.name);
-        if let Some(audio) = &self.audio {
+        if let Some(audio) = self.audio.as_ref().filter(|audio| audio.track.is_some()) {
             packet.extend(rtcp::sender_report(self.clock.sender_info(audio, now)?, &self.name));
         }
         Some(packet)

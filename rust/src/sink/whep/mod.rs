@@ -14,6 +14,7 @@ mod offer;
 mod outgoing;
 mod pace;
 mod rate;
+mod replays;
 mod restart;
 mod viewer;
 mod waiting;

@@ -23,8 +23,8 @@ struct Resent {
 }
 
 pub(super) struct Outgoing {
-    /// Which of the stream's tracks it carries.
-    pub track: usize,
+    /// Which of the stream's tracks it carries; None while there is none for it.
+    pub track: Option<usize>,
     pub codec: RtcCodec,
     pub ssrc: u32,
     pub rate_hz: u32,
@@ -102,7 +102,7 @@ impl Outgoing {
         let transport_id = transport_id.filter(|_| is_video && params.fb_transport_cc());
         let rate_hz = params.spec().clock_rate.get();
         Some(Self {
-            track: chosen.track,
+            track: Some(chosen.track),
             codec: chosen.codec,
             ssrc,
             rate_hz,
@@ -126,7 +126,7 @@ impl Outgoing {
         let params = rtc.codec_config().params().iter().find(|params| params.pt() == chosen.pt);
         let repeats = params.and_then(|params| params.resend());
         self.resent = self.resent.take().zip(repeats).map(|(resent, pt)| Resent { payload_type: *pt, ..resent });
-        (self.track, self.codec, self.payload_type) = (chosen.track, chosen.codec, *chosen.pt);
+        (self.track, self.codec, self.payload_type) = (Some(chosen.track), chosen.codec, *chosen.pt);
     }
 
     /// Whether packets are numbered over all of the viewer's streams, so that it can say when each came.
@@ -257,7 +257,7 @@ mod tests {
 
     fn outgoing() -> Outgoing {
         Outgoing {
-            track: 0,
+            track: Some(0),
             codec: RtcCodec::H264,
             ssrc: 1,
             rate_hz: 90_000,

@@ -12,6 +12,7 @@ use super::connection::{Connection, Kind, Outcome, Place};
 use super::crossing::Crossing;
 use super::media::{Age, Line, Media, Wish};
 use super::rate::Change;
+use super::replays::Replays;
 use super::restart::{Restart, Restarts};
 use super::waiting::Waiting;
 use super::way::{Carrier, Remote, Room, Way};
@@ -21,8 +22,6 @@ use crate::telemetry::{DropReason, SinkKind, Telemetry};
 
 /// A viewer that has not connected by then is dropped.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// A viewer that lost its picture gets the GOP cache again, but not more often than this.
-const REPLAY_EVERY: Duration = Duration::from_secs(1);
 /// A viewer whose TCP connection has gone may come back on another one within this.
 const RETURN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -52,8 +51,7 @@ pub struct WhepSink {
     last_index: Option<u64>,
     saw_picture: bool,
     started: Instant,
-    last_replay: Option<Instant>,
-    keyframe_wanted: bool,
+    replays: Replays,
 }
 
 impl WhepSink {
@@ -87,8 +85,7 @@ impl WhepSink {
             last_index: None,
             saw_picture: false,
             started: now,
-            last_replay: None,
-            keyframe_wanted: false,
+            replays: Replays::default(),
         }
     }
 
@@ -135,8 +132,7 @@ impl WhepSink {
     /// A camera can't be asked for a keyframe by most protocols: the GOP cache answers.
     fn replay(&mut self, now: Instant) -> Flow {
         let Some(media) = &mut self.media else { return Flow::Continue };
-        if self.last_replay.is_some_and(|last| now < last + REPLAY_EVERY) {
-            self.keyframe_wanted = true;
+        if !self.replays.wanted(now) {
             return Flow::Continue;
         }
         media.begin_replay(&self.connection);
@@ -145,8 +141,7 @@ impl WhepSink {
 
     /// Asks for the cache.
     fn join(&mut self, now: Instant) -> Flow {
-        self.keyframe_wanted = false;
-        self.last_replay = Some(now);
+        self.replays.given(now);
         self.is_joining = true;
         self.waiting.begin_anew();
         Flow::Subscribe
@@ -171,10 +166,9 @@ impl WhepSink {
         let Some(media) = &mut self.media else { return true };
         media.change_format(&self.connection.rtc, Chosen { track, pt, codec, ..self.video });
         if let Some(audio) = &mut media.audio {
-            match track_of(description, MediaKind::Audio) {
-                Some((place, track)) if audible(track) == Some(audio.codec) => audio.track = place,
-                _ => media.audio = None,
-            }
+            // Where the stream has none that was agreed on, there may be some again later, or on the other stream.
+            audio.track = track_of(description, MediaKind::Audio)
+                .and_then(|(place, track)| (audible(track) == Some(audio.codec)).then_some(place));
         }
         true
     }
@@ -257,8 +251,8 @@ impl WhepSink {
             media.unit(unit, age, Line { batch, connection, telemetry }, now);
             connection.send(batch);
         });
-        if unit.unit.track == media.video.track && unit.unit.keyframe {
-            self.keyframe_wanted = false;
+        if media.video.track == Some(unit.unit.track) && unit.unit.keyframe {
+            self.replays.spared();
             if !std::mem::replace(&mut self.saw_picture, true) {
                 connection.place.first_picture();
             }
@@ -373,7 +367,7 @@ impl Sink for WhepSink {
             self.changed(change, now);
         }
         match self.drive(now) {
-            Flow::Continue if self.keyframe_wanted => self.replay(now),
+            Flow::Continue if self.replays.is_due(now) => self.replay(now),
             Flow::Continue => self.cross(now),
             other => other,
         }
@@ -381,10 +375,9 @@ impl Sink for WhepSink {
 
     fn deadline(&self) -> Option<Instant> {
         let connect = self.media.is_none().then(|| self.started + CONNECT_WITHIN);
-        let replay = self.last_replay.filter(|_| self.keyframe_wanted).map(|last| last + REPLAY_EVERY);
         let media = self.media.as_ref().map(Media::deadline);
         let stuck = self.stuck.map(|since| since + RETURN_WITHIN);
-        [connect, replay, media, stuck, self.crossing.deadline()]
+        [connect, self.replays.deadline(), media, stuck, self.crossing.deadline()]
             .into_iter()
             .flatten()
             .chain([self.connection.deadline()])
