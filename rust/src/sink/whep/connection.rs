@@ -13,15 +13,12 @@ use str0m::{Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 use super::batch::{Batch, Route};
 use super::keys::Keys;
 use super::restart::{Restarted, Restarts};
-use super::way::{Carrier, Remote, Way};
+use super::way::{Carrier, Remote, Remotes, Way};
 use crate::error::Result;
 use crate::media::Profile;
 use crate::stream::Interest;
 use crate::telemetry::{DropReason, Telemetry};
 use crate::wire::stun;
-
-/// Addresses one viewer may send from: its interfaces, both families, and a change of network.
-const MAX_REMOTES: usize = 8;
 
 /// With no report from the viewer for so long, a check that names another way is believed.
 const QUIET: Duration = Duration::from_millis(500);
@@ -58,7 +55,7 @@ pub(super) struct Connection {
     candidates: Arc<[SocketAddr]>,
     /// For each of our candidates, the local address that the viewer's datagrams really came to.
     sources: SmallVec<[(SocketAddr, IpAddr); 2]>,
-    remotes: SmallVec<[Remote; 2]>,
+    remotes: Remotes,
     /// Where media goes. The handshake's way at first; then the way that the viewer's own reports come.
     route: Option<Route>,
     /// The way of a check that is being answered, if it says that it is the one to be taken.
@@ -114,7 +111,7 @@ impl Connection {
             telemetry,
             candidates,
             sources: SmallVec::new(),
-            remotes: SmallVec::new(),
+            remotes: Remotes::default(),
             route: None,
             nominated: None,
             heard: now,
@@ -266,14 +263,10 @@ impl Connection {
     }
 
     fn hear(&mut self, remote: Remote) {
-        if self.remotes.contains(&remote) {
-            return;
+        let Self { remotes, route, place, .. } = self;
+        if remotes.add(remote, route.map(|route| route.to), |forgotten| place.forgets(forgotten)) {
+            place.hears(remote);
         }
-        if self.remotes.len() == MAX_REMOTES {
-            self.place.forgets(self.remotes.remove(0));
-        }
-        self.remotes.push(remote);
-        self.place.hears(remote);
     }
 
     /// The candidate that a datagram to the local address `to` was sent to.

@@ -25,4 +25,4 @@ pub use connection::Place;
 pub use offer::Offer;
 pub use restart::{Restart, Restarted, Restarts};
 pub use viewer::WhepSink;
-pub use way::{Carrier, Remote, Room, Way};
+pub use way::{Carrier, Remote, Remotes, Room, Way};

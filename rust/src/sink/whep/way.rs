@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 
+use smallvec::SmallVec;
 use str0m::net::Protocol as IceProtocol;
 
 use crate::telemetry::Protocol;
+
+/// Addresses one peer may send from: its interfaces, both families, and a change of network.
+const MAX_REMOTES: usize = 8;
 
 /// What carries a viewer's datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,5 +58,44 @@ impl Carrier {
             Self::Udp => Protocol::WebrtcUdp,
             Self::Tcp => Protocol::WebrtcTcp,
         }
+    }
+}
+
+/// Where a peer has proved to be.
+#[derive(Default)]
+pub struct Remotes(SmallVec<[Remote; 2]>);
+
+impl Remotes {
+    /// Takes one more; false when it is known. Where there are as many as there may be, the oldest is forgotten, but never
+    /// the one that is `used` for media: a peer with many interfaces checks them all, again and again.
+    pub fn add(&mut self, remote: Remote, used: Option<Remote>, forget: impl FnOnce(Remote)) -> bool {
+        let Self(known) = self;
+        if known.contains(&remote) {
+            return false;
+        }
+        if known.len() >= MAX_REMOTES
+            && let Some(place) = known.iter().position(|remote| Some(*remote) != used)
+        {
+            forget(known.remove(place));
+        }
+        known.push(remote);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_ways_a_peer_has_the_one_in_use_is_kept() {
+        let remote = |port| Remote { carrier: Carrier::Tcp, address: ([192, 0, 2, 1], port).into() };
+        let (mut remotes, mut forgotten) = (Remotes::default(), Vec::new());
+        for port in 0..20 {
+            assert!(remotes.add(remote(port), Some(remote(0)), |remote| forgotten.push(remote)));
+            assert!(!remotes.add(remote(0), Some(remote(0)), |_| panic!("it is known")));
+        }
+        assert_eq!(remotes.0.len(), MAX_REMOTES);
+        assert_eq!((remotes.0[0], forgotten[0], forgotten.len()), (remote(0), remote(1), 20 - MAX_REMOTES));
     }
 }

@@ -14,7 +14,7 @@ use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
 use super::Berth;
 use super::answer::Negotiated;
-use crate::sink::whep::{Carrier, Remote, Restart, Restarts};
+use crate::sink::whep::{Carrier, Remote, Remotes, Restart, Restarts};
 use crate::source::{Announced, Push};
 use crate::stream::{Flow, Message, Sink, WireUnit};
 use crate::telemetry::{DropReason, Protocol, SourceKind, Telemetry};
@@ -22,8 +22,6 @@ use crate::wire::{rtcp, rtp, stun};
 
 /// A publisher that has not connected by then is dropped.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// Addresses one publisher may send from: its interfaces, both families, and a change of network.
-const MAX_REMOTES: usize = 8;
 /// While pictures wait for a keyframe, one is asked for this often.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Browsers send keyframes on demand alone. With one so often, who joins waits for none and is sent little.
@@ -47,8 +45,9 @@ pub struct Publisher {
     candidates: Arc<[SocketAddr]>,
     /// For each of our candidates, the local address that the publisher's datagrams really came to.
     sources: SmallVec<[(SocketAddr, IpAddr); 2]>,
-    remotes: SmallVec<[Remote; 2]>,
-    carrier: Carrier,
+    remotes: Remotes,
+    /// Where DTLS or media last came from.
+    source: Option<Remote>,
     stall_timeout: Duration,
     started: Instant,
     is_connected: bool,
@@ -80,8 +79,8 @@ impl Publisher {
             telemetry,
             candidates,
             sources: SmallVec::new(),
-            remotes: SmallVec::new(),
-            carrier: Carrier::Udp,
+            remotes: Remotes::default(),
+            source: None,
             stall_timeout,
             started: now,
             is_connected: false,
@@ -140,14 +139,10 @@ impl Publisher {
     }
 
     fn hear(&mut self, remote: Remote) {
-        if self.remotes.contains(&remote) {
-            return;
+        let Self { remotes, source, berth, .. } = self;
+        if remotes.add(remote, *source, |forgotten| berth.forgets(forgotten)) {
+            berth.hears(remote);
         }
-        if self.remotes.len() == MAX_REMOTES {
-            self.berth.forgets(self.remotes.remove(0));
-        }
-        self.remotes.push(remote);
-        self.berth.hears(remote);
     }
 
     /// The place of a section's track among those announced.
@@ -193,7 +188,9 @@ impl Publisher {
             Some((_, local)) => *local = to.ip(),
             None => self.sources.push((candidate, to.ip())),
         }
-        self.carrier = from.carrier;
+        if !stun::is_stun(data) {
+            self.source = Some(from);
+        }
         let receive = Receive { proto: from.carrier.ice(), source: from.address, destination: candidate, contents };
         match self.rtc.handle_input(Input::Receive(now, receive)) {
             Ok(()) => self.drain(now),
@@ -221,7 +218,7 @@ impl Publisher {
     }
 
     fn protocol(&self) -> Protocol {
-        self.carrier.protocol()
+        self.source.map_or(Carrier::Udp, |source| source.carrier).protocol()
     }
 }
 
