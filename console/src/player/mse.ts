@@ -73,18 +73,24 @@ export class MsePlayer implements Player {
   private first(socket: WebSocket, ticket: string, signal: AbortSignal): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const patience = setTimeout(() => fail(new PlayError(0, "HUB_UNREACHABLE", "", 2)), ANSWER_PATIENCE);
-      const fail = (error: unknown): void => {
+      // A view outlives many connections: each lets go of its signal.
+      const settled = new AbortController();
+      const settle = (): void => {
         clearTimeout(patience);
+        settled.abort();
+      };
+      const fail = (error: unknown): void => {
+        settle();
         if (socket === this.socket) this.end();
         reject(error);
       };
-      signal.addEventListener("abort", () => fail(signal.reason), { once: true });
+      signal.addEventListener("abort", () => fail(signal.reason), { signal: settled.signal });
       socket.onopen = () => socket.send(JSON.stringify({ ticket, mimes: this.mimes }));
       socket.onclose = ({ code, reason }) => fail(refusal(code, reason));
       socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
         if (typeof data !== "string") return this.take(socket, data);
         if (this.isTold) return this.retold(data);
-        clearTimeout(patience);
+        settle();
         socket.onclose = (event) => this.lost(socket, event.reason);
         const answer = JSON.parse(data) as Answer;
         this.isTold = true;
