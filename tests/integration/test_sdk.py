@@ -153,9 +153,16 @@ async def test_refusals_come_with_their_reason(place: Site, zhang: Hub, tmp_path
             async with Viewer(zhang, silent, "patrol"):
                 pass
         assert refused.value.reason == "CAMERA_SILENT"  # type: ignore[attr-defined]
-    for url, reason in (("ftp://hub", "URL_INVALID"), ("127.0.0.1:8080", "URL_INVALID")):
-        with pytest.raises(InvalidArgument, match=reason):
+    for url in (
+        "ftp://hub",
+        "127.0.0.1:8080",
+        "http://[::1",
+        f"http://zhang:{PASSWORD}@hub",
+        f"ftp://zhang:{PASSWORD}@hub",
+    ):
+        with pytest.raises(InvalidArgument, match="URL_INVALID") as invalid:
             Hub(url, "zhang", PASSWORD)
+        assert PASSWORD not in str(invalid.value)
     with pytest.raises(InvalidArgument, match="CA_INVALID"):
         Hub("https://hub", "zhang", PASSWORD, ca=tmp_path / "none.pem")
     with pytest.raises(InvalidArgument, match="FILE_NOT_WRITTEN"):

@@ -79,10 +79,7 @@ class Hub:
     def __init__(self, url: str, username: str, password: str, *, ca: Path | str | None = None) -> None:
         """url: as in http://127.0.0.1:8080. ca: file of the authority (PEM) that the hub's HTTPS certificate is of,
         where the system does not know it. Raises InvalidArgument URL_INVALID, CA_INVALID."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise InvalidArgument("URL_INVALID", f"{url!r} is no hub's URL: write it as http://127.0.0.1:8080")
-        self.url = f"{parts.scheme}://{parts.netloc}"
+        self.url = _origin(url)
         self._username = username
         self._password = password
         # With the login comes a cookie, and what carries it must say that it is not another site's doing.
@@ -254,6 +251,20 @@ class Hub:
             return await self._client.request(method, url, **request)
         except httpx.HTTPError as cause:
             raise Unavailable("HUB_UNREACHABLE", f"no hub answers at {self.url}: {cause}") from cause
+
+
+def _origin(url: str) -> str:
+    # The URL is named in errors, and so in logs.
+    if "@" in url:
+        raise InvalidArgument("URL_INVALID", "the hub's URL holds a login: give it as username and password")
+    invalid = InvalidArgument("URL_INVALID", f"{url!r} is no hub's URL: write it as http://127.0.0.1:8080")
+    try:
+        parts = urlsplit(url)
+    except ValueError as cause:
+        raise invalid from cause
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise invalid
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _trusting(ca: Path | str) -> ssl.SSLContext:
