@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// The first pause before all is sent again; doubled each time that proves too much soon.
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_secs(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(160);
 /// A trial that went well for so long counts as a link that has got better.
 const PROVEN: Duration = Duration::from_secs(30);
@@ -168,7 +168,7 @@ mod tests {
             }
             pauses.push((now - start).as_secs());
         }
-        assert_eq!(pauses, [10, 20, 40, 80, 160, 160]);
+        assert_eq!(pauses, [20, 40, 80, 160, 160, 160]);
         now += PROVEN + seconds(1);
         rate.too_much(2e6, now);
         assert_eq!(rate.deadline(), Some(now + FIRST_PAUSE));
@@ -198,18 +198,18 @@ mod tests {
         now += seconds(1);
         rate.lowered(now);
         assert_eq!((rate.is_narrow(), rate.pace_bps(0.5e6)), (false, 2.04e6));
-        assert_eq!(rate.pass(now + seconds(9)), None);
-        assert_eq!((rate.pass(now + seconds(10)), rate.pass(now + seconds(11))), (Some(Change::MayRise), None));
-        now += seconds(12);
+        assert_eq!(rate.pass(now + seconds(19)), None);
+        assert_eq!((rate.pass(now + seconds(20)), rate.pass(now + seconds(21))), (Some(Change::MayRise), None));
+        now += seconds(22);
         rate.raised(now);
         assert_eq!((rate.pace_bps(4e6), rate.deadline()), (8e6, None));
         now += seconds(1);
         assert_eq!(rate.too_much(2.4e6, now), Change::Narrowed);
         rate.lowered(now);
-        assert_eq!(rate.deadline(), Some(now + seconds(20)), "the pause is longer now");
+        assert_eq!(rate.deadline(), Some(now + seconds(40)), "the pause is longer now");
         // Even the lower one is too much.
         assert_eq!(rate.too_much(0.2e6, now + seconds(2)), Change::Narrowed);
         assert!(rate.is_narrow());
-        assert_eq!(rate.pass(now + seconds(12)), Some(Change::Opened));
+        assert_eq!(rate.pass(now + seconds(22)), Some(Change::Opened));
     }
 }
