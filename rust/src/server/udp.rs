@@ -9,6 +9,8 @@ use socket2::SockAddr;
 
 /// Asked of the kernel, which may give less: a keyframe for many viewers leaves at once, and their reports come together.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// One call may fail for a refusal of somebody else's host (`hear_refusals`), and then nothing has left.
+const SEND_TRIES: usize = 3;
 
 pub(super) struct UdpPort {
     socket: UdpSocket,
@@ -86,20 +88,70 @@ impl UdpPort {
         };
         // A socket with an address of its own can't send from another.
         let src_ip = from.filter(|_| self.local.ip().is_unspecified());
-        let socket = UdpSockRef::from(&self.socket);
-        let segmented = contents.len() > segment;
-        let transmit =
-            Transmit { destination, ecn: None, contents, segment_size: segmented.then_some(segment), src_ip };
-        match self.state.try_send(socket, &transmit) {
-            Err(cause) if segmented && cause.kind() != io::ErrorKind::WouldBlock => {
-                // A network card without segmentation: quinn-udp has noted it and will say so by `max_gso_segments`.
-                for piece in contents.chunks(segment.max(1)) {
-                    let transmit = Transmit { destination, ecn: None, contents: piece, segment_size: None, src_ip };
-                    self.state.try_send(UdpSockRef::from(&self.socket), &transmit)?;
-                }
-                Ok(())
-            }
-            other => other,
+        let transmit = Transmit { destination, ecn: None, contents, segment_size: None, src_ip };
+        if contents.len() <= segment {
+            return self.try_send(&transmit);
         }
+        let sent = self.try_send(&Transmit { segment_size: Some(segment), ..transmit.clone() });
+        if sent.is_ok() || self.max_segments() > 1 {
+            return sent;
+        }
+        // A network card without segmentation, which quinn-udp notes on the way: cut here, this once.
+        contents.chunks(segment.max(1)).try_for_each(|contents| self.try_send(&Transmit { contents, ..transmit.clone() }))
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let mut tries = SEND_TRIES;
+        loop {
+            tries -= 1;
+            match self.state.try_send(UdpSockRef::from(&self.socket), transmit) {
+                Err(error) if tries > 0 && error.kind() != io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Refusals of a dead viewer's host come while a live one's unit leaves: each datagram of that arrives once.
+    #[test]
+    fn refusals_of_others_repeat_nothing() {
+        let port = UdpPort::bind("127.0.0.1:0".parse().expect("address")).expect("port");
+        port.hear_refusals().expect("refusals");
+        let viewer = UdpSocket::bind("127.0.0.1:0").expect("port");
+        viewer.set_read_timeout(Some(Duration::from_secs(5))).expect("time-out");
+        let alive = viewer.local_addr().expect("address");
+        let dead = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("address");
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Relaxed) {
+                    let _ = port.send(dead, None, &[0; 100], 100);
+                    while port.refused().is_some() {}
+                }
+            });
+            let mut refusals = 0;
+            for round in 0..5_000_u32 {
+                let unit: Vec<u8> = (0..8_u32).flat_map(|place| (round * 8 + place).to_be_bytes()).collect();
+                let expected = match port.send(alive, None, &unit, 4) {
+                    Ok(()) => 8,
+                    Err(_) => 0,
+                };
+                refusals += u32::from(expected == 0);
+                for place in 0..expected {
+                    let mut datagram = [0; 8];
+                    assert_eq!(viewer.recv(&mut datagram).expect("datagram"), 4);
+                    assert_eq!(datagram[..4], (round * 8 + place).to_be_bytes());
+                }
+            }
+            is_done.store(true, Relaxed);
+            assert!(refusals < 2_500, "{refusals} of 5000 units were lost");
+        });
     }
 }

@@ -31,8 +31,6 @@ const MAX_RTCP_BYTES: usize = 2048;
 const ROUNDS: usize = 64;
 /// After so many errors in one round.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
-/// A pending refusal of another viewer's host shows once, at whatever is sent next.
-const SEND_TRIES: usize = 3;
 
 pub struct UdpPair {
     rtp: UdpPort,
@@ -259,28 +257,17 @@ impl ViewerPorts {
     pub fn is_used(&self) -> bool {
         self.tracks.iter().any(Option::is_some)
     }
-
-    fn send(&self, port: &UdpPort, to: SocketAddr, contents: &[u8], segment: usize) -> io::Result<()> {
-        let mut tries = SEND_TRIES;
-        loop {
-            tries -= 1;
-            match port.send(to, Some(self.source), contents, segment) {
-                Err(error) if tries > 0 && error.kind() != io::ErrorKind::WouldBlock => {}
-                done => return done,
-            }
-        }
-    }
 }
 
 impl Ports for ViewerPorts {
     fn send_rtp(&self, track: usize, datagrams: &[u8], segment: usize) -> io::Result<()> {
         let Some((to, _)) = self.tracks.get(track).copied().flatten() else { return Ok(()) };
-        self.send(&self.pair.rtp, to, datagrams, segment)
+        self.pair.rtp.send(to, Some(self.source), datagrams, segment)
     }
 
     fn send_rtcp(&self, track: usize, packet: &[u8]) -> io::Result<()> {
         let Some((_, to)) = self.tracks.get(track).copied().flatten() else { return Ok(()) };
-        self.send(&self.pair.rtcp, to, packet, packet.len())
+        self.pair.rtcp.send(to, Some(self.source), packet, packet.len())
     }
 
     fn max_segments(&self) -> usize {
