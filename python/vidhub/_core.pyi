@@ -23,7 +23,7 @@ __all__ = [
 _StreamRow = tuple[int, str, str, str, int]
 # (id, name, unit_id, region_code, industry, place_category, latitude, longitude, quarantined, revision, streams, home_hub_id)
 _CameraRow = tuple[str, str, str, str, str, int, float, float, bool, int, Sequence[_StreamRow], str]
-# (id, subject_kind "user" | "department", subject, camera_ids, unit_ids, region_prefixes, industries, actions, purposes, not_before, not_after)
+# (id, subject_kind "user" | "department" | "hub", subject, camera_ids, unit_ids, region_prefixes, industries, actions, purposes, not_before, not_after)
 _GrantRow = tuple[
     str,
     str,

@@ -382,8 +382,8 @@ def _camera(basic: _core.CameraBasic, epoch: str) -> Camera:
 def _grant_row(grant: Grant) -> _core._GrantRow:
     return (
         grant.id,
-        "user" if grant.username else "department",
-        grant.username or grant.department,
+        "hub" if grant.hub_id else "user" if grant.username else "department",
+        grant.hub_id or grant.username or grant.department,
         grant.scope.camera_ids,
         grant.scope.unit_ids,
         grant.scope.region_prefixes,

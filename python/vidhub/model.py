@@ -35,7 +35,7 @@ class Principal:
     id: name of the user, or id of the unit or hub; empty for `system`.
     unit_id: the unit a person belongs to, or the unit itself.
     fingerprint: SHA-256 of the client certificate in hex, for units, hubs and claims.
-    login_id: the login (token family) of a person.
+    login_id: the login (token family) of a person. trace_id: of the call that is under way, for the register of use.
     """
 
     kind: PrincipalKind
@@ -49,6 +49,7 @@ class Principal:
     login_id: str = ""
     must_change_password: bool = False
     address: str = ""
+    trace_id: str = ""
 
     @property
     def ref(self) -> str:
@@ -172,7 +173,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Who may do what with which cameras, for which purposes, until when."""
+    """Who may do what with which cameras, for which purposes, until when.
+
+    hub_id: instead of a person or department, the linked hub that it is for: then it is a sharing rule, and `fields`
+    are the parts of the record that go along with what a list shows.
+    """
 
     id: str
     username: str
@@ -187,6 +192,8 @@ class Grant:
     create_time: datetime | None = None
     revoke_time: datetime | None = None
     revoke_reason: str = ""
+    hub_id: str = ""
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +205,10 @@ class Purpose:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One principal watching one camera. `expire_time` is renewable up to the grant's end."""
+    """One principal watching one camera. `expire_time` is renewable up to the grant's end.
+
+    asked_by_hub_id, view_id: of a view from another hub, the linked hub that asked and its name for the view.
+    """
 
     id: str
     camera_id: str
@@ -213,6 +223,9 @@ class Session:
     rtsp_password: str = field(default="", repr=False)
     end_time: datetime | None = None
     end_reason: str = ""
+    asked_by_hub_id: str = ""
+    view_id: str = ""
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +254,7 @@ class AuditRecord:
             resource=resource,
             principal_unit=principal.unit_id,
             source_address=principal.address,
-            **facts,
+            **{"trace_id": principal.trace_id, **facts},
         )
 
 
@@ -280,6 +293,56 @@ class Unit:
     industry: str
     state: str
     create_time: datetime
+
+
+class HubLevel(enum.StrEnum):
+    PROVINCE = "province"
+    CITY = "city"
+    DISTRICT = "district"
+    ZONE = "zone"
+
+
+class HubSide(enum.StrEnum):
+    """Where a linked hub stands, seen from here."""
+
+    UPPER = "upper"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedHub:
+    """A hub that this one is linked to, or has invited.
+
+    joined: it holds its certificate. accepted_here, accepted_there: an administrator of either side has confirmed it;
+    only then anything flows. link_address, media_address: HOST:PORT of an upper hub's gRPC and RTSPS; ca_pem: what both
+    are checked by. have: up to where its catalogue is known here, None for nothing yet.
+    """
+
+    id: str
+    name: str
+    level: HubLevel
+    region_code: str
+    side: HubSide
+    joined: bool = False
+    accepted_here: bool = False
+    accepted_there: bool = False
+    link_address: str = ""
+    media_address: str = ""
+    ca_pem: str = field(default="", repr=False)
+    signing_key_pem: str = field(default="", repr=False)
+    have: Revision | None = None
+    create_time: datetime | None = None
+    accept_time: datetime | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.joined and self.accepted_here and self.accepted_there
+
+    @property
+    def region_prefix(self) -> str:
+        """What the codes of its region begin with (GB/T 2260): "36" for 360000, "3606" for 360600."""
+        code = self.region_code
+        return code[:2] if code.endswith("0000") else code[:4] if code.endswith("00") else code
 
 
 @dataclass(frozen=True, slots=True)

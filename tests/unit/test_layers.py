@@ -29,11 +29,12 @@ PYTHON = [
     {"catalogue"},
     {"access"},
     {"api"},
+    {"link"},
     {"app"},
     {"cli"},
 ]
 # Only these see protobuf messages.
-PROTOBUF_READERS = {"api", "cli", "v1"}
+PROTOBUF_READERS = {"api", "link", "cli", "v1"}
 
 
 def rank(layers: list[set[str]], module: str) -> int | None:

@@ -22,6 +22,8 @@ from vidhub.v1 import (
     camera_service_pb2,
     enrolment_service_pb2,
     grant_service_pb2,
+    hub_service_pb2,
+    link_service_pb2,
     session_service_pb2,
     system_service_pb2,
 )
@@ -35,6 +37,7 @@ MESSAGE_MAX_BYTES = 8 * 1024 * 1024
 
 _UNITS = frozenset({PrincipalKind.UNIT})
 _ENROLLED = frozenset({PrincipalKind.UNIT, PrincipalKind.HUB})
+_HUBS = frozenset({PrincipalKind.HUB})
 _CLAIMS = frozenset({PrincipalKind.CLAIM})
 _ANY_ROLE = frozenset(Role)
 
@@ -111,6 +114,8 @@ _WATCH = Access(
     message="only operators see video, and each by grant",
 )
 _GRANT = Access(http=frozenset({Role.APPROVER, Role.SUPERVISOR, Role.ADMINISTRATOR}))
+_OVERSEE = Access(http=frozenset({Role.SUPERVISOR, Role.ADMINISTRATOR}))
+_ADMINISTER = Access(http=frozenset({Role.ADMINISTRATOR}))
 _HEALTH = Access(grpc=_ENROLLED)
 
 SERVICES: Mapping[str, Mapping[str, Method]] = {
@@ -167,7 +172,26 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
     "vidhub.v1.EnrolmentService": _service(
         enrolment_service_pb2.DESCRIPTOR,
         "EnrolmentService",
-        {"EnrolUnit": Access(grpc=_CLAIMS), "RenewCertificate": Access(grpc=_ENROLLED)},
+        {
+            "EnrolUnit": Access(grpc=_CLAIMS),
+            "EnrolHub": Access(grpc=_CLAIMS),
+            "RenewCertificate": Access(grpc=_ENROLLED),
+        },
+    ),
+    "vidhub.v1.LinkService": _service(link_service_pb2.DESCRIPTOR, "LinkService", {"Link": Access(grpc=_HUBS)}),
+    "vidhub.v1.HubService": _service(
+        hub_service_pb2.DESCRIPTOR,
+        "HubService",
+        {
+            "ListHubs": _OVERSEE,
+            "AcceptHub": _ADMINISTER,
+            "EndHub": _ADMINISTER,
+            "ListShares": _OVERSEE,
+            "PreviewShare": _OVERSEE,
+            "CreateShare": _ADMINISTER,
+            "DeleteShare": _ADMINISTER,
+            "ExplainCamera": _OVERSEE,
+        },
     ),
     "vidhub.v1.SystemService": _service(
         system_service_pb2.DESCRIPTOR,

@@ -1,4 +1,4 @@
-"""Grants: who may do what with which cameras, for which purposes, until when."""
+"""Grants: who may do what with which cameras, for which purposes, until when; to people, and to linked hubs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vidhub.store.times import from_us, from_us_or_none, to_us, to_us_or_none
 
 _COLUMNS = (
     "id, username, department, camera_ids, unit_ids, region_prefixes, industries, actions, purposes, "
-    "not_before, not_after, reason, created_by, create_time, revoke_time, revoke_reason"
+    "not_before, not_after, reason, created_by, create_time, revoke_time, revoke_reason, hub_id, fields"
 )
-_MARKS = ", ".join("?" * 16)
+_MARKS = ", ".join("?" * 18)
 
 
 def insert(conn: Connection, grant: Grant) -> None:
@@ -39,6 +39,8 @@ def insert(conn: Connection, grant: Grant) -> None:
             to_us(grant.create_time),
             to_us_or_none(g.revoke_time),
             g.revoke_reason,
+            g.hub_id,
+            json.dumps(list(g.fields)),
         ),
     )
 
@@ -114,4 +116,6 @@ def _grant(r: Any) -> Grant:
         create_time=from_us(r[13]),
         revoke_time=from_us_or_none(r[14]),
         revoke_reason=r[15],
+        hub_id=r[16],
+        fields=tuple(json.loads(r[17])),
     )

@@ -13,9 +13,9 @@ from vidhub.store.times import from_us, from_us_or_none, to_us, to_us_or_none
 
 _COLUMNS = (
     "id, camera_id, principal, viewer_name, purpose_kind, purpose_reference, purpose_note, grant_id, profile, "
-    "open_time, expire_time, rtsp_user, rtsp_password, end_time, end_reason"
+    "open_time, expire_time, rtsp_user, rtsp_password, end_time, end_reason, asked_by_hub_id, view_id, trace_id"
 )
-_MARKS = ", ".join("?" * 15)
+_MARKS = ", ".join("?" * 18)
 
 
 def insert(conn: Connection, session: Session, secrets: Secrets) -> None:
@@ -38,6 +38,9 @@ def insert(conn: Connection, session: Session, secrets: Secrets) -> None:
             secrets.seal(s.rtsp_password, session_context(s.id)),
             to_us_or_none(s.end_time),
             s.end_reason,
+            s.asked_by_hub_id,
+            s.view_id,
+            s.trace_id,
         ),
     )
 
@@ -117,4 +120,7 @@ def _session(r: Any, secrets: Secrets | None) -> Session:
         rtsp_password="" if secrets is None else secrets.open_sealed(r[12], session_context(r[0])),
         end_time=from_us_or_none(r[13]),
         end_reason=r[14],
+        asked_by_hub_id=r[15],
+        view_id=r[16],
+        trace_id=r[17],
     )

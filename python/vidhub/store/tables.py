@@ -194,6 +194,9 @@ grants = Table(
     Column("create_time", BigInteger, nullable=False),
     Column("revoke_time", BigInteger),
     Column("revoke_reason", Text, nullable=False),
+    # A sharing rule is a grant to a linked hub; `fields`: the parts of the record that go along.
+    Column("hub_id", String(64), nullable=False, server_default=""),
+    Column("fields", Text, nullable=False, server_default="[]"),
     Index("grants_by_end", "not_after"),
 )
 
@@ -215,6 +218,10 @@ sessions = Table(
     Column("rtsp_password", LargeBinary, nullable=False),
     Column("end_time", BigInteger),
     Column("end_reason", Text, nullable=False),
+    # Of a view from another hub: the linked hub that asked, and its name for the view there.
+    Column("asked_by_hub_id", String(64), nullable=False, server_default=""),
+    Column("view_id", String(64), nullable=False, server_default=""),
+    Column("trace_id", String(32), nullable=False, server_default=""),
     Index("sessions_by_time", "open_time", "id"),
     Index("sessions_by_camera", "camera_id", "open_time"),
     Index("sessions_by_principal", "principal", "open_time"),
@@ -262,4 +269,48 @@ audit_heads = Table(
     Column("seq", BigInteger, nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
     Index("audit_heads_by_chain", "chain_id", "seq"),
+)
+
+# Hubs linked to this one. side: where they stand, "upper" or "lower". What only an upper one has: where to dial it, and
+# the CA that its certificate is checked by. epoch, revision: up to where its catalogue is known here.
+hubs = Table(
+    "hubs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("region_code", String(6), nullable=False),
+    Column("side", String(8), nullable=False),
+    Column("joined", Boolean, nullable=False),
+    Column("accepted_here", Boolean, nullable=False),
+    Column("accepted_there", Boolean, nullable=False),
+    Column("link_address", Text, nullable=False),
+    Column("media_address", Text, nullable=False),
+    Column("ca_pem", Text, nullable=False),
+    Column("signing_key_pem", Text, nullable=False),
+    Column("epoch", String(64), nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+    Column("accept_time", BigInteger),
+)
+
+# Cameras of other hubs beside their row in `cameras`: the link that they come by, and the digest of what it said.
+remote_cameras = Table(
+    "remote_cameras",
+    metadata,
+    Column("camera_id", String(20), ForeignKey("cameras.id", ondelete="CASCADE"), primary_key=True),
+    Column("hub_id", String(64), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Index("remote_cameras_by_hub", "hub_id", "camera_id"),
+)
+
+# Cameras that a linked hub offers and that are not taken, and why; bounded, the oldest go.
+camera_conflicts = Table(
+    "camera_conflicts",
+    metadata,
+    Column("hub_id", String(64), primary_key=True),
+    Column("camera_id", String(20), primary_key=True),
+    Column("reason", String(64), nullable=False),
+    Column("holder_hub_id", String(64), nullable=False),
+    Column("time", BigInteger, nullable=False),
 )

@@ -21,7 +21,7 @@ from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from pyqwest import Client, SyncClient
 
-from .enrolment_service_pb2 import EnrolUnitRequest, EnrolUnitResponse, RenewCertificateRequest, RenewCertificateResponse
+from .enrolment_service_pb2 import EnrolHubRequest, EnrolHubResponse, EnrolUnitRequest, EnrolUnitResponse, RenewCertificateRequest, RenewCertificateResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -43,7 +43,13 @@ class EnrolmentService(Protocol):
     """
     async def enrol_unit(self, request: EnrolUnitRequest, ctx: RequestContext[EnrolUnitRequest, EnrolUnitResponse], /) -> EnrolUnitResponse:
         """
-        The only method a unit's claim may call; it burns the claim. A hub's claim: EnrolHub, with the links.
+        The only method a unit's claim may call; it burns the claim.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def enrol_hub(self, request: EnrolHubRequest, ctx: RequestContext[EnrolHubRequest, EnrolHubResponse], /) -> EnrolHubResponse:
+        """
+        The only method a hub's claim may call; it burns the claim.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -77,6 +83,17 @@ class EnrolmentServiceASGIApplication(ConnectASGIApplication[EnrolmentService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.enrol_unit,
+                ),
+                "/vidhub.v1.EnrolmentService/EnrolHub": Endpoint.unary(
+                    method=MethodInfo(
+                        name="EnrolHub",
+                        service_name="vidhub.v1.EnrolmentService",
+                        input=EnrolHubRequest,
+                        output=EnrolHubResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.enrol_hub,
                 ),
                 "/vidhub.v1.EnrolmentService/RenewCertificate": Endpoint.unary(
                     method=MethodInfo(
@@ -138,7 +155,7 @@ class EnrolmentServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> EnrolUnitResponse:
         """
-        The only method a unit's claim may call; it burns the claim. A hub's claim: EnrolHub, with the links.
+        The only method a unit's claim may call; it burns the claim.
         """
         return await self.execute_unary(
             request=request,
@@ -147,6 +164,29 @@ class EnrolmentServiceClient(ConnectClient):
                 service_name="vidhub.v1.EnrolmentService",
                 input=EnrolUnitRequest,
                 output=EnrolUnitResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def enrol_hub(
+        self,
+        request: EnrolHubRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> EnrolHubResponse:
+        """
+        The only method a hub's claim may call; it burns the claim.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="EnrolHub",
+                service_name="vidhub.v1.EnrolmentService",
+                input=EnrolHubRequest,
+                output=EnrolHubResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),
@@ -183,7 +223,13 @@ class EnrolmentServiceSync(Protocol):
     """
     def enrol_unit(self, request: EnrolUnitRequest, ctx: RequestContext[EnrolUnitRequest, EnrolUnitResponse], /) -> EnrolUnitResponse:
         """
-        The only method a unit's claim may call; it burns the claim. A hub's claim: EnrolHub, with the links.
+        The only method a unit's claim may call; it burns the claim.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def enrol_hub(self, request: EnrolHubRequest, ctx: RequestContext[EnrolHubRequest, EnrolHubResponse], /) -> EnrolHubResponse:
+        """
+        The only method a hub's claim may call; it burns the claim.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -215,6 +261,17 @@ class EnrolmentServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.enrol_unit,
+                ),
+                "/vidhub.v1.EnrolmentService/EnrolHub": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="EnrolHub",
+                        service_name="vidhub.v1.EnrolmentService",
+                        input=EnrolHubRequest,
+                        output=EnrolHubResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.enrol_hub,
                 ),
                 "/vidhub.v1.EnrolmentService/RenewCertificate": EndpointSync.unary(
                     method=MethodInfo(
@@ -276,7 +333,7 @@ class EnrolmentServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> EnrolUnitResponse:
         """
-        The only method a unit's claim may call; it burns the claim. A hub's claim: EnrolHub, with the links.
+        The only method a unit's claim may call; it burns the claim.
         """
         return self.execute_unary(
             request=request,
@@ -285,6 +342,29 @@ class EnrolmentServiceClientSync(ConnectClientSync):
                 service_name="vidhub.v1.EnrolmentService",
                 input=EnrolUnitRequest,
                 output=EnrolUnitResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def enrol_hub(
+        self,
+        request: EnrolHubRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> EnrolHubResponse:
+        """
+        The only method a hub's claim may call; it burns the claim.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="EnrolHub",
+                service_name="vidhub.v1.EnrolmentService",
+                input=EnrolHubRequest,
+                output=EnrolHubResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from vidhub.v1 import link_service_pb2 as vidhub_dot_v1_dot_link__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vidhub/v1/enrolment_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"0\n\x10\x45nrolUnitRequest\x12\x1c\n\x07\x63sr_pem\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01\"|\n\x11\x45nrolUnitResponse\x12\x0f\n\x07unit_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x17RenewCertificateRequest\x12\x1c\n\x07\x63sr_pem\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01\"r\n\x18RenewCertificateResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb7\x01\n\x10\x45nrolmentService\x12\x46\n\tEnrolUnit\x12\x1b.vidhub.v1.EnrolUnitRequest\x1a\x1c.vidhub.v1.EnrolUnitResponse\x12[\n\x10RenewCertificate\x12\".vidhub.v1.RenewCertificateRequest\x1a#.vidhub.v1.RenewCertificateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vidhub/v1/enrolment_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cvidhub/v1/link_service.proto\"0\n\x10\x45nrolUnitRequest\x12\x1c\n\x07\x63sr_pem\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01\"|\n\x11\x45nrolUnitResponse\x12\x0f\n\x07unit_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xda\x01\n\x0f\x45nrolHubRequest\x12\x1c\n\x07\x63sr_pem\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01\x12-\n\x06hub_id\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9._-]{1,64}$\x12$\n\x04name\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12,\n\x05level\x18\x04 \x01(\x0e\x32\x13.vidhub.v1.HubLevelB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12&\n\x0bregion_code\x18\x05 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\"\xe9\x01\n\x10\x45nrolHubResponse\x12\x0e\n\x06hub_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cupper_hub_id\x18\x05 \x01(\t\x12\x12\n\nupper_name\x18\x06 \x01(\t\x12(\n\x0bupper_level\x18\x07 \x01(\x0e\x32\x13.vidhub.v1.HubLevel\x12\x19\n\x11upper_region_code\x18\x08 \x01(\t\"7\n\x17RenewCertificateRequest\x12\x1c\n\x07\x63sr_pem\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01\"r\n\x18RenewCertificateResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xfc\x01\n\x10\x45nrolmentService\x12\x46\n\tEnrolUnit\x12\x1b.vidhub.v1.EnrolUnitRequest\x1a\x1c.vidhub.v1.EnrolUnitResponse\x12\x43\n\x08\x45nrolHub\x12\x1a.vidhub.v1.EnrolHubRequest\x1a\x1b.vidhub.v1.EnrolHubResponse\x12[\n\x10RenewCertificate\x12\".vidhub.v1.RenewCertificateRequest\x1a#.vidhub.v1.RenewCertificateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +36,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENROLUNITREQUEST'].fields_by_name['csr_pem']._loaded_options = None
   _globals['_ENROLUNITREQUEST'].fields_by_name['csr_pem']._serialized_options = b'\272H\010r\006\020\001\030\200\200\001'
+  _globals['_ENROLHUBREQUEST'].fields_by_name['csr_pem']._loaded_options = None
+  _globals['_ENROLHUBREQUEST'].fields_by_name['csr_pem']._serialized_options = b'\272H\010r\006\020\001\030\200\200\001'
+  _globals['_ENROLHUBREQUEST'].fields_by_name['hub_id']._loaded_options = None
+  _globals['_ENROLHUBREQUEST'].fields_by_name['hub_id']._serialized_options = b'\272H\032r\0302\026^[A-Za-z0-9._-]{1,64}$'
+  _globals['_ENROLHUBREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ENROLHUBREQUEST'].fields_by_name['name']._serialized_options = b'\272H\023r\021\030\200\0012\014^[^\\p{Cc}]*$'
+  _globals['_ENROLHUBREQUEST'].fields_by_name['level']._loaded_options = None
+  _globals['_ENROLHUBREQUEST'].fields_by_name['level']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_ENROLHUBREQUEST'].fields_by_name['region_code']._loaded_options = None
+  _globals['_ENROLHUBREQUEST'].fields_by_name['region_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_RENEWCERTIFICATEREQUEST'].fields_by_name['csr_pem']._loaded_options = None
   _globals['_RENEWCERTIFICATEREQUEST'].fields_by_name['csr_pem']._serialized_options = b'\272H\010r\006\020\001\030\200\200\001'
-  _globals['_ENROLUNITREQUEST']._serialized_start=110
-  _globals['_ENROLUNITREQUEST']._serialized_end=158
-  _globals['_ENROLUNITRESPONSE']._serialized_start=160
-  _globals['_ENROLUNITRESPONSE']._serialized_end=284
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=286
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=341
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=343
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=457
-  _globals['_ENROLMENTSERVICE']._serialized_start=460
-  _globals['_ENROLMENTSERVICE']._serialized_end=643
+  _globals['_ENROLUNITREQUEST']._serialized_start=140
+  _globals['_ENROLUNITREQUEST']._serialized_end=188
+  _globals['_ENROLUNITRESPONSE']._serialized_start=190
+  _globals['_ENROLUNITRESPONSE']._serialized_end=314
+  _globals['_ENROLHUBREQUEST']._serialized_start=317
+  _globals['_ENROLHUBREQUEST']._serialized_end=535
+  _globals['_ENROLHUBRESPONSE']._serialized_start=538
+  _globals['_ENROLHUBRESPONSE']._serialized_end=771
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=773
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=828
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=830
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=944
+  _globals['_ENROLMENTSERVICE']._serialized_start=947
+  _globals['_ENROLMENTSERVICE']._serialized_end=1199
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class EnrolmentServiceStub:
                 request_serializer=vidhub_dot_v1_dot_enrolment__service__pb2.EnrolUnitRequest.SerializeToString,
                 response_deserializer=vidhub_dot_v1_dot_enrolment__service__pb2.EnrolUnitResponse.FromString,
                 _registered_method=True)
+        self.EnrolHub = channel.unary_unary(
+                '/vidhub.v1.EnrolmentService/EnrolHub',
+                request_serializer=vidhub_dot_v1_dot_enrolment__service__pb2.EnrolHubRequest.SerializeToString,
+                response_deserializer=vidhub_dot_v1_dot_enrolment__service__pb2.EnrolHubResponse.FromString,
+                _registered_method=True)
         self.RenewCertificate = channel.unary_unary(
                 '/vidhub.v1.EnrolmentService/RenewCertificate',
                 request_serializer=vidhub_dot_v1_dot_enrolment__service__pb2.RenewCertificateRequest.SerializeToString,
@@ -52,7 +57,14 @@ class EnrolmentServiceServicer:
     """
 
     def EnrolUnit(self, request, context):
-        """The only method a unit's claim may call; it burns the claim. A hub's claim: EnrolHub, with the links.
+        """The only method a unit's claim may call; it burns the claim.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnrolHub(self, request, context):
+        """The only method a hub's claim may call; it burns the claim.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +84,11 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
                     servicer.EnrolUnit,
                     request_deserializer=vidhub_dot_v1_dot_enrolment__service__pb2.EnrolUnitRequest.FromString,
                     response_serializer=vidhub_dot_v1_dot_enrolment__service__pb2.EnrolUnitResponse.SerializeToString,
+            ),
+            'EnrolHub': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnrolHub,
+                    request_deserializer=vidhub_dot_v1_dot_enrolment__service__pb2.EnrolHubRequest.FromString,
+                    response_serializer=vidhub_dot_v1_dot_enrolment__service__pb2.EnrolHubResponse.SerializeToString,
             ),
             'RenewCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewCertificate,
@@ -107,6 +124,33 @@ class EnrolmentService:
             '/vidhub.v1.EnrolmentService/EnrolUnit',
             vidhub_dot_v1_dot_enrolment__service__pb2.EnrolUnitRequest.SerializeToString,
             vidhub_dot_v1_dot_enrolment__service__pb2.EnrolUnitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnrolHub(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vidhub.v1.EnrolmentService/EnrolHub',
+            vidhub_dot_v1_dot_enrolment__service__pb2.EnrolHubRequest.SerializeToString,
+            vidhub_dot_v1_dot_enrolment__service__pb2.EnrolHubResponse.FromString,
             options,
             channel_credentials,
             insecure,

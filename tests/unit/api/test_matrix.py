@@ -47,7 +47,17 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "AuditService/ListEntries": ("unit", "unit supervisor auditor"),
     "AuditService/VerifyChain": ("", "supervisor auditor administrator"),
     "EnrolmentService/EnrolUnit": ("claim", ""),
+    "EnrolmentService/EnrolHub": ("claim", ""),
     "EnrolmentService/RenewCertificate": ("unit hub", ""),
+    "LinkService/Link": ("hub", ""),
+    "HubService/ListHubs": ("", "supervisor administrator"),
+    "HubService/AcceptHub": ("", "administrator"),
+    "HubService/EndHub": ("", "administrator"),
+    "HubService/ListShares": ("", "supervisor administrator"),
+    "HubService/PreviewShare": ("", "supervisor administrator"),
+    "HubService/CreateShare": ("", "administrator"),
+    "HubService/DeleteShare": ("", "administrator"),
+    "HubService/ExplainCamera": ("", "supervisor administrator"),
     "SystemService/GetStatus": ("unit hub", ALL),
 }
 REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED"}

@@ -7,13 +7,15 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { HubLevel } from "./link_service_pb";
+import { file_vidhub_v1_link_service } from "./link_service_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file vidhub/v1/enrolment_service.proto.
  */
 export const file_vidhub_v1_enrolment_service: GenFile = /*@__PURE__*/
-  fileDesc("CiF2aWRodWIvdjEvZW5yb2xtZW50X3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSIwChBFbnJvbFVuaXRSZXF1ZXN0EhwKB2Nzcl9wZW0YASABKAlCC7pICHIGEAEYgIABInwKEUVucm9sVW5pdFJlc3BvbnNlEg8KB3VuaXRfaWQYASABKAkSFwoPY2VydGlmaWNhdGVfcGVtGAIgASgJEg4KBmNhX3BlbRgDIAEoCRItCglub3RfYWZ0ZXIYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjcKF1JlbmV3Q2VydGlmaWNhdGVSZXF1ZXN0EhwKB2Nzcl9wZW0YASABKAlCC7pICHIGEAEYgIABInIKGFJlbmV3Q2VydGlmaWNhdGVSZXNwb25zZRIXCg9jZXJ0aWZpY2F0ZV9wZW0YASABKAkSDgoGY2FfcGVtGAIgASgJEi0KCW5vdF9hZnRlchgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAytwEKEEVucm9sbWVudFNlcnZpY2USRgoJRW5yb2xVbml0EhsudmlkaHViLnYxLkVucm9sVW5pdFJlcXVlc3QaHC52aWRodWIudjEuRW5yb2xVbml0UmVzcG9uc2USWwoQUmVuZXdDZXJ0aWZpY2F0ZRIiLnZpZGh1Yi52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBojLnZpZGh1Yi52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiF2aWRodWIvdjEvZW5yb2xtZW50X3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSIwChBFbnJvbFVuaXRSZXF1ZXN0EhwKB2Nzcl9wZW0YASABKAlCC7pICHIGEAEYgIABInwKEUVucm9sVW5pdFJlc3BvbnNlEg8KB3VuaXRfaWQYASABKAkSFwoPY2VydGlmaWNhdGVfcGVtGAIgASgJEg4KBmNhX3BlbRgDIAEoCRItCglub3RfYWZ0ZXIYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItoBCg9FbnJvbEh1YlJlcXVlc3QSHAoHY3NyX3BlbRgBIAEoCUILukgIcgYQARiAgAESLQoGaHViX2lkGAIgASgJQh26SBpyGDIWXltBLVphLXowLTkuXy1dezEsNjR9JBIkCgRuYW1lGAMgASgJQha6SBNyERiAATIMXlteXHB7Q2N9XSokEiwKBWxldmVsGAQgASgOMhMudmlkaHViLnYxLkh1YkxldmVsQgi6SAWCAQIQARImCgtyZWdpb25fY29kZRgFIAEoCUIRukgOcgwyCl5bMC05XXs2fSQi6QEKEEVucm9sSHViUmVzcG9uc2USDgoGaHViX2lkGAEgASgJEhcKD2NlcnRpZmljYXRlX3BlbRgCIAEoCRIOCgZjYV9wZW0YAyABKAkSLQoJbm90X2FmdGVyGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgx1cHBlcl9odWJfaWQYBSABKAkSEgoKdXBwZXJfbmFtZRgGIAEoCRIoCgt1cHBlcl9sZXZlbBgHIAEoDjITLnZpZGh1Yi52MS5IdWJMZXZlbBIZChF1cHBlcl9yZWdpb25fY29kZRgIIAEoCSI3ChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBIcCgdjc3JfcGVtGAEgASgJQgu6SAhyBhABGICAASJyChhSZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USFwoPY2VydGlmaWNhdGVfcGVtGAEgASgJEg4KBmNhX3BlbRgCIAEoCRItCglub3RfYWZ0ZXIYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMvwBChBFbnJvbG1lbnRTZXJ2aWNlEkYKCUVucm9sVW5pdBIbLnZpZGh1Yi52MS5FbnJvbFVuaXRSZXF1ZXN0GhwudmlkaHViLnYxLkVucm9sVW5pdFJlc3BvbnNlEkMKCEVucm9sSHViEhoudmlkaHViLnYxLkVucm9sSHViUmVxdWVzdBobLnZpZGh1Yi52MS5FbnJvbEh1YlJlc3BvbnNlElsKEFJlbmV3Q2VydGlmaWNhdGUSIi52aWRodWIudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QaIy52aWRodWIudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_vidhub_v1_link_service]);
 
 /**
  * @generated from message vidhub.v1.EnrolUnitRequest
@@ -67,6 +69,101 @@ export const EnrolUnitResponseSchema: GenMessage<EnrolUnitResponse> = /*@__PURE_
   messageDesc(file_vidhub_v1_enrolment_service, 1);
 
 /**
+ * EnrolHubRequest says who the lower hub is; the upper's administrator confirms it before anything flows.
+ *
+ * @generated from message vidhub.v1.EnrolHubRequest
+ */
+export type EnrolHubRequest = Message<"vidhub.v1.EnrolHubRequest"> & {
+  /**
+   * @generated from field: string csr_pem = 1;
+   */
+  csrPem: string;
+
+  /**
+   * @generated from field: string hub_id = 2;
+   */
+  hubId: string;
+
+  /**
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * @generated from field: vidhub.v1.HubLevel level = 4;
+   */
+  level: HubLevel;
+
+  /**
+   * @generated from field: string region_code = 5;
+   */
+  regionCode: string;
+};
+
+/**
+ * Describes the message vidhub.v1.EnrolHubRequest.
+ * Use `create(EnrolHubRequestSchema)` to create a new message.
+ */
+export const EnrolHubRequestSchema: GenMessage<EnrolHubRequest> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_enrolment_service, 2);
+
+/**
+ * @generated from message vidhub.v1.EnrolHubResponse
+ */
+export type EnrolHubResponse = Message<"vidhub.v1.EnrolHubResponse"> & {
+  /**
+   * The lower hub's own id, as the upper knows it.
+   *
+   * @generated from field: string hub_id = 1;
+   */
+  hubId: string;
+
+  /**
+   * @generated from field: string certificate_pem = 2;
+   */
+  certificatePem: string;
+
+  /**
+   * @generated from field: string ca_pem = 3;
+   */
+  caPem: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp not_after = 4;
+   */
+  notAfter?: Timestamp | undefined;
+
+  /**
+   * Who the upper hub is.
+   *
+   * @generated from field: string upper_hub_id = 5;
+   */
+  upperHubId: string;
+
+  /**
+   * @generated from field: string upper_name = 6;
+   */
+  upperName: string;
+
+  /**
+   * @generated from field: vidhub.v1.HubLevel upper_level = 7;
+   */
+  upperLevel: HubLevel;
+
+  /**
+   * @generated from field: string upper_region_code = 8;
+   */
+  upperRegionCode: string;
+};
+
+/**
+ * Describes the message vidhub.v1.EnrolHubResponse.
+ * Use `create(EnrolHubResponseSchema)` to create a new message.
+ */
+export const EnrolHubResponseSchema: GenMessage<EnrolHubResponse> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_enrolment_service, 3);
+
+/**
  * @generated from message vidhub.v1.RenewCertificateRequest
  */
 export type RenewCertificateRequest = Message<"vidhub.v1.RenewCertificateRequest"> & {
@@ -81,7 +178,7 @@ export type RenewCertificateRequest = Message<"vidhub.v1.RenewCertificateRequest
  * Use `create(RenewCertificateRequestSchema)` to create a new message.
  */
 export const RenewCertificateRequestSchema: GenMessage<RenewCertificateRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_enrolment_service, 2);
+  messageDesc(file_vidhub_v1_enrolment_service, 4);
 
 /**
  * @generated from message vidhub.v1.RenewCertificateResponse
@@ -108,7 +205,7 @@ export type RenewCertificateResponse = Message<"vidhub.v1.RenewCertificateRespon
  * Use `create(RenewCertificateResponseSchema)` to create a new message.
  */
 export const RenewCertificateResponseSchema: GenMessage<RenewCertificateResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_enrolment_service, 3);
+  messageDesc(file_vidhub_v1_enrolment_service, 5);
 
 /**
  * EnrolmentService turns a one-time claim into a unit's or hub's certificate.
@@ -117,7 +214,7 @@ export const RenewCertificateResponseSchema: GenMessage<RenewCertificateResponse
  */
 export const EnrolmentService: GenService<{
   /**
-   * The only method a unit's claim may call; it burns the claim. A hub's claim: EnrolHub, with the links.
+   * The only method a unit's claim may call; it burns the claim.
    *
    * @generated from rpc vidhub.v1.EnrolmentService.EnrolUnit
    */
@@ -125,6 +222,16 @@ export const EnrolmentService: GenService<{
     methodKind: "unary";
     input: typeof EnrolUnitRequestSchema;
     output: typeof EnrolUnitResponseSchema;
+  },
+  /**
+   * The only method a hub's claim may call; it burns the claim.
+   *
+   * @generated from rpc vidhub.v1.EnrolmentService.EnrolHub
+   */
+  enrolHub: {
+    methodKind: "unary";
+    input: typeof EnrolHubRequestSchema;
+    output: typeof EnrolHubResponseSchema;
   },
   /**
    * For the holder of a valid certificate, before it expires.
