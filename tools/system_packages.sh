@@ -6,7 +6,7 @@ packages=(
   ffmpeg chromium fonts-noto-cjk prometheus
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp gir1.2-gst-rtsp-server-1.0 gir1.2-gstreamer-1.0 python3-gi
-  libgl1 libglib2.0-0 libxcb1 iproute2
+  libgl1 libglib2.0-0 libxcb1 iproute2 nftables
 )
 missing=()
 for package in "${packages[@]}"; do
