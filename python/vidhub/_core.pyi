@@ -103,6 +103,12 @@ class Event:
     detail protocol), "media_refused" (subject camera id, reason, detail JSON: protocol, address, session id of the ticket
     shown or ""), "camera_state" (subject camera id, number of the state log, state, reason), "stream_media" (subject
     camera id, detail JSON: profile, codec, width, height, frame_rate).
+
+    Of cameras of other hubs: "stream_wanted" (subject camera id, detail JSON: profile 1 | 2 and the message of what went
+    wrong the last time, reason that or "") when somebody watches and nothing brings media, again and again with growing
+    pauses for as long as that is so; "stream_released" (the same shape) when nobody has watched for the linger time, or the
+    camera has gone. Of the two the newest counts, per camera and profile. "relay_live" (subject relay id) when the other hub
+    takes the media; "relay_ended" (subject relay id, reason, detail message) once for every relay that was started.
     """
 
     kind: str
@@ -218,6 +224,10 @@ class Core:
     def states_since(self, number: int, limit: int, /) -> tuple[list[tuple[int, str, int, str]], bool]:
         """((number, camera id, state, reason) …, complete) of the volatile state log; complete is False past its end."""
     def probe_now(self, camera_id: str, /) -> None: ...
+    def apply_states(self, states: Sequence[tuple[str, int, float, str]], /) -> int:
+        """(camera id, state, time, reason) of cameras of other hubs, as those tell; how many were news. Cameras of our own
+        and unknown ones are passed over; a time that is none, or in the future, becomes now. Raises InvalidArgument
+        STATE_UNKNOWN, with nothing applied, for what is neither UNKNOWN, ONLINE, OFFLINE, REFUSED nor INVALID."""
     def counts(self) -> dict[str, int]:
         """cameras, streams, sessions, sinks."""
     def camera_counts(self) -> list[tuple[int, str, str, int]]:
@@ -255,6 +265,30 @@ class Core:
         """(JWT, its expiry): EdDSA, claims sid, cam, aud, op, exp."""
     def end_session(self, session_id: str, reason: str, /) -> bool: ...
     def end_sessions_of(self, principal_kind: str, principal_id: str, reason: str, /) -> int: ...
+
+    # Media between hubs.
+    def supply_stream(self, camera_id: str, profile: int, *, peer: str, url: str, ticket: str, ca_pem: str) -> None:
+        """Gives a wanted stream of another hub's camera a place to pull from: one connection to `url` (rtsps://), whose
+        certificate must come from `ca_pem` and name the host; `ticket` is shown at DESCRIBE. When it ends, by itself or by
+        `withdraw_stream`, the stream is wanted again. Raises FailedPrecondition STREAM_NOT_WANTED when nobody watches,
+        CAMERA_NOT_FOREIGN; NotFound CAMERA_NOT_FOUND; InvalidArgument LINK_URL_INVALID, LINK_CA_INVALID,
+        LINK_TICKET_INVALID."""
+    def withdraw_stream(self, camera_id: str, profile: int, reason: str, /) -> bool:
+        """Takes it back; whoever waits is told the reason. False when nothing was supplied."""
+    def refuse_stream(self, camera_id: str, profile: int, reason: str, message: str, /) -> bool:
+        """Tells those who wait for the stream why nothing will come (503 with this reason). A later supply makes it good
+        again. False when nobody wants the stream, or something brings it."""
+    def start_relay(
+        self, relay_id: str, camera_id: str, profile: int, *, peer: str, url: str, ticket: str, ca_pem: str
+    ) -> None:
+        """Pushes a stream to another hub, from the cached keyframe on: ANNOUNCE … RECORD at `url` (rtsps://) with `ticket`.
+        It runs for as long as a session on this camera is open whose principal is of hub `peer`; a second relay of the same
+        stream to the same peer replaces the first (RELAY_REPLACED). Whatever comes later comes by events. Raises NotFound
+        CAMERA_NOT_FOUND, CAMERA_PROFILE_MISSING; FailedPrecondition RELAY_NOT_WANTED when no such session is open;
+        AlreadyExists RELAY_EXISTS; ResourceExhausted LIMIT_RELAYS, LIMIT_STREAMS; InvalidArgument LINK_URL_INVALID,
+        LINK_CA_INVALID, LINK_TICKET_INVALID."""
+    def stop_relay(self, relay_id: str, reason: str, /) -> bool:
+        """False when there is no such relay; else `relay_ended` follows with this reason."""
 
     # Frames.
     def open_frames(

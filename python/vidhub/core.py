@@ -181,6 +181,15 @@ class Core:
     def probe_now(self, camera_id: str) -> None:
         self._inner.probe_now(camera_id)
 
+    def apply_states(self, states: Iterable[tuple[str, CameraState, datetime, str]]) -> int:
+        """(camera id, state, time, reason) of cameras of other hubs; how many were news. Our own are passed over.
+
+        Raises InvalidArgument STATE_UNKNOWN for a state that is no camera's to have, such as QUARANTINED.
+        """
+        return self._inner.apply_states(
+            [(camera_id, int(state), time.timestamp(), reason) for camera_id, state, time, reason in states]
+        )
+
     # Policy.
 
     def load_grants(self, grants: Iterable[Grant]) -> None:
@@ -250,6 +259,39 @@ class Core:
 
     def end_sessions_of(self, kind: PrincipalKind, principal_id: str, reason: str) -> int:
         return self._inner.end_sessions_of(kind.value, principal_id, reason)
+
+    # Media between hubs: what is wanted and what ends is told by events (`_core.Event`).
+
+    def supply_stream(self, camera_id: str, profile: Profile, *, peer: str, url: str, ticket: str, ca_pem: str) -> None:
+        """Gives the wanted stream of another hub's camera a place to pull from: one connection, then wanted again.
+
+        Raises FailedPrecondition STREAM_NOT_WANTED, CAMERA_NOT_FOREIGN, NotFound CAMERA_NOT_FOUND, InvalidArgument
+        LINK_URL_INVALID, LINK_CA_INVALID, LINK_TICKET_INVALID.
+        """
+        self._inner.supply_stream(camera_id, int(profile), peer=peer, url=url, ticket=ticket, ca_pem=ca_pem)
+
+    def withdraw_stream(self, camera_id: str, profile: Profile, reason: str) -> bool:
+        """Takes it back; False when nothing was supplied."""
+        return self._inner.withdraw_stream(camera_id, int(profile), reason)
+
+    def refuse_stream(self, camera_id: str, profile: Profile, reason: str, message: str) -> bool:
+        """Tells those who wait for the stream why nothing will come; False when nobody does."""
+        return self._inner.refuse_stream(camera_id, int(profile), reason, message)
+
+    def start_relay(
+        self, relay_id: str, camera_id: str, profile: Profile, *, peer: str, url: str, ticket: str, ca_pem: str
+    ) -> None:
+        """Pushes a stream to another hub for as long as somebody from there has a session on the camera.
+
+        Raises NotFound CAMERA_NOT_FOUND, CAMERA_PROFILE_MISSING, FailedPrecondition RELAY_NOT_WANTED, AlreadyExists
+        RELAY_EXISTS, ResourceExhausted LIMIT_RELAYS, LIMIT_STREAMS, InvalidArgument LINK_URL_INVALID, LINK_CA_INVALID,
+        LINK_TICKET_INVALID; then no `relay_ended` follows.
+        """
+        self._inner.start_relay(relay_id, camera_id, int(profile), peer=peer, url=url, ticket=ticket, ca_pem=ca_pem)
+
+    def stop_relay(self, relay_id: str, reason: str) -> bool:
+        """False when there is no such relay; else the event `relay_ended` follows."""
+        return self._inner.stop_relay(relay_id, reason)
 
     # Frames.
 

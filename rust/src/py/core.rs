@@ -185,6 +185,12 @@ impl Core {
         self.hub.probe_now(camera_id);
     }
 
+    #[pyo3(signature = (states, /))]
+    fn apply_states(&self, states: Vec<(String, u8, f64, String)>) -> PyResult<usize> {
+        let _ = states;
+        Err(not_yet().into())
+    }
+
     fn counts(&self) -> HashMap<&'static str, usize> {
         self.hub.counts()
     }
@@ -306,6 +312,56 @@ impl Core {
         })
     }
 
+    // Media between hubs.
+
+    #[pyo3(signature = (camera_id, profile, *, peer, url, ticket, ca_pem))]
+    fn supply_stream(
+        &self,
+        camera_id: &str,
+        profile: u8,
+        peer: &str,
+        url: &str,
+        ticket: &str,
+        ca_pem: &str,
+    ) -> PyResult<()> {
+        let _ = (camera_id, profile, peer, url, ticket, ca_pem);
+        Err(not_yet().into())
+    }
+
+    #[pyo3(signature = (camera_id, profile, reason, /))]
+    fn withdraw_stream(&self, camera_id: &str, profile: u8, reason: &str) -> PyResult<bool> {
+        let _ = (camera_id, profile, reason);
+        Err(not_yet().into())
+    }
+
+    #[pyo3(signature = (camera_id, profile, reason, message, /))]
+    fn refuse_stream(&self, camera_id: &str, profile: u8, reason: &str, message: &str) -> PyResult<bool> {
+        let _ = (camera_id, profile, reason, message);
+        Err(not_yet().into())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword of the Python call")]
+    #[pyo3(signature = (relay_id, camera_id, profile, *, peer, url, ticket, ca_pem))]
+    fn start_relay(
+        &self,
+        relay_id: &str,
+        camera_id: &str,
+        profile: u8,
+        peer: &str,
+        url: &str,
+        ticket: &str,
+        ca_pem: &str,
+    ) -> PyResult<()> {
+        let _ = (relay_id, camera_id, profile, peer, url, ticket, ca_pem);
+        Err(not_yet().into())
+    }
+
+    #[pyo3(signature = (relay_id, reason, /))]
+    fn stop_relay(&self, relay_id: &str, reason: &str) -> PyResult<bool> {
+        let _ = (relay_id, reason);
+        Err(not_yet().into())
+    }
+
     // Frames.
 
     #[pyo3(signature = (session_id, wanted, /))]
@@ -313,6 +369,10 @@ impl Core {
         let wanted = super::frames::wanted(wanted)?;
         Ok(py.detach(|| self.hub.open_frames(session_id, wanted))?.into())
     }
+}
+
+fn not_yet() -> Error {
+    Error::new(ErrorKind::Unavailable, "LINK_MEDIA_UNAVAILABLE", "the core does not move media between hubs yet")
 }
 
 #[pyfunction]

@@ -97,7 +97,9 @@ impl UdpPort {
             return sent;
         }
         // A network card without segmentation, which quinn-udp notes on the way: cut here, this once.
-        contents.chunks(segment.max(1)).try_for_each(|contents| self.try_send(&Transmit { contents, ..transmit.clone() }))
+        contents
+            .chunks(segment.max(1))
+            .try_for_each(|contents| self.try_send(&Transmit { contents, ..transmit.clone() }))
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
