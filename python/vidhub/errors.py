@@ -28,10 +28,12 @@ class VidhubError(Exception):
     """Base of all. `reason` is a stable word in capitals, `message` a sentence with the remedy.
 
     on_record: the refusal stands in the register of use already, so that no edge writes it a second time.
+    refused_by: id of the hub that refused, where it was another.
     """
 
     code: ClassVar[str] = "internal"
     on_record: bool = False
+    refused_by: str = ""
 
     def __init__(self, reason: str, message: str, *, violations: Sequence[Violation] = ()) -> None:
         super().__init__(f"{reason}: {message}")

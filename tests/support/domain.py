@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from vidhub.access import restart
+from vidhub.access.book import SessionBook
 from vidhub.access.ends import Ends
+from vidhub.access.foreign import ForeignSessions
 from vidhub.access.grants import Grants
 from vidhub.access.purposes import Purposes
 from vidhub.access.sessions import Sessions
@@ -83,7 +86,9 @@ class Domain:
     watches: Watches
     catalogue: Catalogue
     grants: Grants
+    book: SessionBook
     sessions: Sessions
+    foreign: ForeignSessions
     snapshots: Snapshots
     ends: Ends
     telemetry: Telemetry
@@ -103,6 +108,9 @@ class Domain:
         )
         await self.store.write(lambda conn: users.insert(conn, user, "-"))
         return principal
+
+    async def reload(self, *, was_clean: bool) -> None:
+        await restart.reload(self.store, self.secrets, self.audit, self.book, HUB, was_clean=was_clean)
 
     async def entries(self, action: str = "") -> list[AuditEntry]:
         """Oldest first."""
@@ -136,20 +144,22 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIt
         telemetry=telemetry,
     )
     grants = Grants(store=store, audit=audit, core=core, purposes=register, watches=watches)
-    sessions = Sessions(
+    book = SessionBook(
         store=store,
         secrets=secrets,
         audit=audit,
         core=core,
-        purposes=register,
         ends=ends,
         hub_id=HUB,
-        ticket_ttl_s=60,
         session_ttl_s=session_ttl_s,
     )
-    snapshots = Snapshots(store=store, audit=audit, core=core, sessions=sessions, patience_s=5)
+    sessions = Sessions(
+        store=store, secrets=secrets, audit=audit, core=core, purposes=register, book=book, ticket_ttl_s=60
+    )
+    foreign = ForeignSessions(store=store, secrets=secrets, audit=audit, core=core, purposes=register, book=book)
+    snapshots = Snapshots(store=store, audit=audit, core=core, sessions=sessions, book=book, patience_s=5)
     fanout.on("camera_state", watches.states_changed)
-    fanout.on("session_ended", sessions.ended)
+    fanout.on("session_ended", book.ended)
     fanout.on("session_ended", ends.take)
     now = datetime.now(UTC)
     await store.write(
@@ -163,7 +173,20 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIt
     core.start_listening()
     tasks = [asyncio.create_task(ends.run()), asyncio.create_task(grants.run())]
     domain = Domain(
-        store, secrets, audit, core, watches, catalogue, grants, sessions, snapshots, ends, telemetry, failures
+        store,
+        secrets,
+        audit,
+        core,
+        watches,
+        catalogue,
+        grants,
+        book,
+        sessions,
+        foreign,
+        snapshots,
+        ends,
+        telemetry,
+        failures,
     )
     try:
         yield domain

@@ -25,12 +25,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a session ended. actor, note: who terminated another's, and why they say."""
+    """How a session ended. actor, note: who terminated another's, and why they say. by_hub: the other hub that did."""
 
     time: datetime
     reason: str
     actor: Principal | None = None
     note: str = ""
+    by_hub: str = ""
 
 
 @dataclass(slots=True)
@@ -54,11 +55,18 @@ class Ends:
             self.add(event.subject, event.time, event.reason)
 
     def add(
-        self, session_id: str, time: datetime, reason: str, *, actor: Principal | None = None, note: str = ""
+        self,
+        session_id: str,
+        time: datetime,
+        reason: str,
+        *,
+        actor: Principal | None = None,
+        note: str = "",
+        by_hub: str = "",
     ) -> None:
         """The first end counts."""
         if session_id not in self._waiting:
-            self._waiting[session_id] = _Waiting(End(time, reason, actor, note))
+            self._waiting[session_id] = _Waiting(End(time, reason, actor, note, by_hub))
         self._arrived.set()
 
     async def recorded(self, session_id: str) -> None:
@@ -109,7 +117,7 @@ def write_end(conn: Connection, audit: AuditLog, session_id: str, end: End) -> b
         return False
     session = sessions.get(conn, session_id)
     assert session is not None  # its row was written above
-    entries = [close_entry(session, end.reason)]
+    entries = [close_entry(session, end.reason, by_hub=end.by_hub)]
     if end.actor is not None:
         detail = json.dumps({"reason": end.note, "viewer": session.principal}, ensure_ascii=False)
         entries.append(
@@ -123,8 +131,9 @@ def write_end(conn: Connection, audit: AuditLog, session_id: str, end: End) -> b
     return True
 
 
-def close_entry(session: Session, reason: str) -> AuditRecord:
-    """The one closing record of a session; under the viewer, whoever ended it."""
+def close_entry(session: Session, reason: str, *, by_hub: str = "") -> AuditRecord:
+    """The one closing record of a session; under the viewer, whoever ended it, and under the trace of its opening."""
+    detail = {"end_reason": reason, **({"by_hub": by_hub} if by_hub else {})}
     return AuditRecord(
         principal=session.principal,
         action="session.close",
@@ -133,7 +142,8 @@ def close_entry(session: Session, reason: str) -> AuditRecord:
         purpose_reference=session.purpose.reference,
         grant_id=session.grant_id,
         session_id=session.id,
-        detail_json=json.dumps({"end_reason": reason}),
+        detail_json=json.dumps(detail),
+        trace_id=session.trace_id,
     )
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from vidhub.access.book import SessionBook
 from vidhub.access.judging import judge
 from vidhub.access.sessions import Sessions
 from vidhub.audit import AuditLog
@@ -43,6 +44,7 @@ class Snapshots:
         audit: AuditLog,
         core: Core,
         sessions: Sessions,
+        book: SessionBook,
         patience_s: float,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -51,6 +53,7 @@ class Snapshots:
         self._audit = audit
         self._core = core
         self._sessions = sessions
+        self._book = book
         self._patience_s = patience_s
         self._clock = clock
         self._under_way: Counter[str] = Counter()
@@ -102,7 +105,7 @@ class Snapshots:
 
     def _still_allowed(self, principal: Principal, session: Session) -> str:
         """The grant that carries it now."""
-        self._sessions.check_open(session.id)
+        self._book.check_open(session.id)
         return judge(self._core, principal, Action.SNAPSHOT, session.camera_id, session.purpose).grant_id
 
     def _lines(self, principal: Principal, camera_id: str) -> tuple[str, str]:

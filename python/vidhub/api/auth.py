@@ -9,6 +9,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -44,7 +45,7 @@ class Doorkeeper:
                 raise _not_here(method, "50051")
             if method.access.is_open:
                 return call
-            call.principal = await self._authentication.by_bearer(bearer(metadata), address)
+            call.principal = _traced(await self._authentication.by_bearer(bearer(metadata), address), call)
             _check_person(method, call.principal)
         except VidhubError as error:
             self.record(call, error)
@@ -59,7 +60,7 @@ class Doorkeeper:
         try:
             if method.access.grpc is None:
                 raise _not_here(method, "8080")
-            call.principal = self._authentication.by_certificate(pem, address)
+            call.principal = _traced(self._authentication.by_certificate(pem, address), call)
             _check_peer(method, call.principal)
         except VidhubError as error:
             self.record(call, error, shown=_certificate_ref(pem))
@@ -95,6 +96,11 @@ class Doorkeeper:
                 trace_id=call.trace_id,
             )
         )
+
+
+def _traced(principal: Principal, call: Call) -> Principal:
+    """With the call's trace, so that whatever it does is on record under it."""
+    return replace(principal, trace_id=call.trace_id)
 
 
 def bearer(metadata: Mapping[str, str]) -> str:

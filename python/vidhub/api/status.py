@@ -1,6 +1,7 @@
 """Errors as callers see them: the same code, reason and field violations on both edges.
 
-Each error carries `google.rpc.ErrorInfo` (reason, domain "vidhub"), and `google.rpc.BadRequest` if fields break rules.
+Each error carries `google.rpc.ErrorInfo` (reason, domain "vidhub", and the hub that refused where it was another), and
+`google.rpc.BadRequest` if fields break rules.
 What we did not raise on purpose becomes INTERNAL: logged with its cause, shown without it.
 """
 
@@ -92,7 +93,7 @@ class _Readable(ErrorDetail):
 
 def _readable(detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> Struct:
     if isinstance(detail, error_details_pb2.ErrorInfo):
-        return Struct.from_json(json.dumps({"reason": detail.reason, "domain": detail.domain}))
+        return Struct.from_json(json.dumps({"reason": detail.reason, "domain": detail.domain, **detail.metadata}))
     rows = [
         {"field": row.field, "reason": row.reason, "description": row.description} for row in detail.field_violations
     ]
@@ -114,7 +115,9 @@ def to_status(error: BaseException, *, method: str = "", trace_id: str = "") -> 
         connect_code=connect_code,
         reason=shown.reason,
         message=_clip(shown.message, _MESSAGE_CHARACTERS),
-        info=error_details_pb2.ErrorInfo(reason=shown.reason, domain=DOMAIN),
+        info=error_details_pb2.ErrorInfo(
+            reason=shown.reason, domain=DOMAIN, metadata={"hub": shown.refused_by} if shown.refused_by else None
+        ),
         bad_request=_bad_request(shown.violations),
     )
 

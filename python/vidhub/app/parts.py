@@ -16,7 +16,10 @@ import structlog
 from sqlalchemy import Connection
 
 from vidhub import __version__
+from vidhub.access import restart
+from vidhub.access.book import SessionBook
 from vidhub.access.ends import Ends
+from vidhub.access.foreign import ForeignSessions
 from vidhub.access.grants import Grants
 from vidhub.access.purposes import Purposes
 from vidhub.access.sessions import Sessions
@@ -57,7 +60,9 @@ class Parts:
     catalogue: Catalogue
     grants: Grants
     ends: Ends
+    book: SessionBook
     sessions: Sessions
+    foreign: ForeignSessions
     snapshots: Snapshots
     purposes: Purposes
     regions: regions.RegionTable
@@ -113,32 +118,41 @@ async def build(
     kinds = Purposes(register)
     grants = Grants(store=store, audit=audit, core=core, purposes=kinds, watches=watches)
     ends = Ends(store, audit)
+    book = SessionBook(
+        store=store,
+        secrets=secrets,
+        audit=audit,
+        core=core,
+        ends=ends,
+        hub_id=hub.id,
+        session_ttl_s=config.access.session_ttl_s,
+    )
     sessions = Sessions(
         store=store,
         secrets=secrets,
         audit=audit,
         core=core,
         purposes=kinds,
-        ends=ends,
-        hub_id=hub.id,
+        book=book,
         ticket_ttl_s=config.access.ticket_ttl_s,
-        session_ttl_s=config.access.session_ttl_s,
     )
+    foreign = ForeignSessions(store=store, secrets=secrets, audit=audit, core=core, purposes=kinds, book=book)
     snapshots = Snapshots(
         store=store,
         audit=audit,
         core=core,
         sessions=sessions,
+        book=book,
         patience_s=config.source.connect_timeout_s + 2 * config.source.stall_timeout_s,
     )
     stack.callback(snapshots.close)
-    people.on_suspended(lambda user: _note(sessions.end_all_of(PrincipalKind.USER, user.name, "USER_SUSPENDED")))
-    units.on_cut_off(lambda unit: _note(sessions.end_all_of(PrincipalKind.UNIT, unit, "CERTIFICATE_REVOKED")))
+    people.on_suspended(lambda user: _note(book.end_all_of(PrincipalKind.USER, user.name, "USER_SUSPENDED")))
+    units.on_cut_off(lambda unit: _note(book.end_all_of(PrincipalKind.UNIT, unit, "CERTIFICATE_REVOKED")))
     fanout = Fanout(core, failed)
     fanout.on("camera_state", watches.states_changed)
     fanout.on("stream_media", media.take)
     fanout.on("media_refused", sessions.media_refused)
-    fanout.on("session_ended", sessions.ended)
+    fanout.on("session_ended", book.ended)
     fanout.on("session_ended", ends.take)
     parts = Parts(
         hub,
@@ -155,7 +169,9 @@ async def build(
         catalogue,
         grants,
         ends,
+        book,
         sessions,
+        foreign,
         snapshots,
         kinds,
         table,
@@ -164,7 +180,7 @@ async def build(
     if online:
         was_clean = await store.write(_begin)
         await people.ensure_first_administrator()
-        await sessions.reload(was_clean=was_clean)
+        await restart.reload(store, secrets, audit, book, hub.id, was_clean=was_clean)
     stack.push_async_callback(_finish, parts, online=online)
     return parts
 

@@ -83,7 +83,8 @@ def list_page(
 ) -> list[Session]:
     """Newest first, from the one after the session `after`; without passwords.
 
-    camera_unit_id: sessions on cameras of that unit, and those it opened itself.
+    camera_unit_id: sessions on cameras of that unit, and those it opened itself. What another hub calls by the same
+    id is no unit of ours.
     """
     conditions, values = ["1 = 1"], list[str]()
     for column, value in (("camera_id", camera_id), ("principal", principal)):
@@ -91,7 +92,9 @@ def list_page(
             conditions.append(f"{column} = ?")
             values.append(value)
     if camera_unit_id:
-        conditions.append("(principal = ? OR camera_id IN (SELECT id FROM cameras WHERE unit_id = ?))")
+        conditions.append(
+            "(principal = ? OR camera_id IN (SELECT id FROM cameras WHERE unit_id = ? AND home_hub_id = ''))"
+        )
         values += [f"unit/{camera_unit_id}", camera_unit_id]
     if not include_ended:
         conditions.append("end_time IS NULL")

@@ -115,14 +115,14 @@ async def test_it_ends_with_the_camera_and_with_the_units_certificates(ready):
     cut = (await ready.sessions.open(UNIT, camera(2).id, PUBLISH)).session
     await ready.catalogue.retire(UNIT, CAMERA, "gone")
     assert await end_reason(ready, retired.id) == "CAMERA_RETIRED"
-    assert ready.sessions.end_all_of(PrincipalKind.UNIT, "u1", "CERTIFICATE_REVOKED") == 1
+    assert ready.book.end_all_of(PrincipalKind.UNIT, "u1", "CERTIFICATE_REVOKED") == 1
     assert await end_reason(ready, cut.id) == "CERTIFICATE_REVOKED"
 
 
 async def test_who_is_cut_off_while_opening_pushes_nothing(ready):
     opening = asyncio.create_task(ready.sessions.open(UNIT, CAMERA, PUBLISH))
     await asyncio.sleep(0)
-    ready.sessions.end_all_of(PrincipalKind.UNIT, "u1", "CERTIFICATE_REVOKED")
+    ready.book.end_all_of(PrincipalKind.UNIT, "u1", "CERTIFICATE_REVOKED")
     with pytest.raises(PermissionDenied, match="CERTIFICATE_REVOKED"):
         await opening
     assert ready.core.counts()["sessions"] == 0
@@ -140,11 +140,11 @@ async def test_after_a_clean_stop_a_unit_with_a_good_certificate_goes_on(tmp_pat
         await first.store.write(lambda conn: certificate(conn, "f1"))
         kept = (await first.sessions.open(UNIT, CAMERA, PUBLISH, profile=Profile.SUB)).session
     async with domain_of(tmp_path) as second:
-        await second.sessions.reload(was_clean=True)
+        await second.reload(was_clean=True)
         renewed = await second.sessions.renew(UNIT, kept.id)
         assert (renewed.session.rtsp_password, renewed.session.profile) == (kept.rtsp_password, Profile.SUB)
         await second.store.write(lambda conn: certificates.revoke(conn, ["f1"], datetime.now(UTC), "stolen"))
     async with domain_of(tmp_path) as third:
-        await third.sessions.reload(was_clean=True)
+        await third.reload(was_clean=True)
         assert await end_reason(third, kept.id) == "CERTIFICATE_REVOKED"
         assert third.core.counts()["sessions"] == 0

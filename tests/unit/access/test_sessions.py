@@ -179,14 +179,14 @@ async def test_a_camera_that_leaves_the_grants_scope_ends_its_sessions(domain):
 
 async def test_a_suspended_user_loses_what_is_open(ready):
     first = (await ready.sessions.open(OPERATOR, CAMERA, PATROL)).session
-    assert ready.sessions.end_all_of(PrincipalKind.USER, "zhang", "USER_SUSPENDED") == 1
+    assert ready.book.end_all_of(PrincipalKind.USER, "zhang", "USER_SUSPENDED") == 1
     assert (await ended(ready, first.id)).end_reason == "USER_SUSPENDED"
 
 
 async def test_who_is_cut_off_while_opening_gets_no_picture(ready):
     opening = asyncio.create_task(ready.sessions.open(OPERATOR, CAMERA, PATROL))
     await asyncio.sleep(0)  # it waits for the writer now
-    ready.sessions.end_all_of(PrincipalKind.USER, "zhang", "USER_SUSPENDED")
+    ready.book.end_all_of(PrincipalKind.USER, "zhang", "USER_SUSPENDED")
     with pytest.raises(PermissionDenied, match="USER_SUSPENDED"):
         await opening
     assert ready.core.counts()["sessions"] == 0
@@ -311,7 +311,7 @@ async def test_a_crash_closes_what_it_left_open(tmp_path):
         await give(first)
         session = (await first.sessions.open(OPERATOR, CAMERA, PATROL)).session
     async with domain_of(tmp_path) as second:
-        await second.sessions.reload(was_clean=False)
+        await second.reload(was_clean=False)
         assert (await row(second, session.id)).end_reason == "SESSION_LOST"
         assert await closings(second, session.id) == ["SESSION_LOST"]
         assert second.core.counts()["sessions"] == 0
@@ -329,7 +329,7 @@ async def test_after_a_clean_stop_a_session_goes_on(tmp_path):
             assert meta.get(conn, "hub") == ""
 
         await second.store.write(meanwhile)
-        await second.sessions.reload(was_clean=True)
+        await second.reload(was_clean=True)
         assert second.core.counts()["sessions"] == 2
         renewed = await second.sessions.renew(OPERATOR, kept.id)
         assert renewed.session.rtsp_password == kept.rtsp_password
@@ -345,14 +345,14 @@ async def test_who_lost_the_right_meanwhile_does_not_go_on(tmp_path):
         session = (await first.sessions.open(OPERATOR, CAMERA, PATROL)).session
         await first.store.write(lambda conn: grants.revoke(conn, given.id, datetime.now(UTC), "x"))
     async with domain_of(tmp_path) as second:
-        await second.sessions.reload(was_clean=True)
+        await second.reload(was_clean=True)
         assert (await row(second, session.id)).end_reason == "POLICY_CHANGED"
     async with domain_of(tmp_path) as third:
         await give(third)
         session = (await third.sessions.open(OPERATOR, CAMERA, PATROL)).session
         await third.store.write(lambda conn: users.set_suspended(conn, "zhang", True))
     async with domain_of(tmp_path) as fourth:
-        await fourth.sessions.reload(was_clean=True)
+        await fourth.reload(was_clean=True)
         assert (await row(fourth, session.id)).end_reason == "USER_SUSPENDED"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -77,6 +78,30 @@ async def grant(hub: Edges, **changed: object) -> httpx.Response:
 async def open_session(hub: Edges, who: str, **body: object) -> httpx.Response:
     async with hub.http(who) as client:
         return await client.post(f"{SESSIONS}/OpenSession", json={"cameraId": ID, **body})
+
+
+async def test_what_a_person_does_is_on_record_under_the_trace_of_the_call(hub: Edges) -> None:
+    await register(hub, message())
+    await grant(hub)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with hub.http("zhang") as client:
+        client.headers["traceparent"] = f"00-{trace}-00f067aa0ba902b7-01"
+        body = {"cameraId": ID, "purpose": {"kind": "patrol"}}
+        session = (await client.post(f"{SESSIONS}/OpenSession", json=body)).json()["session"]["id"]
+        refused = await client.post(f"{SESSIONS}/OpenSession", json={**body, "purpose": {"kind": "traffic"}})
+        assert refused.status_code == 403
+        del client.headers["traceparent"]
+        await client.post(f"{SESSIONS}/CloseSession", json={"sessionId": session})
+    hub.directory.people["sup"] = person("sup", Role.SUPERVISOR)
+    async with hub.http("sup") as client:
+        found = {}
+        for action in ("session.open", "session.refused", "session.close", "grant.create"):
+            page = await client.post("/vidhub.v1.AuditService/ListEntries", json={"action": action})
+            found[action] = [entry["traceId"] for entry in page.json()["entries"]]
+    assert found["session.open"] == found["session.close"] == found["session.refused"] == [trace]
+    (own,) = found["grant.create"]
+    assert re.fullmatch("[0-9a-f]{32}", own)
+    assert own != trace
 
 
 async def test_a_camera_is_registered_granted_watched_and_retired(hub: Edges, domain: Domain) -> None:

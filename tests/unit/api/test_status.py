@@ -68,6 +68,16 @@ def test_what_is_not_ours_is_logged_with_its_cause_and_shown_without() -> None:
     assert isinstance(logs[0]["exc_info"], KeyError)
 
 
+def test_a_refusal_of_another_hub_names_it() -> None:
+    error = errors.PermissionDenied("PURPOSE_NOT_GRANTED", "ask there")
+    error.refused_by = "yuehu"
+    status = to_status(error)
+    assert status.info.metadata == {"hub": "yuehu"}
+    shown = connect_body(status)["details"]
+    assert isinstance(shown, list)
+    assert shown[0]["debug"] == {"reason": "PURPOSE_NOT_GRANTED", "domain": "vidhub", "hub": "yuehu"}
+
+
 def test_what_is_on_purpose_is_not_logged() -> None:
     with structlog.testing.capture_logs() as logs:
         to_status(InvalidArgument("R", "m"))
