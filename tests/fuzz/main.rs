@@ -22,7 +22,7 @@ use libfuzzer_sys as _;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 20] = [
+const TARGETS: [(&str, Target); 24] = [
     ("rtsp_request", signalling::rtsp_request),
     ("rtsp_answer", signalling::rtsp_answer),
     ("rtsp_transport", signalling::rtsp_transport),
@@ -31,12 +31,16 @@ const TARGETS: [(&str, Target); 20] = [
     ("digest", signalling::digest),
     ("challenge", signalling::challenge),
     ("whep", signalling::whep),
+    ("whip", signalling::whip),
+    ("mse_hello", signalling::mse_hello),
     ("websocket", signalling::websocket),
     ("framed", signalling::framed),
     ("mimes", signalling::mimes),
     ("stun", media::stun),
     ("rtp", media::rtp),
     ("rtcp", media::rtcp),
+    ("feedback", media::feedback),
+    ("srtcp", media::srtcp),
     ("reorder", media::reorder),
     ("h264", media::h264),
     ("h265", media::h265),

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use _core::media::{Codec, Track};
 use _core::wire::depay::{Depacketiser, Event, Packet};
+use _core::wire::feedback::{self, Feedback};
 use _core::wire::h264::H264;
 use _core::wire::h265::H265;
 use _core::wire::nal::NalFormat;
 use _core::wire::parameter_sets::ParameterSets;
 use _core::wire::reorder::Reorder;
+use _core::wire::srtp::{Contexts, Profile};
 use _core::wire::unit_builder::MAX_UNIT_BYTES;
 use _core::wire::{aac, annex_b, fmp4, h264_pay, h265_pay, mp4_codecs, opus, rtcp, rtp, sdp, stun};
 
@@ -26,6 +28,44 @@ pub fn rtp(data: &[u8]) {
 
 pub fn rtcp(data: &[u8]) {
     assert!(rtcp::parse(data).count() <= data.len() / 4);
+}
+
+/// What a viewer tells names no more packets than the format has room for.
+pub fn feedback(data: &[u8]) {
+    for raw in rtcp::packets(data) {
+        match feedback::read(raw) {
+            Some(Feedback::Nack { lost, .. }) => assert!(lost.sequences().count() <= raw.body.len() / 4 * 17),
+            Some(Feedback::Arrivals(arrivals)) => {
+                let mut told = 0;
+                let whole = arrivals.each(|_, _| told += 1);
+                assert!(told <= 8_192 && (whole || told < 8_192), "{told}");
+            }
+            Some(Feedback::Keyframe { .. }) | None => {}
+        }
+    }
+}
+
+/// Sealed reports open once and as they were; what is changed on the way does not open.
+pub fn srtcp(data: &[u8]) {
+    const MATERIAL: [u8; 88] = [0x5a; 88];
+    for (profile, octets) in
+        [(Profile::Aes128CmSha1_80, 60), (Profile::AeadAes128Gcm, 56), (Profile::AeadAes256Gcm, 88)]
+    {
+        let contexts = |is_client| Contexts::new(profile, &MATERIAL[..octets], is_client).expect("keys");
+        let (mut viewer, mut hub) = (contexts(true), contexts(false));
+        assert!(hub.feedback.open(&mut data.to_vec()).is_err(), "nobody sealed it");
+        let mut sealed = data.to_vec();
+        if viewer.reports.seal(&mut sealed).is_err() {
+            continue;
+        }
+        let place = data.iter().map(|octet| usize::from(*octet)).sum::<usize>() % sealed.len();
+        let mut changed = sealed.clone();
+        changed[place] ^= 1;
+        assert!(hub.feedback.open(&mut changed).is_err(), "octet {place} is not protected");
+        let mut again = sealed.clone();
+        assert_eq!(hub.feedback.open(&mut sealed).expect("opens"), data);
+        assert!(hub.feedback.open(&mut again).is_err(), "it opened twice");
+    }
 }
 
 /// Whatever comes, numbers rise and nothing is let go twice.

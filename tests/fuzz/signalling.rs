@@ -1,6 +1,8 @@
 //! What is negotiated in words: RTSP, SDP, logins, WHEP, WebSockets.
 
 use _core::media::Codec;
+use _core::server::mse::Hello;
+use _core::server::webrtc::whip;
 use _core::sink::whep;
 use _core::source::offer;
 use _core::wire::digest::{Challenge, Credentials, next_nonce};
@@ -110,6 +112,20 @@ pub fn whep(data: &[u8]) {
     if let Ok(offer) = whep::Offer::read(data) {
         assert!(offer.receives(Codec::H264) || offer.receives(Codec::H265));
         let _ = str0m::change::SdpOffer::from_sdp_string(&String::from_utf8_lossy(data));
+    }
+}
+
+/// The refusal goes into one header of the answer.
+pub fn whip(data: &[u8]) {
+    if let Err(refused) = whip::check(data) {
+        assert!(refused.message().len() <= 512, "{}", refused.message());
+        assert!(!refused.message().contains(char::is_control), "{}", refused.message());
+    }
+}
+
+pub fn mse_hello(data: &[u8]) {
+    if let Ok(hello) = Hello::read(&String::from_utf8_lossy(data)) {
+        let _ = Playable::read(hello.mimes.iter().map(String::as_str));
     }
 }
 

@@ -106,11 +106,22 @@ impl Mse {
 
 /// What the browser shows first.
 #[derive(Deserialize)]
-struct Hello {
+pub struct Hello {
     #[serde(default)]
-    ticket: String,
+    pub ticket: String,
     #[serde(default)]
-    mimes: Vec<String>,
+    pub mimes: Vec<String>,
+}
+
+impl Hello {
+    pub fn read(text: &str) -> Result<Self> {
+        let hello: Self = serde_json::from_str(text)
+            .map_err(|_| invalid("the first message must be JSON: {\"ticket\": \"…\", \"mimes\": [\"…\"]}"))?;
+        if hello.mimes.len() > MAX_MIMES {
+            return Err(invalid("list 64 types at most: the highest profile and level of each codec says it all"));
+        }
+        Ok(hello)
+    }
 }
 
 /// `/mse/{camera}`
@@ -370,14 +381,7 @@ impl<S: Socket> Visitor<S> {
         let Incoming::Text(text) = self.next().await? else {
             return Err(invalid("the first message must be a text: {\"ticket\", \"mimes\"}").into());
         };
-        let hello: Hello = serde_json::from_str(&text)
-            .map_err(|_| invalid("the first message must be JSON: {\"ticket\": \"…\", \"mimes\": [\"…\"]}"))?;
-        if hello.mimes.len() > MAX_MIMES {
-            return Err(
-                invalid("list 64 types at most: the highest profile and level of each codec says it all").into()
-            );
-        }
-        Ok(hello)
+        Ok(Hello::read(&text)?)
     }
 
     /// The next message with something in it. Nothing is lost when it is dropped half-way.

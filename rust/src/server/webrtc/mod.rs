@@ -4,7 +4,7 @@ mod connection;
 mod peers;
 mod place;
 mod tcp;
-mod whip;
+pub mod whip;
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
