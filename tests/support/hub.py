@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,14 @@ class HubProcess:
 
 
 @contextlib.asynccontextmanager
-async def hub(data: Path, *flags: str, **environment: str) -> AsyncIterator[HubProcess]:
-    """Free ports unless `flags` say otherwise. Raises Ended when it does not get ready."""
+async def hub(data: Path, *flags: str, at: Sequence[str] = (), **environment: str) -> AsyncIterator[HubProcess]:
+    """Free ports unless `flags` say otherwise. Raises Ended when it does not get ready.
+
+    at: words before the program's, as in `Namespace.prefix`.
+    """
     ports = [word for name in LISTENERS if f"--{name}" not in flags for word in (f"--{name}", "127.0.0.1:0")]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "vidhub.cli", "--json", "serve", "--data-dir", str(data), *ports, *flags),
+        *(*at, sys.executable, "-m", "vidhub.cli", "--json", "serve", "--data-dir", str(data), *ports, *flags),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -15,11 +15,13 @@ import os
 import random
 import secrets
 import select
+import socket
 import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,11 +88,50 @@ class Namespace:
         threading.Thread(target=body, name=f"in-{self.name}", daemon=True).start()
         return await answer
 
+    def socket(self) -> socket.socket:
+        """A TCP socket of this namespace, which stays of it wherever it is used."""
+
+        def make() -> socket.socket:
+            enter(self.name)
+            return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(make).result()
+
+    @contextlib.asynccontextmanager
+    async def reach(self, address: str) -> AsyncIterator[str]:
+        """An address of this process that leads to one of the namespace (HOST:PORT)."""
+        host, _, port = address.rpartition(":")
+
+        async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there = self.socket()
+            there.setblocking(False)
+            try:
+                await asyncio.get_running_loop().sock_connect(there, (host, int(port)))
+                far_reader, far_writer = await asyncio.open_connection(sock=there)
+            except OSError:
+                there.close()
+                writer.close()
+                return
+            await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer))
+
+        async with await asyncio.start_server(lead, "127.0.0.1", 0) as server:
+            here, number = server.sockets[0].getsockname()
+            yield f"{here}:{number}"
+
     def octets(self, device: str) -> tuple[int, int]:
         """What a device has received and sent, IP headers included."""
         root = f"/sys/class/net/{device}/statistics"
         read = run(*self.prefix(), "cat", f"{root}/rx_bytes", f"{root}/tx_bytes").split()
         return int(read[0]), int(read[1])
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 @dataclass
