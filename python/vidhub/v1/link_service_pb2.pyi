@@ -246,7 +246,7 @@ class CameraConflicts(_message.Message):
     def __init__(self, conflicts: _Optional[_Iterable[_Union[CameraConflicts.Conflict, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
 
 class ViewRequest(_message.Message):
-    __slots__ = ("view_id", "camera_id", "profile", "action", "viewer", "purpose", "grant_jwt", "trace_id", "path", "expire_time")
+    __slots__ = ("view_id", "camera_id", "profile", "action", "viewer", "purpose", "grant_jwt", "trace_id", "path", "expire_time", "of_view_id")
     VIEW_ID_FIELD_NUMBER: _ClassVar[int]
     CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -257,6 +257,7 @@ class ViewRequest(_message.Message):
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    OF_VIEW_ID_FIELD_NUMBER: _ClassVar[int]
     view_id: str
     camera_id: str
     profile: _camera_pb2.StreamProfile
@@ -267,7 +268,8 @@ class ViewRequest(_message.Message):
     trace_id: str
     path: _containers.RepeatedScalarFieldContainer[str]
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, view_id: _Optional[str] = ..., camera_id: _Optional[str] = ..., profile: _Optional[_Union[_camera_pb2.StreamProfile, str]] = ..., action: _Optional[_Union[_grant_service_pb2.Action, str]] = ..., viewer: _Optional[_Union[Viewer, _Mapping]] = ..., purpose: _Optional[_Union[_session_service_pb2.Purpose, _Mapping]] = ..., grant_jwt: _Optional[str] = ..., trace_id: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    of_view_id: str
+    def __init__(self, view_id: _Optional[str] = ..., camera_id: _Optional[str] = ..., profile: _Optional[_Union[_camera_pb2.StreamProfile, str]] = ..., action: _Optional[_Union[_grant_service_pb2.Action, str]] = ..., viewer: _Optional[_Union[Viewer, _Mapping]] = ..., purpose: _Optional[_Union[_session_service_pb2.Purpose, _Mapping]] = ..., grant_jwt: _Optional[str] = ..., trace_id: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., of_view_id: _Optional[str] = ...) -> None: ...
 
 class Viewer(_message.Message):
     __slots__ = ("hub_id", "name", "display_name", "department", "roles", "address")

@@ -327,7 +327,7 @@ fn camera_not_found(camera: &str) -> Error {
 }
 
 /// Ways of a session's end that the control plane may name.
-const END_REASONS: [&str; 12] = [
+const END_REASONS: [&str; 15] = [
     "SESSION_CLOSED",
     "SESSION_EXPIRED",
     "GRANT_REVOKED",
@@ -340,6 +340,9 @@ const END_REASONS: [&str; 12] = [
     "SESSION_LOST",
     "HUB_DRAINING",
     "CERTIFICATE_REVOKED",
+    "LINK_DOWN",
+    "LINK_ENDED",
+    "LINK_TIMEOUT",
 ];
 
 /// The stable word for a reason from outside the core; unknown ones become SESSION_TERMINATED.
