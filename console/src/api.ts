@@ -6,6 +6,7 @@ import { shallowRef } from "vue";
 
 import { AuthService, type WhoAmIResponse } from "./gen/vidhub/v1/auth_service_pb";
 import { CameraService } from "./gen/vidhub/v1/camera_service_pb";
+import { HubService } from "./gen/vidhub/v1/hub_service_pb";
 import { SessionService } from "./gen/vidhub/v1/session_service_pb";
 import { SystemService } from "./gen/vidhub/v1/system_service_pb";
 
@@ -47,6 +48,7 @@ const lastWords = createConnectTransport({
 });
 const auth = createClient(AuthService, transport);
 export const cameras = createClient(CameraService, transport);
+export const hubs = createClient(HubService, transport);
 export const sessions = createClient(SessionService, transport);
 export const closing = createClient(SessionService, lastWords);
 export const system = createClient(SystemService, transport);
