@@ -68,6 +68,7 @@ class Core:
         self._listeners: list[Callable[[Sequence[CoreEvent]], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
+        self._revision = Revision("", 0)
 
     # Life.
 
@@ -135,10 +136,16 @@ class Core:
         rows = [_camera_row(camera) for camera in cameras]
         log = [(change.number, _kind(change), change.camera_id) for change in changes]
         self._inner.load(revision.epoch, revision.number, rows, log)
+        self._revision = revision
+
+    def revision(self) -> Revision:
+        """The newest of the catalogue."""
+        return self._revision
 
     def apply_cameras(self, number: int, upserts: Iterable[Camera], removed: Sequence[str] = ()) -> None:
         """Applies one committed change; numbers never go back."""
         self._inner.apply_cameras(number, [_camera_row(camera) for camera in upserts], removed)
+        self._revision = Revision(self._revision.epoch, number)
 
     def list_cameras(self, principal: Principal, wanted: CameraFilter, *, limit: int, after: str = "") -> BasicPage:
         within = wanted.within

@@ -315,7 +315,8 @@ class LinkedHub:
 
     joined: it holds its certificate. accepted_here, accepted_there: an administrator of either side has confirmed it;
     only then anything flows. link_address, media_address: HOST:PORT of an upper hub's gRPC and RTSPS; ca_pem: what both
-    are checked by. have: up to where its catalogue is known here, None for nothing yet.
+    are checked by. have: up to where its catalogue is known here, None for nothing yet. joined_key: SHA-256 of the
+    public key that a lower hub joined with, in hex. end_reason: why the other side has ended the link for good.
     """
 
     id: str
@@ -331,6 +332,8 @@ class LinkedHub:
     ca_pem: str = field(default="", repr=False)
     signing_key_pem: str = field(default="", repr=False)
     have: Revision | None = None
+    joined_key: str = ""
+    end_reason: str = ""
     create_time: datetime | None = None
     accept_time: datetime | None = None
 
@@ -340,9 +343,12 @@ class LinkedHub:
 
     @property
     def region_prefix(self) -> str:
-        """What the codes of its region begin with (GB/T 2260): "36" for 360000, "3606" for 360600."""
-        code = self.region_code
-        return code[:2] if code.endswith("0000") else code[:4] if code.endswith("00") else code
+        return region_prefix(self.region_code)
+
+
+def region_prefix(code: str) -> str:
+    """What the codes within a region begin with (GB/T 2260): "36" for 360000, "3606" for 360600."""
+    return code[:2] if code.endswith("0000") else code[:4] if code.endswith("00") else code
 
 
 @dataclass(frozen=True, slots=True)

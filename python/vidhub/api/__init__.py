@@ -47,6 +47,7 @@ class Access:
     """Who may reach a method.
 
     grpc: kinds of certificate on 50051. http: roles on 8080. None: the listener does not carry the method.
+    unchecked: its stream is taken as it comes, for one bad message must not end it; the servicer validates.
     is_open: on 8080 also to those who are not logged in. before_password_change: also while a new password is due.
     reason, message: what a role that is not listed is told.
     """
@@ -55,6 +56,7 @@ class Access:
     http: frozenset[Role] | None = None
     is_open: bool = False
     before_password_change: bool = False
+    unchecked: bool = False
     reason: str = "ROLE_NOT_PERMITTED"
     message: str = "none of your roles may do this: ask an administrator for the role that the guide names"
 
@@ -178,7 +180,9 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
             "RenewCertificate": Access(grpc=_ENROLLED),
         },
     ),
-    "vidhub.v1.LinkService": _service(link_service_pb2.DESCRIPTOR, "LinkService", {"Link": Access(grpc=_HUBS)}),
+    "vidhub.v1.LinkService": _service(
+        link_service_pb2.DESCRIPTOR, "LinkService", {"Link": Access(grpc=_HUBS, unchecked=True)}
+    ),
     "vidhub.v1.HubService": _service(
         hub_service_pb2.DESCRIPTOR,
         "HubService",

@@ -143,7 +143,8 @@ def _read(method: Method, data: bytes) -> Message:
         request = method.request.FromString(data)
     except DecodeError as cause:
         raise InvalidArgument("MESSAGE_INVALID", f"this is no {method.request.DESCRIPTOR.full_name}") from cause
-    validate.check(request)
+    if not method.access.unchecked:
+        validate.check(request)
     return request
 
 

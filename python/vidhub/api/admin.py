@@ -82,31 +82,31 @@ class AdminOperations:
         self._bench = bench
         self._operations: dict[str, Operation] = {}
         word, words = str, list
-        self._add(self.user_add, name=word, roles=words, password=word, unit_id="", department="", display_name="")
-        self._add(self.user_list)
-        self._add(self.user_passwd, name=word, password=word)
-        self._add(self.user_suspend, name=word)
-        self._add(self.user_resume, name=word)
-        self._add(self.unit_token, name=word, region_code=word, industry=word)
-        self._add(self.unit_list)
-        self._add(self.unit_revoke, unit_id=word, reason=word)
-        self._add(self.camera_list, region_prefix="", text="")
-        self._add(self.camera_show, id=word)
-        self._add(self.camera_retire, id=word, reason=word)
-        self._add(
+        self.add(self.user_add, name=word, roles=words, password=word, unit_id="", department="", display_name="")
+        self.add(self.user_list)
+        self.add(self.user_passwd, name=word, password=word)
+        self.add(self.user_suspend, name=word)
+        self.add(self.user_resume, name=word)
+        self.add(self.unit_token, name=word, region_code=word, industry=word)
+        self.add(self.unit_list)
+        self.add(self.unit_revoke, unit_id=word, reason=word)
+        self.add(self.camera_list, region_prefix="", text="")
+        self.add(self.camera_show, id=word)
+        self.add(self.camera_retire, id=word, reason=word)
+        self.add(
             self.grant_create,
             **dict.fromkeys(("username", "department", "not_before", "reason"), ""),
             **dict.fromkeys(("camera_ids", "unit_ids", "region_prefixes", "industries", "purposes"), ()),
             actions=words,
             not_after=word,
         )
-        self._add(self.grant_list, username="", camera_id="", include_ended=False)
-        self._add(self.grant_revoke, id=word, reason=word)
-        self._add(self.grant_explain, username=word, camera_id=word, action="view_live", purpose="")
-        self._add(self.audit_list, camera_id="", principal="", action="", limit=100)
-        self._add(self.audit_verify)
-        self._add(self.status)
-        self._add(self.bench_ticket, camera_id=word, viewers=int)
+        self.add(self.grant_list, username="", camera_id="", include_ended=False)
+        self.add(self.grant_revoke, id=word, reason=word)
+        self.add(self.grant_explain, username=word, camera_id=word, action="view_live", purpose="")
+        self.add(self.audit_list, camera_id="", principal="", action="", limit=100)
+        self.add(self.audit_verify)
+        self.add(self.status)
+        self.add(self.bench_ticket, camera_id=word, viewers=int)
 
     async def perform(self, operation: str, arguments: Mapping[str, object]) -> dict[str, Any]:
         """Raises InvalidArgument OPERATION_UNKNOWN, ARGUMENT_INVALID, and what the operation raises."""
@@ -290,7 +290,7 @@ class AdminOperations:
             "rtsp_url": opened.rtsp_url,
         }
 
-    def _add(self, run: Callable[..., Awaitable[dict[str, Any]]], **takes: object) -> None:
+    def add(self, run: Callable[..., Awaitable[dict[str, Any]]], **takes: object) -> None:
         """takes: a type for what must be given, else its default."""
         self._operations[run.__name__] = Operation(
             run,

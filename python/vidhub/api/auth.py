@@ -145,7 +145,7 @@ def _check_peer(method: Method, principal: Principal) -> None:
         return
     if principal.kind is PrincipalKind.CLAIM:
         raise PermissionDenied(
-            "CLAIM_ENROLS_ONLY", "a claim certificate may call EnrolUnit alone: enrol, then use the new certificate"
+            "CLAIM_ENROLS_ONLY", "a claim certificate enrols and no more: enrol, then use the new certificate"
         )
     raise PermissionDenied(
         "PRINCIPAL_NOT_PERMITTED", f"a {principal.kind.value} may not call {method.path}; the guide lists who may"

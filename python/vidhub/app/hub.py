@@ -69,6 +69,9 @@ class App:
             status=self._status,
             bench=config.bench,
         )
+        parts.links.add_operations(
+            self.operations, parts.system, link_address=self._grpc_address, media_address=self._media_address
+        )
 
     # Life.
 
@@ -147,6 +150,7 @@ class App:
         listeners = ("http", "grpc", "rtsp", "rtsp_udp", "rtsps", "webrtc", "metrics", "sip")
         self.addresses = {**dict.fromkeys(listeners), **bound}
         self.addresses.update(grpc=grpc, metrics=metrics, pid=os.getpid())
+        self._supervise("links", parts.links.run())
         await self._serve("admin", admin_app(self.operations), admin_dir.listen(ADMIN_SOCKET))
         parts.core.set_ready(True)
         self._trouble = None
@@ -183,7 +187,8 @@ class App:
     # Inside.
 
     async def _drain(self) -> None:
-        """Calls and viewers get the same time to end."""
+        """Calls and viewers get the same time to end; other hubs hear why."""
+        await self._parts.links.links.drain()
         waits: list[Coroutine[Any, Any, None]] = [self._parts.core.drain(DRAIN_S)]
         if self._grpc is not None:
             waits.append(self._grpc.stop(DRAIN_S))
@@ -241,7 +246,8 @@ class App:
             "vidhub.v1.SessionService": SessionServicer(parts.sessions),
             "vidhub.v1.GrantService": GrantServicer(parts.grants),
             "vidhub.v1.AuditService": AuditServicer(parts.audit),
-            "vidhub.v1.EnrolmentService": EnrolmentServicer(parts.units),
+            "vidhub.v1.EnrolmentService": EnrolmentServicer(parts.units, parts.links.enrolment()),
+            **parts.links.servicers(),
             "vidhub.v1.SystemService": SystemServicer(
                 hub_id=parts.hub.id,
                 hub_name=parts.hub.name,
@@ -266,13 +272,23 @@ class App:
         )
 
     def _grpc_address(self) -> str:
-        """What units are told. A hub that does not run is told by its configuration."""
-        bound = self.addresses.get("grpc") or self._config.listen.grpc
+        """What units and lower hubs are told. A hub that does not run is told by its configuration."""
+        return self._reached_at("grpc", self._config.listen.grpc)
+
+    def _media_address(self) -> str:
+        """What lower hubs are told for media."""
+        return self._reached_at("rtsps", self._config.listen.rtsps)
+
+    def _reached_at(self, listener: str, configured: str) -> str:
+        bound, word = self.addresses.get(listener) or configured, listener.upper()
         if bound == OFF:
-            raise FailedPrecondition("GRPC_OFF", "units reach the hub by gRPC, which is off: set listen.grpc")
+            raise FailedPrecondition(
+                f"{word}_OFF", f"others reach this hub by {listener}, which is off: set listen.{listener}"
+            )
         if str(bound).endswith(":0"):
             raise FailedPrecondition(
-                "GRPC_PORT_UNKNOWN", "the gRPC port is chosen when the hub starts: start it first, or set listen.grpc"
+                f"{word}_PORT_UNKNOWN",
+                f"the {listener} port is chosen when the hub starts: start it first, or set listen.{listener}",
             )
         return self._told(str(bound))
 

@@ -24,6 +24,7 @@ from vidhub.access.grants import Grants
 from vidhub.access.purposes import Purposes
 from vidhub.access.sessions import Sessions
 from vidhub.access.snapshots import Snapshots
+from vidhub.app.links import LinkParts, build_links
 from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
 from vidhub.catalogue.media import MediaNotes
@@ -33,6 +34,8 @@ from vidhub.core import Change, Core
 from vidhub.errors import FailedPrecondition
 from vidhub.events import Fanout
 from vidhub.identity import CertificateAuthority, HubKeys, People, ServerCertificate, Units
+from vidhub.link.hub_service import HubFigures
+from vidhub.link.peers import Peers
 from vidhub.model import Camera, Principal, PrincipalKind, Revision
 from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions
 from vidhub.telemetry import CoreSnapshot, Telemetry
@@ -66,6 +69,7 @@ class Parts:
     snapshots: Snapshots
     purposes: Purposes
     regions: regions.RegionTable
+    links: LinkParts
 
     @property
     def system(self) -> Principal:
@@ -97,12 +101,6 @@ async def build(
     core = Core(core_options(config, hub, keys, backend_socket, shown))
     stack.push_async_callback(core.stop)
     telemetry = Telemetry()
-    telemetry.watch(
-        snapshot=lambda: cast("CoreSnapshot", core.snapshot()),
-        camera_counts=core.camera_counts,
-        audit_entries=lambda: audit.entries_total,
-        version=__version__,
-    )
     watches = Watches(core, store)
     media = MediaNotes(store)
     table, register = await store.read(lambda conn: (regions.RegionTable(regions.load(conn)), purposes.load(conn)))
@@ -148,6 +146,15 @@ async def build(
     stack.callback(snapshots.close)
     people.on_suspended(lambda user: _note(book.end_all_of(PrincipalKind.USER, user.name, "USER_SUSPENDED")))
     units.on_cut_off(lambda unit: _note(book.end_all_of(PrincipalKind.UNIT, unit, "CERTIFICATE_REVOKED")))
+    peers = await Peers.open(store, audit, units.register, hub)
+    links = build_links(data=data, peers=peers, keys=keys, core=core, speakers=(), figures=HubFigures())
+    telemetry.watch(
+        snapshot=lambda: cast("CoreSnapshot", core.snapshot()),
+        camera_counts=core.camera_counts,
+        audit_entries=lambda: audit.entries_total,
+        links=links.metrics,
+        version=__version__,
+    )
     fanout = Fanout(core, failed)
     fanout.on("camera_state", watches.states_changed)
     fanout.on("stream_media", media.take)
@@ -175,6 +182,7 @@ async def build(
         snapshots,
         kinds,
         table,
+        links,
     )
     await _load(parts, secrets)
     if online:

@@ -23,7 +23,7 @@ from vidhub.errors import FailedPrecondition, Unavailable
 # How long a command waits for a hub that holds the data directory and is about to answer, or to be gone.
 PATIENCE_S = 15.0
 # Operations that may make a data directory.
-_FIRST = ("user_add", "unit_token")
+_FIRST = ("user_add", "unit_token", "hub_invite", "hub_join")
 
 
 def serve(config: Config, *, on_ready: Callable[[dict[str, object]], None]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from vidhub import __version__
-from vidhub.cli import audit, bench_ticket, camera, camera_sim, config, demo, grant, serve, unit, user, view
+from vidhub.cli import audit, bench_ticket, camera, camera_sim, config, demo, grant, hub, serve, unit, user, view
 from vidhub.cli.report import Settings, fail, wrong_usage
 from vidhub.errors import VidhubError
 
@@ -59,6 +59,7 @@ app.add_typer(unit.app, name="unit")
 app.add_typer(camera.app, name="camera")
 app.add_typer(grant.app, name="grant")
 app.add_typer(audit.app, name="audit")
+app.add_typer(hub.app, name="hub")
 app.add_typer(config.app, name="config")
 
 

@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from vidhub.cli.identity_files import Identity
-from vidhub.errors import Internal, Unavailable, VidhubError, Violation, error_class
+from vidhub.mtls import translate
 
 T = TypeVar("T")
 
@@ -33,29 +31,3 @@ async def translated(work: Awaitable[T], hub: str) -> T:
         return await work
     except grpc.aio.AioRpcError as error:
         raise translate(error, hub) from error
-
-
-def translate(error: grpc.aio.AioRpcError, hub: str) -> VidhubError:
-    """The error that the hub raised, with its reason and violations."""
-    reason = ""
-    violations: list[Violation] = []
-    status = rpc_status.from_call(error)
-    for detail in status.details if status is not None else ():
-        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        if detail.Unpack(info):
-            reason = info.reason
-        elif detail.Unpack(bad_request):
-            violations += [
-                Violation(violation.field, violation.reason, violation.description)
-                for violation in bad_request.field_violations
-            ]
-    message = error.details() or ""
-    if not reason and error.code() is grpc.StatusCode.UNAVAILABLE:
-        if "CERTIFICATE" in message.upper() or "SSL" in message.upper() or "handshake" in message:
-            return Unavailable(
-                "HUB_NOT_TRUSTED",
-                f"{hub} did not accept our certificate, or showed one of another authority: enrol again at this hub",
-            )
-        return Unavailable("HUB_UNREACHABLE", f"no hub answers at {hub}: check the address and that it runs")
-    kind = error_class(error.code().name.lower())
-    return (kind or Internal)(reason or error.code().name, message, violations=violations)

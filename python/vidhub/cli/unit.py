@@ -9,9 +9,10 @@ import typer
 from cryptography import x509
 
 from vidhub.cli import local, rpc
-from vidhub.cli.identity_files import check_validity, key_pem, new_key, read_json, secure_channel, signing_request
+from vidhub.cli.identity_files import read_json
 from vidhub.cli.report import private_file, settings
 from vidhub.errors import FailedPrecondition
+from vidhub.mtls import check_validity, key_pem, new_key, secure_channel, signing_request
 from vidhub.v1 import enrolment_service_pb2, enrolment_service_pb2_grpc
 
 app = typer.Typer(help="Connecting units.", no_args_is_help=True)

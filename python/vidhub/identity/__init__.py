@@ -4,6 +4,7 @@ from vidhub.identity.authentication import Authentication
 from vidhub.identity.ca import CertificateAuthority, Issued, ServerCertificate
 from vidhub.identity.keys import HubKeys
 from vidhub.identity.people import Login, People
+from vidhub.identity.register import Register
 from vidhub.identity.units import Enrolled, EnrolmentToken, Units
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Issued",
     "Login",
     "People",
+    "Register",
     "ServerCertificate",
     "Units",
 ]

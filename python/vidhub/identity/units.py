@@ -5,34 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets as random
-import ssl
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import Connection
 
 from vidhub.audit import AuditLog
 from vidhub.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated
 from vidhub.identity.accounts import require_administrator
-from vidhub.identity.ca import CLIENT_LIFE, CertificateAuthority, Issued, fingerprint_of, identity_of
+from vidhub.identity.ca import CLIENT_LIFE, CertificateAuthority
+from vidhub.identity.register import Register, RevocationListener
 from vidhub.model import AuditRecord, Principal, PrincipalKind, Role, Unit
 from vidhub.store import Store, certificates, industries, regions, units
 from vidhub.store.certificates import Certificate
 from vidhub.store.regions import RegionTable
 from vidhub.store.times import now
-
-# Live certificates of one subject; the oldest beyond it are revoked as replaced, so renewing can't fill the register.
-MAX_LIVE = 8
-_MAX_PARSED = 4_096
-_MAX_PEM = 64 * 1024
-
-log = structlog.get_logger(__name__)
-
-# (fingerprints that are no longer good, reason)
-RevocationListener = Callable[[frozenset[str], str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +41,24 @@ class Enrolled:
 
 
 class Units:
-    """The register of certificates is held in memory too: each call asks it."""
+    """register: of all certificates, in memory."""
 
     def __init__(
         self,
         store: Store,
         audit: AuditLog,
-        ca: CertificateAuthority,
-        known: dict[str, Certificate],
+        register: Register,
         names: dict[str, str],
         table: RegionTable,
-        life: timedelta,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._audit = audit
-        self._ca = ca
-        self._known = known
+        self.register = register
+        self._ca = register.ca
         self._names = names
         self._regions = table
-        self._life = life
         self._clock = clock
-        self._parsed: OrderedDict[str, tuple[str, str, str] | None] = OrderedDict()
-        self._listeners: list[RevocationListener] = []
         self._cut_off_listeners: list[Callable[[str], None]] = []
 
     @classmethod
@@ -88,16 +71,15 @@ class Units:
         life: timedelta = CLIENT_LIFE,
         clock: Callable[[], datetime] = now,
     ) -> Units:
-        """life: of the certificates that units get."""
-        time = clock()
-        known = await store.read(lambda conn: {c.fingerprint: c for c in certificates.load(conn, time)})
+        """life: of the certificates that units and hubs get."""
+        register = await Register.open(store, ca, life=life, clock=clock)
         table = RegionTable(await store.read(regions.load))
         names = {unit.id: unit.name for unit in await store.read(units.load)}
-        return cls(store, audit, ca, known, names, table, life, clock)
+        return cls(store, audit, register, names, table, clock)
 
     def on_revoked(self, listener: RevocationListener) -> None:
-        """`listener` is called on the event loop as soon as a revocation is durable, to cut live calls."""
-        self._listeners.append(listener)
+        """As `Register.on_revoked`."""
+        self.register.on_revoked(listener)
 
     def on_cut_off(self, listener: Callable[[str], None]) -> None:
         """`listener` is called on the event loop with the id of a unit as soon as it is cut off for good."""
@@ -127,15 +109,15 @@ class Units:
                 state = "invited" if unit.state == "revoked" else unit.state
                 unit = replace(unit, region_code=region, industry=industry, state=state)
             units.put(conn, unit)
-            earlier = [t for t in _live(conn, "claim", unit.id, time) if t.use_time is None]
-            changed = _revoke(conn, earlier, time, "replaced")
-            claim = _register(conn, issued, "claim", unit.id, time, token_id=token_id)
+            earlier = [t for t in self.register.live(conn, "claim", unit.id, time) if t.use_time is None]
+            changed = self.register.revoke(conn, earlier, time, "replaced")
+            claim = self.register.add(conn, issued, "claim", unit.id, time, token_id=token_id)
             self._audit.append(
                 conn, [_record(principal, "unit.token", unit.id, region=region, industry=industry, name=name)]
             )
             return unit, [*changed, claim]
 
-        unit, _ = await self._store.write(work, apply=lambda done: self._learn(done[1], "replaced"))
+        unit, _ = await self._store.write(work, apply=lambda done: self.register.learn(done[1], "replaced"))
         self._names[unit.id] = unit.name
         return EnrolmentToken(
             unit_id=unit.id,
@@ -153,8 +135,12 @@ class Units:
         """Burn the caller's claim for a certificate; of two at once, one wins and the other is told CLAIM_USED."""
         if principal.kind is not PrincipalKind.CLAIM:
             raise PermissionDenied("CLAIM_REQUIRED", "only a claim enrols: use the enrolment file, or RenewCertificate")
+        if not principal.unit_id:
+            raise PermissionDenied(
+                "CLAIM_OF_HUB", "this is an invitation of a hub, not of a unit: use `vidhub hub join`"
+            )
         unit_id = principal.unit_id
-        issued = await asyncio.to_thread(self._ca.issue, "unit", unit_id, csr_pem, life=self._life)
+        issued = await asyncio.to_thread(self._ca.issue, "unit", unit_id, csr_pem, life=self.register.life)
         time = self._clock()
 
         def work(conn: Connection) -> list[Certificate]:
@@ -162,13 +148,13 @@ class Units:
                 raise Unauthenticated("CLAIM_USED", "this claim was used or replaced: ask the hub for a new token")
             if not units.set_state(conn, unit_id, "enrolled"):
                 raise NotFound("UNIT_UNKNOWN", "the unit of this claim is gone: ask the hub for a new token")
-            fresh = _register(conn, issued, "unit", unit_id, time)
-            replaced = _revoke(conn, _surplus(conn, "unit", unit_id, time), time, "replaced")
+            fresh = self.register.add(conn, issued, "unit", unit_id, time)
+            replaced = self.register.revoke(conn, self.register.surplus(conn, "unit", unit_id, time), time, "replaced")
             self._audit.append(conn, [_record(principal, "unit.enrol", unit_id, fingerprint=issued.fingerprint)])
             claim = certificates.get(conn, principal.fingerprint)
             return [*replaced, fresh, *([] if claim is None else [claim])]
 
-        await self._store.write(work, apply=lambda changed: self._learn(changed, "replaced"))
+        await self._store.write(work, apply=lambda changed: self.register.learn(changed, "replaced"))
         return Enrolled(unit_id, issued.certificate_pem, self._ca.ca_pem, issued.not_after)
 
     async def renew(self, principal: Principal, csr_pem: str) -> Enrolled:
@@ -176,7 +162,7 @@ class Units:
         if principal.kind not in (PrincipalKind.UNIT, PrincipalKind.HUB):
             raise PermissionDenied("CERTIFICATE_REQUIRED", "only an enrolled unit or hub renews its certificate")
         kind, subject_id = principal.kind.value, principal.id
-        issued = await asyncio.to_thread(self._ca.issue, kind, subject_id, csr_pem, life=self._life)
+        issued = await asyncio.to_thread(self._ca.issue, kind, subject_id, csr_pem, life=self.register.life)
         time = self._clock()
 
         def work(conn: Connection) -> list[Certificate]:
@@ -185,12 +171,18 @@ class Units:
                 raise Unauthenticated(
                     "CERTIFICATE_REVOKED", "this certificate was revoked: ask the hub for a new token"
                 )
-            fresh = _register(conn, issued, kind, subject_id, time)
-            replaced = _revoke(conn, _surplus(conn, kind, subject_id, time), time, "replaced")
-            self._audit.append(conn, [_record(principal, f"{kind}.renew", subject_id, fingerprint=issued.fingerprint)])
+            fresh = self.register.add(conn, issued, kind, subject_id, time)
+            replaced = self.register.revoke(conn, self.register.surplus(conn, kind, subject_id, time), time, "replaced")
+            record = AuditRecord.of(
+                principal,
+                f"{kind}.renew",
+                f"{kind}/{subject_id}",
+                detail_json=json.dumps({"fingerprint": issued.fingerprint}),
+            )
+            self._audit.append(conn, [record])
             return [*replaced, fresh]
 
-        await self._store.write(work, apply=lambda changed: self._learn(changed, "replaced"))
+        await self._store.write(work, apply=lambda changed: self.register.learn(changed, "replaced"))
         return Enrolled(subject_id, issued.certificate_pem, self._ca.ca_pem, issued.not_after)
 
     async def revoke(self, principal: Principal, unit_id: str, reason: str) -> int:
@@ -203,13 +195,15 @@ class Units:
         def work(conn: Connection) -> list[Certificate]:
             if not units.set_state(conn, unit_id, "revoked"):
                 raise NotFound("UNIT_UNKNOWN", f"there is no unit {unit_id}: see `vidhub unit list`")
-            claims = [c for c in _live(conn, "claim", unit_id, time) if c.use_time is None]
-            revoked = _revoke(conn, [*_live(conn, "unit", unit_id, time), *claims], time, reason)
+            claims = [c for c in self.register.live(conn, "claim", unit_id, time) if c.use_time is None]
+            revoked = self.register.revoke(
+                conn, [*self.register.live(conn, "unit", unit_id, time), *claims], time, reason
+            )
             self._audit.append(conn, [_record(principal, "unit.revoke", unit_id, reason=reason, revoked=len(revoked))])
             return revoked
 
         def apply(changed: list[Certificate]) -> None:
-            self._learn(changed, reason)
+            self.register.learn(changed, reason)
             for listener in self._cut_off_listeners:
                 listener(unit_id)
 
@@ -229,66 +223,8 @@ class Units:
         return await self._store.read(lambda conn: units.get(conn, unit_id))
 
     def by_certificate(self, pem: bytes, address: str) -> Principal:
-        """Who holds this client certificate. No input or output but memory: every call asks.
-
-        Raises Unauthenticated CERTIFICATE_UNKNOWN, CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED, CLAIM_USED, CLAIM_EXPIRED.
-        """
-        try:
-            if len(pem) > _MAX_PEM:
-                raise ValueError("too long")
-            der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
-        except ValueError as cause:  # what is no PEM, base64 or ASCII
-            raise Unauthenticated("CERTIFICATE_UNKNOWN", "this is no certificate: use the one the hub gave") from cause
-        return self._principal(der, fingerprint_of(der), address)
-
-    def _principal(self, der: bytes, fingerprint: str, address: str) -> Principal:
-        held = self._known.get(fingerprint)
-        if held is None:
-            raise Unauthenticated(
-                "CERTIFICATE_UNKNOWN", "this hub did not give this certificate, or it is long expired"
-            )
-        named = self._parse(der, fingerprint)
-        expected = held.token_id if held.kind == "claim" else held.subject_id
-        if named != (self._ca.hub_id, held.kind, expected):
-            raise Unauthenticated("CERTIFICATE_UNKNOWN", "this certificate names somebody else: enrol again")
-        claim = held.kind == "claim"
-        if claim and held.use_time is not None:
-            raise Unauthenticated("CLAIM_USED", "this claim was used: ask the hub for a new token")
-        if held.revoke_time is not None:
-            word = "claim" if claim else "certificate"
-            raise Unauthenticated("CERTIFICATE_REVOKED", f"this {word} was revoked: ask the hub for a new token")
-        if held.not_after <= self._clock():
-            reason, word = ("CLAIM_EXPIRED", "claim") if claim else ("CERTIFICATE_EXPIRED", "certificate")
-            raise Unauthenticated(reason, f"this {word} has expired: ask the hub for a new token")
-        return Principal(
-            kind=PrincipalKind(held.kind),
-            id=expected,
-            hub_id=self._ca.hub_id,
-            unit_id=held.subject_id if held.kind != "hub" else "",
-            fingerprint=fingerprint,
-            address=address,
-        )
-
-    def _parse(self, der: bytes, fingerprint: str) -> tuple[str, str, str] | None:
-        if fingerprint in self._parsed:
-            self._parsed.move_to_end(fingerprint)
-            return self._parsed[fingerprint]
-        if len(self._parsed) >= _MAX_PARSED:
-            self._parsed.popitem(last=False)
-        named = self._parsed[fingerprint] = identity_of(der)
-        return named
-
-    def _learn(self, changed: list[Certificate], reason: str) -> None:
-        """Take over what became durable, and tell who has live calls."""
-        time = self._clock()
-        if len(self._known) > 1_024 and len(self._known) % 256 == 0:
-            self._known = {f: c for f, c in self._known.items() if c.not_after > time}
-        for certificate in changed:
-            self._known[certificate.fingerprint] = certificate
-        gone = frozenset(c.fingerprint for c in changed if c.revoke_time is not None)
-        if gone:
-            for listener in self._listeners:
-                listener(gone, reason)
+        """As `Register.by_certificate`."""
+        return self.register.by_certificate(pem, address)
 
 
 def _record(principal: Principal, action: str, unit_id: str, **detail: str | int) -> AuditRecord:
@@ -300,33 +236,3 @@ def _record(principal: Principal, action: str, unit_id: str, **detail: str | int
         source_address=principal.address,
         detail_json=json.dumps(detail, ensure_ascii=False),
     )
-
-
-def _register(
-    conn: Connection, issued: Issued, kind: str, subject_id: str, time: datetime, *, token_id: str = ""
-) -> Certificate:
-    certificate = Certificate(
-        fingerprint=issued.fingerprint,
-        kind=kind,
-        subject_id=subject_id,
-        not_before=issued.not_before,
-        not_after=issued.not_after,
-        create_time=time,
-        token_id=token_id,
-    )
-    certificates.insert(conn, certificate)
-    return certificate
-
-
-def _live(conn: Connection, kind: str, subject_id: str, time: datetime) -> list[Certificate]:
-    found = certificates.of_subject(conn, kind, subject_id)
-    return [c for c in found if c.revoke_time is None and c.not_after > time]
-
-
-def _surplus(conn: Connection, kind: str, subject_id: str, time: datetime) -> list[Certificate]:
-    return _live(conn, kind, subject_id, time)[:-MAX_LIVE]
-
-
-def _revoke(conn: Connection, revoked: list[Certificate], time: datetime, reason: str) -> list[Certificate]:
-    certificates.revoke(conn, [c.fingerprint for c in revoked], time, reason)
-    return [replace(c, revoke_time=time, revoke_reason=reason) for c in revoked]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -71,9 +70,12 @@ class Link:
         parts: Sequence[Part],
         *,
         heartbeat: Callable[[], pb.Heartbeat],
+        heard: Callable[[pb.Heartbeat], Awaitable[str]] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """heartbeat: what this side tells with each, the time excepted."""
+        """heartbeat: what this side tells with each, the time excepted. heard: takes each of the other side's; gives
+        the reason for which the link has to end, or nothing.
+        """
         self.hub = hub
         self.theirs = theirs
         self.version = min(VERSION, theirs.version)
@@ -86,7 +88,10 @@ class Link:
         self._parts = parts
         self._by_body = {body: part for part in parts for body in part.bodies}
         self._heartbeat = heartbeat
+        self._heard = heard
         self._clock = clock
+        # Their clock less ours, as of Hello; then of the newest heartbeat.
+        self.skew_s = (theirs.time.ToDatetime(UTC) - self.connect_time).total_seconds()
         self._urgent: deque[pb.LinkMessage] = deque()
         self._bulk: deque[pb.LinkMessage] = deque()
         self._outgoing = asyncio.Event()
@@ -96,7 +101,7 @@ class Link:
         }
         self._open = False
         self._over = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._gone = asyncio.Event()
         self._told: dict[str, tuple[float, int]] = {}
 
     # What parts use.
@@ -112,9 +117,8 @@ class Link:
         return self._open and not self._over.is_set()
 
     @property
-    def skew_s(self) -> float:
-        """Their clock less ours, as of Hello."""
-        return (self.theirs.time.ToDatetime(UTC) - self.connect_time).total_seconds()
+    def accepted_there(self) -> bool:
+        return self._accepted_there
 
     def send(self, **body: Any) -> None:
         """Sends something urgent: it goes before all that is bulky. A side that takes too little is cut off."""
@@ -145,6 +149,10 @@ class Link:
     async def over(self) -> None:
         """Returns when the link has ended."""
         await self._over.wait()
+
+    async def gone(self) -> None:
+        """Returns when nothing of it runs any more."""
+        await self._gone.wait()
 
     # What the two ends of the call use.
 
@@ -190,6 +198,7 @@ class Link:
                 self._open = False
                 for part in self._parts:
                     part.closed(self)
+            self._gone.set()
 
     async def accept_here(self) -> None:
         """The administrator of this side has accepted: the other side is told, and what waited may begin."""
@@ -275,6 +284,10 @@ class Link:
         if heartbeat.HasField("echo"):
             self.round_trip_s = max(0.0, (self._clock() - heartbeat.echo.ToDatetime(UTC)).total_seconds())
         self.last_heartbeat = heartbeat
+        self.skew_s = (heartbeat.time.ToDatetime(UTC) - self._clock()).total_seconds()
+        if self._heard is not None and (reason := await self._heard(heartbeat)):
+            self.end(reason)
+            return
         if heartbeat.accepted and not self._accepted_there:
             self._accepted_there = True
             await self._settle()
@@ -302,34 +315,3 @@ class Link:
             elif loop.time() - since >= SILENCE_S:
                 self.end("LINK_SILENT")
                 return
-
-
-class Links:
-    """The live links by hub; a new one of the same hub replaces the old."""
-
-    def __init__(self) -> None:
-        self._links: dict[str, Link] = {}
-
-    def all(self) -> list[Link]:
-        return list(self._links.values())
-
-    def get(self, hub_id: str) -> Link | None:
-        """The link that is up and accepted by both sides."""
-        link = self._links.get(hub_id)
-        return link if link is not None and link.is_open else None
-
-    def connected(self, hub_id: str) -> Link | None:
-        """Accepted or not."""
-        return self._links.get(hub_id)
-
-    @contextlib.asynccontextmanager
-    async def holding(self, link: Link) -> AsyncIterator[None]:
-        earlier = self._links.get(link.hub.id)
-        if earlier is not None:
-            earlier.end("LINK_REPLACED")
-        self._links[link.hub.id] = link
-        try:
-            yield
-        finally:
-            if self._links.get(link.hub.id) is link:
-                del self._links[link.hub.id]

@@ -290,6 +290,8 @@ hubs = Table(
     Column("signing_key_pem", Text, nullable=False),
     Column("epoch", String(64), nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("joined_key", String(64), nullable=False),
+    Column("end_reason", String(64), nullable=False),
     Column("create_time", BigInteger, nullable=False),
     Column("accept_time", BigInteger),
 )

@@ -29,7 +29,7 @@ from vidhub.v1 import grant_service_pb2 as vidhub_dot_v1_dot_grant__service__pb2
 from vidhub.v1 import link_service_pb2 as vidhub_dot_v1_dot_link__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bvidhub/v1/hub_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16vidhub/v1/camera.proto\x1a\x1dvidhub/v1/grant_service.proto\x1a\x1cvidhub/v1/link_service.proto\"\xa0\x05\n\x03Hub\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x05level\x18\x03 \x01(\x0e\x32\x13.vidhub.v1.HubLevel\x12\x13\n\x0bregion_code\x18\x04 \x01(\t\x12 \n\x04side\x18\x05 \x01(\x0e\x32\x12.vidhub.v1.HubSide\x12\"\n\x05state\x18\x06 \x01(\x0e\x32\x13.vidhub.v1.HubState\x12\x15\n\raccepted_here\x18\x07 \x01(\x08\x12\x16\n\x0e\x61\x63\x63\x65pted_there\x18\x08 \x01(\x08\x12\x10\n\x08software\x18\t \x01(\t\x12\x18\n\x10protocol_version\x18\n \x01(\r\x12\x30\n\x0c\x63onnect_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nheard_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cround_trip_s\x18\r \x01(\x01\x12\x14\n\x0c\x63lock_skew_s\x18\x0e \x01(\x01\x12\x0b\n\x03lag\x18\x0f \x01(\x04\x12\x16\n\x0emedia_bytes_in\x18\x10 \x01(\x04\x12\x17\n\x0fmedia_bytes_out\x18\x11 \x01(\x04\x12;\n\x17\x63\x65rtificate_expire_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncameras_in\x18\x13 \x01(\x04\x12\x13\n\x0b\x63\x61meras_out\x18\x14 \x01(\x04\x12\x16\n\x0etrouble_reason\x18\x15 \x01(\t\x12\x17\n\x0ftrouble_message\x18\x16 \x01(\t\x12\x11\n\tconflicts\x18\x17 \x01(\x04\x12/\n\x0b\x63reate_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x11\n\x0fListHubsRequest\"N\n\x10ListHubsResponse\x12\x1c\n\x04self\x18\x01 \x01(\x0b\x32\x0e.vidhub.v1.Hub\x12\x1c\n\x04hubs\x18\x02 \x03(\x0b\x32\x0e.vidhub.v1.Hub\"9\n\x10\x41\x63\x63\x65ptHubRequest\x12%\n\x03hub\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\"0\n\x11\x41\x63\x63\x65ptHubResponse\x12\x1b\n\x03hub\x18\x01 \x01(\x0b\x32\x0e.vidhub.v1.Hub\"`\n\rEndHubRequest\x12%\n\x03hub\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12(\n\x06reason\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\x10\n\x0e\x45ndHubResponse\"\x9f\x02\n\x05Share\x12\x13\n\x02id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x06hub_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1f\n\x05scope\x18\x03 \x01(\x0b\x32\x10.vidhub.v1.Scope\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08\x12\x33\n\x07\x61\x63tions\x18\x05 \x03(\x0e\x32\x11.vidhub.v1.ActionB\x0f\xbaH\x0c\x92\x01\t\x10\x10\"\x05\x82\x01\x02\x10\x01\x12 \n\x08purposes\x18\x06 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10@\"\x04r\x02\x18@\x12\x1e\n\x06\x66ields\x18\x07 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x10\"\x04r\x02\x18@\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\t \x01(\t\"8\n\x11ListSharesRequest\x12#\n\x03hub\x18\x01 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\"6\n\x12ListSharesResponse\x12 \n\x06shares\x18\x01 \x03(\x0b\x32\x10.vidhub.v1.Share\">\n\x13PreviewShareRequest\x12\'\n\x05share\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.ShareB\x06\xbaH\x03\xc8\x01\x01\"Y\n\x14PreviewShareResponse\x12\x0f\n\x07\x63\x61meras\x18\x01 \x01(\x04\x12!\n\x06sample\x18\x02 \x03(\x0b\x32\x11.vidhub.v1.Camera\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x03 \x01(\x04\"=\n\x12\x43reateShareRequest\x12\'\n\x05share\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.ShareB\x06\xbaH\x03\xc8\x01\x01\"6\n\x13\x43reateShareResponse\x12\x1f\n\x05share\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Share\"9\n\x12\x44\x65leteShareRequest\x12#\n\x02id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\"\x15\n\x13\x44\x65leteShareResponse\"b\n\x14\x45xplainCameraRequest\x12%\n\tcamera_id\x18\x01 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[0-9]{20}$\x12#\n\x03hub\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\"\xb1\x01\n\x15\x45xplainCameraResponse\x12\x0f\n\x07visible\x18\x01 \x01(\x08\x12:\n\x08\x66indings\x18\x02 \x03(\x0b\x32(.vidhub.v1.ExplainCameraResponse.Finding\x1aK\n\x07\x46inding\x12\x0e\n\x06hub_id\x18\x01 \x01(\t\x12\x0f\n\x07visible\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t*K\n\x07HubSide\x12\x18\n\x14HUB_SIDE_UNSPECIFIED\x10\x00\x12\x12\n\x0eHUB_SIDE_UPPER\x10\x01\x12\x12\n\x0eHUB_SIDE_LOWER\x10\x02*x\n\x08HubState\x12\x19\n\x15HUB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11HUB_STATE_INVITED\x10\x01\x12\x14\n\x10HUB_STATE_JOINED\x10\x02\x12\x10\n\x0cHUB_STATE_UP\x10\x03\x12\x12\n\x0eHUB_STATE_DOWN\x10\x04\x32\xe4\x04\n\nHubService\x12\x43\n\x08ListHubs\x12\x1a.vidhub.v1.ListHubsRequest\x1a\x1b.vidhub.v1.ListHubsResponse\x12\x46\n\tAcceptHub\x12\x1b.vidhub.v1.AcceptHubRequest\x1a\x1c.vidhub.v1.AcceptHubResponse\x12=\n\x06\x45ndHub\x12\x18.vidhub.v1.EndHubRequest\x1a\x19.vidhub.v1.EndHubResponse\x12I\n\nListShares\x12\x1c.vidhub.v1.ListSharesRequest\x1a\x1d.vidhub.v1.ListSharesResponse\x12O\n\x0cPreviewShare\x12\x1e.vidhub.v1.PreviewShareRequest\x1a\x1f.vidhub.v1.PreviewShareResponse\x12L\n\x0b\x43reateShare\x12\x1d.vidhub.v1.CreateShareRequest\x1a\x1e.vidhub.v1.CreateShareResponse\x12L\n\x0b\x44\x65leteShare\x12\x1d.vidhub.v1.DeleteShareRequest\x1a\x1e.vidhub.v1.DeleteShareResponse\x12R\n\rExplainCamera\x12\x1f.vidhub.v1.ExplainCameraRequest\x1a .vidhub.v1.ExplainCameraResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bvidhub/v1/hub_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16vidhub/v1/camera.proto\x1a\x1dvidhub/v1/grant_service.proto\x1a\x1cvidhub/v1/link_service.proto\"\xcd\x05\n\x03Hub\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x05level\x18\x03 \x01(\x0e\x32\x13.vidhub.v1.HubLevel\x12\x13\n\x0bregion_code\x18\x04 \x01(\t\x12 \n\x04side\x18\x05 \x01(\x0e\x32\x12.vidhub.v1.HubSide\x12\"\n\x05state\x18\x06 \x01(\x0e\x32\x13.vidhub.v1.HubState\x12\x15\n\raccepted_here\x18\x07 \x01(\x08\x12\x16\n\x0e\x61\x63\x63\x65pted_there\x18\x08 \x01(\x08\x12\x10\n\x08software\x18\t \x01(\t\x12\x18\n\x10protocol_version\x18\n \x01(\r\x12\x30\n\x0c\x63onnect_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nheard_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cround_trip_s\x18\r \x01(\x01\x12\x14\n\x0c\x63lock_skew_s\x18\x0e \x01(\x01\x12\x0b\n\x03lag\x18\x0f \x01(\x04\x12\x16\n\x0emedia_bytes_in\x18\x10 \x01(\x04\x12\x17\n\x0fmedia_bytes_out\x18\x11 \x01(\x04\x12;\n\x17\x63\x65rtificate_expire_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncameras_in\x18\x13 \x01(\x04\x12\x13\n\x0b\x63\x61meras_out\x18\x14 \x01(\x04\x12\x16\n\x0etrouble_reason\x18\x15 \x01(\t\x12\x17\n\x0ftrouble_message\x18\x16 \x01(\t\x12\x11\n\tconflicts\x18\x17 \x01(\x04\x12/\n\x0b\x63reate_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0clink_address\x18\x19 \x01(\t\x12\x15\n\rmedia_address\x18\x1a \x01(\t\"\x11\n\x0fListHubsRequest\"N\n\x10ListHubsResponse\x12\x1c\n\x04self\x18\x01 \x01(\x0b\x32\x0e.vidhub.v1.Hub\x12\x1c\n\x04hubs\x18\x02 \x03(\x0b\x32\x0e.vidhub.v1.Hub\"9\n\x10\x41\x63\x63\x65ptHubRequest\x12%\n\x03hub\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\"0\n\x11\x41\x63\x63\x65ptHubResponse\x12\x1b\n\x03hub\x18\x01 \x01(\x0b\x32\x0e.vidhub.v1.Hub\"`\n\rEndHubRequest\x12%\n\x03hub\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12(\n\x06reason\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\x10\n\x0e\x45ndHubResponse\"\x9f\x02\n\x05Share\x12\x13\n\x02id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x06hub_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1f\n\x05scope\x18\x03 \x01(\x0b\x32\x10.vidhub.v1.Scope\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08\x12\x33\n\x07\x61\x63tions\x18\x05 \x03(\x0e\x32\x11.vidhub.v1.ActionB\x0f\xbaH\x0c\x92\x01\t\x10\x10\"\x05\x82\x01\x02\x10\x01\x12 \n\x08purposes\x18\x06 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10@\"\x04r\x02\x18@\x12\x1e\n\x06\x66ields\x18\x07 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x10\"\x04r\x02\x18@\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\t \x01(\t\"8\n\x11ListSharesRequest\x12#\n\x03hub\x18\x01 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\"6\n\x12ListSharesResponse\x12 \n\x06shares\x18\x01 \x03(\x0b\x32\x10.vidhub.v1.Share\">\n\x13PreviewShareRequest\x12\'\n\x05share\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.ShareB\x06\xbaH\x03\xc8\x01\x01\"Y\n\x14PreviewShareResponse\x12\x0f\n\x07\x63\x61meras\x18\x01 \x01(\x04\x12!\n\x06sample\x18\x02 \x03(\x0b\x32\x11.vidhub.v1.Camera\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x03 \x01(\x04\"=\n\x12\x43reateShareRequest\x12\'\n\x05share\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.ShareB\x06\xbaH\x03\xc8\x01\x01\"6\n\x13\x43reateShareResponse\x12\x1f\n\x05share\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Share\"9\n\x12\x44\x65leteShareRequest\x12#\n\x02id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\"\x15\n\x13\x44\x65leteShareResponse\"b\n\x14\x45xplainCameraRequest\x12%\n\tcamera_id\x18\x01 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[0-9]{20}$\x12#\n\x03hub\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\"\xb1\x01\n\x15\x45xplainCameraResponse\x12\x0f\n\x07visible\x18\x01 \x01(\x08\x12:\n\x08\x66indings\x18\x02 \x03(\x0b\x32(.vidhub.v1.ExplainCameraResponse.Finding\x1aK\n\x07\x46inding\x12\x0e\n\x06hub_id\x18\x01 \x01(\t\x12\x0f\n\x07visible\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t*K\n\x07HubSide\x12\x18\n\x14HUB_SIDE_UNSPECIFIED\x10\x00\x12\x12\n\x0eHUB_SIDE_UPPER\x10\x01\x12\x12\n\x0eHUB_SIDE_LOWER\x10\x02*x\n\x08HubState\x12\x19\n\x15HUB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11HUB_STATE_INVITED\x10\x01\x12\x14\n\x10HUB_STATE_JOINED\x10\x02\x12\x10\n\x0cHUB_STATE_UP\x10\x03\x12\x12\n\x0eHUB_STATE_DOWN\x10\x04\x32\xe4\x04\n\nHubService\x12\x43\n\x08ListHubs\x12\x1a.vidhub.v1.ListHubsRequest\x1a\x1b.vidhub.v1.ListHubsResponse\x12\x46\n\tAcceptHub\x12\x1b.vidhub.v1.AcceptHubRequest\x1a\x1c.vidhub.v1.AcceptHubResponse\x12=\n\x06\x45ndHub\x12\x18.vidhub.v1.EndHubRequest\x1a\x19.vidhub.v1.EndHubResponse\x12I\n\nListShares\x12\x1c.vidhub.v1.ListSharesRequest\x1a\x1d.vidhub.v1.ListSharesResponse\x12O\n\x0cPreviewShare\x12\x1e.vidhub.v1.PreviewShareRequest\x1a\x1f.vidhub.v1.PreviewShareResponse\x12L\n\x0b\x43reateShare\x12\x1d.vidhub.v1.CreateShareRequest\x1a\x1e.vidhub.v1.CreateShareResponse\x12L\n\x0b\x44\x65leteShare\x12\x1d.vidhub.v1.DeleteShareRequest\x1a\x1e.vidhub.v1.DeleteShareResponse\x12R\n\rExplainCamera\x12\x1f.vidhub.v1.ExplainCameraRequest\x1a .vidhub.v1.ExplainCameraResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,48 +64,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINCAMERAREQUEST'].fields_by_name['camera_id']._serialized_options = b'\272H\017r\r2\013^[0-9]{20}$'
   _globals['_EXPLAINCAMERAREQUEST'].fields_by_name['hub']._loaded_options = None
   _globals['_EXPLAINCAMERAREQUEST'].fields_by_name['hub']._serialized_options = b'\272H\023r\021\030\200\0012\014^[^\\p{Cc}]*$'
-  _globals['_HUBSIDE']._serialized_start=2228
-  _globals['_HUBSIDE']._serialized_end=2303
-  _globals['_HUBSTATE']._serialized_start=2305
-  _globals['_HUBSTATE']._serialized_end=2425
+  _globals['_HUBSIDE']._serialized_start=2273
+  _globals['_HUBSIDE']._serialized_end=2348
+  _globals['_HUBSTATE']._serialized_start=2350
+  _globals['_HUBSTATE']._serialized_end=2470
   _globals['_HUB']._serialized_start=190
-  _globals['_HUB']._serialized_end=862
-  _globals['_LISTHUBSREQUEST']._serialized_start=864
-  _globals['_LISTHUBSREQUEST']._serialized_end=881
-  _globals['_LISTHUBSRESPONSE']._serialized_start=883
-  _globals['_LISTHUBSRESPONSE']._serialized_end=961
-  _globals['_ACCEPTHUBREQUEST']._serialized_start=963
-  _globals['_ACCEPTHUBREQUEST']._serialized_end=1020
-  _globals['_ACCEPTHUBRESPONSE']._serialized_start=1022
-  _globals['_ACCEPTHUBRESPONSE']._serialized_end=1070
-  _globals['_ENDHUBREQUEST']._serialized_start=1072
-  _globals['_ENDHUBREQUEST']._serialized_end=1168
-  _globals['_ENDHUBRESPONSE']._serialized_start=1170
-  _globals['_ENDHUBRESPONSE']._serialized_end=1186
-  _globals['_SHARE']._serialized_start=1189
-  _globals['_SHARE']._serialized_end=1476
-  _globals['_LISTSHARESREQUEST']._serialized_start=1478
-  _globals['_LISTSHARESREQUEST']._serialized_end=1534
-  _globals['_LISTSHARESRESPONSE']._serialized_start=1536
-  _globals['_LISTSHARESRESPONSE']._serialized_end=1590
-  _globals['_PREVIEWSHAREREQUEST']._serialized_start=1592
-  _globals['_PREVIEWSHAREREQUEST']._serialized_end=1654
-  _globals['_PREVIEWSHARERESPONSE']._serialized_start=1656
-  _globals['_PREVIEWSHARERESPONSE']._serialized_end=1745
-  _globals['_CREATESHAREREQUEST']._serialized_start=1747
-  _globals['_CREATESHAREREQUEST']._serialized_end=1808
-  _globals['_CREATESHARERESPONSE']._serialized_start=1810
-  _globals['_CREATESHARERESPONSE']._serialized_end=1864
-  _globals['_DELETESHAREREQUEST']._serialized_start=1866
-  _globals['_DELETESHAREREQUEST']._serialized_end=1923
-  _globals['_DELETESHARERESPONSE']._serialized_start=1925
-  _globals['_DELETESHARERESPONSE']._serialized_end=1946
-  _globals['_EXPLAINCAMERAREQUEST']._serialized_start=1948
-  _globals['_EXPLAINCAMERAREQUEST']._serialized_end=2046
-  _globals['_EXPLAINCAMERARESPONSE']._serialized_start=2049
-  _globals['_EXPLAINCAMERARESPONSE']._serialized_end=2226
-  _globals['_EXPLAINCAMERARESPONSE_FINDING']._serialized_start=2151
-  _globals['_EXPLAINCAMERARESPONSE_FINDING']._serialized_end=2226
-  _globals['_HUBSERVICE']._serialized_start=2428
-  _globals['_HUBSERVICE']._serialized_end=3040
+  _globals['_HUB']._serialized_end=907
+  _globals['_LISTHUBSREQUEST']._serialized_start=909
+  _globals['_LISTHUBSREQUEST']._serialized_end=926
+  _globals['_LISTHUBSRESPONSE']._serialized_start=928
+  _globals['_LISTHUBSRESPONSE']._serialized_end=1006
+  _globals['_ACCEPTHUBREQUEST']._serialized_start=1008
+  _globals['_ACCEPTHUBREQUEST']._serialized_end=1065
+  _globals['_ACCEPTHUBRESPONSE']._serialized_start=1067
+  _globals['_ACCEPTHUBRESPONSE']._serialized_end=1115
+  _globals['_ENDHUBREQUEST']._serialized_start=1117
+  _globals['_ENDHUBREQUEST']._serialized_end=1213
+  _globals['_ENDHUBRESPONSE']._serialized_start=1215
+  _globals['_ENDHUBRESPONSE']._serialized_end=1231
+  _globals['_SHARE']._serialized_start=1234
+  _globals['_SHARE']._serialized_end=1521
+  _globals['_LISTSHARESREQUEST']._serialized_start=1523
+  _globals['_LISTSHARESREQUEST']._serialized_end=1579
+  _globals['_LISTSHARESRESPONSE']._serialized_start=1581
+  _globals['_LISTSHARESRESPONSE']._serialized_end=1635
+  _globals['_PREVIEWSHAREREQUEST']._serialized_start=1637
+  _globals['_PREVIEWSHAREREQUEST']._serialized_end=1699
+  _globals['_PREVIEWSHARERESPONSE']._serialized_start=1701
+  _globals['_PREVIEWSHARERESPONSE']._serialized_end=1790
+  _globals['_CREATESHAREREQUEST']._serialized_start=1792
+  _globals['_CREATESHAREREQUEST']._serialized_end=1853
+  _globals['_CREATESHARERESPONSE']._serialized_start=1855
+  _globals['_CREATESHARERESPONSE']._serialized_end=1909
+  _globals['_DELETESHAREREQUEST']._serialized_start=1911
+  _globals['_DELETESHAREREQUEST']._serialized_end=1968
+  _globals['_DELETESHARERESPONSE']._serialized_start=1970
+  _globals['_DELETESHARERESPONSE']._serialized_end=1991
+  _globals['_EXPLAINCAMERAREQUEST']._serialized_start=1993
+  _globals['_EXPLAINCAMERAREQUEST']._serialized_end=2091
+  _globals['_EXPLAINCAMERARESPONSE']._serialized_start=2094
+  _globals['_EXPLAINCAMERARESPONSE']._serialized_end=2271
+  _globals['_EXPLAINCAMERARESPONSE_FINDING']._serialized_start=2196
+  _globals['_EXPLAINCAMERARESPONSE_FINDING']._serialized_end=2271
+  _globals['_HUBSERVICE']._serialized_start=2473
+  _globals['_HUBSERVICE']._serialized_end=3085
 # @@protoc_insertion_point(module_scope)

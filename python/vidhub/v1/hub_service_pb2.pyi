@@ -37,7 +37,7 @@ HUB_STATE_UP: HubState
 HUB_STATE_DOWN: HubState
 
 class Hub(_message.Message):
-    __slots__ = ("id", "name", "level", "region_code", "side", "state", "accepted_here", "accepted_there", "software", "protocol_version", "connect_time", "heard_time", "round_trip_s", "clock_skew_s", "lag", "media_bytes_in", "media_bytes_out", "certificate_expire_time", "cameras_in", "cameras_out", "trouble_reason", "trouble_message", "conflicts", "create_time")
+    __slots__ = ("id", "name", "level", "region_code", "side", "state", "accepted_here", "accepted_there", "software", "protocol_version", "connect_time", "heard_time", "round_trip_s", "clock_skew_s", "lag", "media_bytes_in", "media_bytes_out", "certificate_expire_time", "cameras_in", "cameras_out", "trouble_reason", "trouble_message", "conflicts", "create_time", "link_address", "media_address")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,8 @@ class Hub(_message.Message):
     TROUBLE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CONFLICTS_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    LINK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     level: _link_service_pb2.HubLevel
@@ -86,7 +88,9 @@ class Hub(_message.Message):
     trouble_message: str
     conflicts: int
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., level: _Optional[_Union[_link_service_pb2.HubLevel, str]] = ..., region_code: _Optional[str] = ..., side: _Optional[_Union[HubSide, str]] = ..., state: _Optional[_Union[HubState, str]] = ..., accepted_here: _Optional[bool] = ..., accepted_there: _Optional[bool] = ..., software: _Optional[str] = ..., protocol_version: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heard_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., round_trip_s: _Optional[float] = ..., clock_skew_s: _Optional[float] = ..., lag: _Optional[int] = ..., media_bytes_in: _Optional[int] = ..., media_bytes_out: _Optional[int] = ..., certificate_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cameras_in: _Optional[int] = ..., cameras_out: _Optional[int] = ..., trouble_reason: _Optional[str] = ..., trouble_message: _Optional[str] = ..., conflicts: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    link_address: str
+    media_address: str
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., level: _Optional[_Union[_link_service_pb2.HubLevel, str]] = ..., region_code: _Optional[str] = ..., side: _Optional[_Union[HubSide, str]] = ..., state: _Optional[_Union[HubState, str]] = ..., accepted_here: _Optional[bool] = ..., accepted_there: _Optional[bool] = ..., software: _Optional[str] = ..., protocol_version: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heard_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., round_trip_s: _Optional[float] = ..., clock_skew_s: _Optional[float] = ..., lag: _Optional[int] = ..., media_bytes_in: _Optional[int] = ..., media_bytes_out: _Optional[int] = ..., certificate_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cameras_in: _Optional[int] = ..., cameras_out: _Optional[int] = ..., trouble_reason: _Optional[str] = ..., trouble_message: _Optional[str] = ..., conflicts: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., link_address: _Optional[str] = ..., media_address: _Optional[str] = ...) -> None: ...
 
 class ListHubsRequest(_message.Message):
     __slots__ = ()

@@ -84,7 +84,7 @@ class LinkMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., problem: _Optional[_Union[LinkProblem, _Mapping]] = ..., farewell: _Optional[_Union[Farewell, _Mapping]] = ..., catalogue_delta: _Optional[_Union[CatalogueDelta, _Mapping]] = ..., catalogue_ack: _Optional[_Union[CatalogueAck, _Mapping]] = ..., catalogue_digest: _Optional[_Union[CatalogueDigest, _Mapping]] = ..., catalogue_difference: _Optional[_Union[CatalogueDifference, _Mapping]] = ..., catalogue_range: _Optional[_Union[CatalogueRange, _Mapping]] = ..., camera_states: _Optional[_Union[CameraStates, _Mapping]] = ..., camera_conflicts: _Optional[_Union[CameraConflicts, _Mapping]] = ..., view_request: _Optional[_Union[ViewRequest, _Mapping]] = ..., view_decision: _Optional[_Union[ViewDecision, _Mapping]] = ..., view_renewal: _Optional[_Union[ViewRenewal, _Mapping]] = ..., view_end: _Optional[_Union[ViewEnd, _Mapping]] = ..., stream_order: _Optional[_Union[StreamOrder, _Mapping]] = ..., stream_answer: _Optional[_Union[StreamAnswer, _Mapping]] = ..., stream_end: _Optional[_Union[StreamEnd, _Mapping]] = ..., grant_notice: _Optional[_Union[GrantNotice, _Mapping]] = ..., event: _Optional[_Union[LinkEvent, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("version", "oldest_version", "hub_id", "name", "level", "region_code", "software", "time", "above", "have", "signing_key_pem", "accepted")
+    __slots__ = ("version", "oldest_version", "hub_id", "name", "level", "region_code", "software", "time", "above", "have", "signing_key_pem", "accepted", "instance")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     OLDEST_VERSION_FIELD_NUMBER: _ClassVar[int]
     HUB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +97,7 @@ class Hello(_message.Message):
     HAVE_FIELD_NUMBER: _ClassVar[int]
     SIGNING_KEY_PEM_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     version: int
     oldest_version: int
     hub_id: str
@@ -109,23 +110,26 @@ class Hello(_message.Message):
     have: _camera_pb2.Revision
     signing_key_pem: str
     accepted: bool
-    def __init__(self, version: _Optional[int] = ..., oldest_version: _Optional[int] = ..., hub_id: _Optional[str] = ..., name: _Optional[str] = ..., level: _Optional[_Union[HubLevel, str]] = ..., region_code: _Optional[str] = ..., software: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., above: _Optional[_Iterable[str]] = ..., have: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ..., signing_key_pem: _Optional[str] = ..., accepted: _Optional[bool] = ...) -> None: ...
+    instance: str
+    def __init__(self, version: _Optional[int] = ..., oldest_version: _Optional[int] = ..., hub_id: _Optional[str] = ..., name: _Optional[str] = ..., level: _Optional[_Union[HubLevel, str]] = ..., region_code: _Optional[str] = ..., software: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., above: _Optional[_Iterable[str]] = ..., have: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ..., signing_key_pem: _Optional[str] = ..., accepted: _Optional[bool] = ..., instance: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("time", "echo", "media_bytes_out", "media_bytes_in", "accepted", "revision")
+    __slots__ = ("time", "echo", "media_bytes_out", "media_bytes_in", "accepted", "revision", "above")
     TIME_FIELD_NUMBER: _ClassVar[int]
     ECHO_FIELD_NUMBER: _ClassVar[int]
     MEDIA_BYTES_OUT_FIELD_NUMBER: _ClassVar[int]
     MEDIA_BYTES_IN_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    ABOVE_FIELD_NUMBER: _ClassVar[int]
     time: _timestamp_pb2.Timestamp
     echo: _timestamp_pb2.Timestamp
     media_bytes_out: int
     media_bytes_in: int
     accepted: bool
     revision: _camera_pb2.Revision
-    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., echo: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., media_bytes_out: _Optional[int] = ..., media_bytes_in: _Optional[int] = ..., accepted: _Optional[bool] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
+    above: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., echo: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., media_bytes_out: _Optional[int] = ..., media_bytes_in: _Optional[int] = ..., accepted: _Optional[bool] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ..., above: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LinkProblem(_message.Message):
     __slots__ = ("reason", "message", "count")

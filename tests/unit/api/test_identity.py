@@ -49,6 +49,13 @@ AUTH = "/vidhub.v1.AuthService"
 OURS = {"sec-fetch-site": "same-origin"}
 
 
+class NoHubs:
+    """These tests enrol units alone; hubs are in `tests/unit/link`."""
+
+    async def enrol_hub(self, principal: Principal, request: object) -> enrolment_service_pb2.EnrolHubResponse:
+        raise NotImplementedError
+
+
 @dataclass
 class Hub:
     people: People
@@ -86,7 +93,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     doorkeeper = Doorkeeper(Authentication(people, units), audit.refusal)
     servicers: dict[str, object] = {
         "vidhub.v1.AuthService": AuthServicer(people, public_url="http://127.0.0.1:8080", hub_id="h1"),
-        "vidhub.v1.EnrolmentService": EnrolmentServicer(units),
+        "vidhub.v1.EnrolmentService": EnrolmentServicer(units, NoHubs()),
         "vidhub.v1.AuditService": AuditServicer(audit),
         "vidhub.v1.SystemService": SystemServicer(
             hub_id="h1",

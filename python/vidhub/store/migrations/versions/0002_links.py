@@ -33,6 +33,8 @@ def upgrade() -> None:
         sa.Column("signing_key_pem", sa.Text(), nullable=False),
         sa.Column("epoch", sa.String(length=64), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("joined_key", sa.String(length=64), nullable=False),
+        sa.Column("end_reason", sa.String(length=64), nullable=False),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.Column("accept_time", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),

@@ -1,0 +1,94 @@
+"""Links to other hubs, built: who they are, what runs, and what speaks over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from vidhub.api.admin import AdminOperations
+from vidhub.core import Core
+from vidhub.identity import HubKeys
+from vidhub.link.dialer import Dialer
+from vidhub.link.greeting import Greeter
+from vidhub.link.hub_service import Enrolment, HubFigures, HubServicer, HubView
+from vidhub.link.keys import LinkKeys
+from vidhub.link.linking import Linking
+from vidhub.link.links import Links
+from vidhub.link.live import Part
+from vidhub.link.operations import HubOperations
+from vidhub.link.peers import Peers
+from vidhub.link.servicer import LinkServicer
+from vidhub.model import Principal
+from vidhub.telemetry import LinkFigures
+
+
+@dataclass(frozen=True, slots=True)
+class LinkParts:
+    peers: Peers
+    links: Links
+    keys: LinkKeys
+    linking: Linking
+    view: HubView
+    figures: HubFigures
+    greeter: Greeter
+    dialer: Dialer
+
+    async def run(self) -> None:
+        """Dials, and goes on dialling."""
+        await self.dialer.run()
+
+    def servicers(self) -> Mapping[str, object]:
+        return {
+            "vidhub.v1.LinkService": LinkServicer(self.peers, self.links, self.greeter),
+            "vidhub.v1.HubService": HubServicer(self.linking, self.view),
+        }
+
+    def enrolment(self) -> Enrolment:
+        return Enrolment(self.peers)
+
+    def add_operations(
+        self,
+        operations: AdminOperations,
+        principal: Principal,
+        *,
+        link_address: Callable[[], str],
+        media_address: Callable[[], str],
+    ) -> None:
+        HubOperations(
+            principal, self.linking, self.view, link_address=link_address, media_address=media_address
+        ).add_to(operations)
+
+    def metrics(self) -> list[LinkFigures]:
+        """One for each hub that has joined."""
+        return [
+            LinkFigures(
+                hub.id,
+                self.links.get(hub.id) is not None,
+                self.figures.lag(hub.id),
+                tuple(zip(("out", "in"), self.figures.media(hub.id), strict=True)),
+            )
+            for hub in self.peers.all()
+            if hub.joined
+        ]
+
+
+def build_links(
+    *, data: Path, peers: Peers, keys: HubKeys, core: Core, speakers: Sequence[Part], figures: HubFigures
+) -> LinkParts:
+    """speakers: what speaks over links, each for its own messages. figures: filled by them."""
+    links = Links()
+    link_keys = LinkKeys(data / "keys" / "links")
+    public = keys.hub.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    greeter = Greeter(
+        peers,
+        speakers,
+        signing_key_pem=public.decode(),
+        revision=core.revision,
+        media=lambda hub_id: figures.media(hub_id),
+    )
+    linking = Linking(peers, links, link_keys)
+    view = HubView(peers, links, link_keys, figures)
+    return LinkParts(peers, links, link_keys, linking, view, figures, greeter, Dialer(peers, links, greeter, link_keys))

@@ -1,0 +1,63 @@
+"""The links that are up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from vidhub.link.live import Link
+
+# How long the other side gets to hear why a link ends.
+FAREWELL_S = 1.0
+
+
+class Links:
+    """The live links by hub; a new one of the same hub replaces the old."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, Link] = {}
+
+    def all(self) -> list[Link]:
+        return list(self._links.values())
+
+    def get(self, hub_id: str) -> Link | None:
+        """The link that is up and accepted by both sides."""
+        link = self._links.get(hub_id)
+        return link if link is not None and link.is_open else None
+
+    def connected(self, hub_id: str) -> Link | None:
+        """Accepted or not."""
+        return self._links.get(hub_id)
+
+    @contextlib.asynccontextmanager
+    async def holding(self, link: Link) -> AsyncIterator[None]:
+        earlier = self._links.get(link.hub.id)
+        if earlier is not None:
+            earlier.end("LINK_REPLACED")
+        self._links[link.hub.id] = link
+        try:
+            yield
+        finally:
+            if self._links.get(link.hub.id) is link:
+                del self._links[link.hub.id]
+
+    async def end(self, hub_id: str, reason: str) -> None:
+        """Ends the link of a hub, if there is one, and waits a moment for the other side to hear why."""
+        link = self._links.get(hub_id)
+        if link is not None:
+            link.end(reason)
+            await _gone(link)
+
+    async def drain(self) -> None:
+        """Ends all: the hub stops."""
+        links = self.all()
+        for link in links:
+            link.end("HUB_DRAINING")
+        await asyncio.gather(*map(_gone, links))
+
+
+async def _gone(link: Link) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_S):
+            await link.gone()
