@@ -16,9 +16,12 @@ from vidhub.access.foreign import ForeignSessions
 from vidhub.access.grants import Grants
 from vidhub.access.purposes import Purposes
 from vidhub.access.sessions import Sessions
+from vidhub.access.shares import Shares
 from vidhub.access.snapshots import Snapshots
 from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
+from vidhub.catalogue.received import ReceivedCameras
+from vidhub.catalogue.remote import RemoteCameras
 from vidhub.catalogue.watch import Watches
 from vidhub.core import Change, Core
 from vidhub.events import Fanout
@@ -36,7 +39,7 @@ from vidhub.model import (
     Unit,
     User,
 )
-from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions, units, users
+from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions, remote_cameras, units, users
 from vidhub.telemetry import Telemetry
 
 HUB = "yingtan"
@@ -92,6 +95,11 @@ class Domain:
     snapshots: Snapshots
     ends: Ends
     telemetry: Telemetry
+    remote: RemoteCameras
+    received: ReceivedCameras
+    shares: Shares
+    fanout: Fanout
+    hub_id: str
     failures: list[Exception] = field(default_factory=list)
 
     async def add_user(self, principal: Principal) -> Principal:
@@ -112,6 +120,16 @@ class Domain:
     async def reload(self, *, was_clean: bool) -> None:
         await restart.reload(self.store, self.secrets, self.audit, self.book, HUB, was_clean=was_clean)
 
+    async def load(self) -> None:
+        """As a hub starts: the core anew from the store."""
+        secrets = self.secrets
+        found = await self.store.read(
+            lambda conn: (meta.revision(conn), list(cameras.load_all(conn, secrets)), changes.load(conn))
+        )
+        self.core.load(found[0], found[1], [Change(number, one, kind == "removed") for number, kind, one in found[2]])
+        await self.grants.load()
+        await self.shares.load()
+
     async def entries(self, action: str = "") -> list[AuditEntry]:
         """Oldest first."""
         await self.audit._refusals.flush(everything=True)
@@ -120,17 +138,18 @@ class Domain:
 
 
 @contextlib.asynccontextmanager
-async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIterator[Domain]:
+async def domain_of(directory: Path, *, session_ttl_s: float = 600.0, hub_id: str = HUB) -> AsyncIterator[Domain]:
     """Opened as a hub opens it, and stopped as one that is killed: nothing says that the stop was clean."""
     store = await Store.open(f"sqlite:///{directory / 'vidhub.db'}")
     keys = HubKeys.open(directory)
     secrets = Secrets.open(directory / "keys" / "secrets.json")
     audit = await AuditLog.open(store, keys.hub)
-    core = Core({"hub_id": HUB, "ticket_key_pem": keys.hub_pem.decode(), "threads": 2})
+    core = Core({"hub_id": hub_id, "ticket_key_pem": keys.hub_pem.decode(), "threads": 2})
     failures: list[Exception] = []
     fanout = Fanout(core, failures.append)
     telemetry = Telemetry()
-    watches = Watches(core, store)
+    remote = RemoteCameras(await store.read(lambda conn: list(remote_cameras.load(conn))))
+    watches = Watches(core, store, remote)
     table = regions.RegionTable(await store.read(regions.load))
     register = Purposes(await store.read(purposes.load))
     ends = Ends(store, audit)
@@ -142,6 +161,7 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIt
         regions=table,
         watches=watches,
         telemetry=telemetry,
+        remote=remote,
     )
     grants = Grants(store=store, audit=audit, core=core, purposes=register, watches=watches)
     book = SessionBook(
@@ -150,8 +170,12 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIt
         audit=audit,
         core=core,
         ends=ends,
-        hub_id=HUB,
+        hub_id=hub_id,
         session_ttl_s=session_ttl_s,
+    )
+    shares = Shares(store=store, audit=audit, core=core, purposes=register, remote=remote)
+    received = ReceivedCameras(
+        store=store, secrets=secrets, audit=audit, core=core, remote=remote, watches=watches, hub_id=hub_id
     )
     sessions = Sessions(
         store=store, secrets=secrets, audit=audit, core=core, purposes=register, book=book, ticket_ttl_s=60
@@ -165,13 +189,6 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIt
     await store.write(
         lambda conn: [units.put(conn, Unit(name, name, "360602", "11", "enrolled", now)) for name in ("u1", "u2")]
     )
-    found = await store.read(
-        lambda conn: (meta.revision(conn), list(cameras.load_all(conn, secrets)), changes.load(conn))
-    )
-    core.load(found[0], found[1], [Change(number, one, kind == "removed") for number, kind, one in found[2]])
-    await grants.load()
-    core.start_listening()
-    tasks = [asyncio.create_task(ends.run()), asyncio.create_task(grants.run())]
     domain = Domain(
         store,
         secrets,
@@ -186,8 +203,16 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0) -> AsyncIt
         snapshots,
         ends,
         telemetry,
+        remote,
+        received,
+        shares,
+        fanout,
+        hub_id,
         failures,
     )
+    await domain.load()
+    core.start_listening()
+    tasks = [asyncio.create_task(ends.run()), asyncio.create_task(grants.run())]
     try:
         yield domain
         assert failures == []

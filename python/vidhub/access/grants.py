@@ -80,7 +80,7 @@ class Grants:
             id=new_id("g", now),
             username=wanted.username.strip(),
             department=wanted.department.strip(),
-            actions=_actions(wanted.actions),
+            actions=with_list(wanted.actions),
             purposes=tuple(dict.fromkeys(wanted.purposes)),
             not_before=max(wanted.not_before, now),
             reason=wanted.reason.strip(),
@@ -98,7 +98,7 @@ class Grants:
         def work(conn: Connection) -> Grant:
             found = [*self._violations(grant, now), *_unknown(conn, grant)]
             if found:
-                raise _invalid(found)
+                raise invalid(found)
             grants.insert(conn, grant)
             self._audit.append(conn, [_entry(principal, "grant.create", grant)])
             return grant
@@ -120,8 +120,11 @@ class Grants:
         now = self._clock()
 
         def work(conn: Connection) -> Grant:
+            known = grants.get(conn, grant_id)
+            if known is not None and known.hub_id:
+                raise FailedPrecondition("GRANT_IS_SHARE", "this is a sharing rule: use `vidhub hub unshare`")
             if not grants.revoke(conn, grant_id, now, reason):
-                if grants.get(conn, grant_id) is None:
+                if known is None:
                     raise NotFound("GRANT_NOT_FOUND", f"there is no grant {grant_id[:64]}")
                 raise FailedPrecondition("GRANT_ENDED", "the grant was taken back before")
             revoked = grants.get(conn, grant_id)
@@ -159,6 +162,8 @@ class Grants:
             touches = _UnitSight(conn, principal.unit_id).touches if is_of_unit else None
 
             def matches(grant: Grant) -> bool:
+                if grant.hub_id:  # a sharing rule: `access/shares.py`
+                    return False
                 if username and not _is_for(grant, username, departments):
                     return False
                 if camera is not None and not covers(grant, camera):
@@ -307,7 +312,7 @@ def _unknown(conn: Connection, grant: Grant) -> Iterator[Violation]:
     for field, reason, entries, is_known in (
         ("camera_ids", "CAMERA_UNKNOWN", scope.camera_ids, known.__contains__),
         ("unit_ids", "UNIT_UNKNOWN", scope.unit_ids, lambda one: units.get(conn, one) is not None),
-        ("region_prefixes", "REGION_UNKNOWN", scope.region_prefixes, lambda one: _is_prefix(one, table)),
+        ("region_prefixes", "REGION_UNKNOWN", scope.region_prefixes, lambda one: is_known_prefix(one, table)),
         ("industries", "INDUSTRY_UNKNOWN", scope.industries, industries.knows),
     ):
         for entry in entries:
@@ -315,14 +320,14 @@ def _unknown(conn: Connection, grant: Grant) -> Iterator[Violation]:
                 yield Violation(f"grant.scope.{field}", reason, f"this hub does not know {entry[:64]!r}")
 
 
-def _is_prefix(prefix: str, table: list[Region]) -> bool:
+def is_known_prefix(prefix: str, table: list[Region]) -> bool:
     """Of a listed code, or of one that registration would take."""
     if any(region.code.startswith(prefix) for region in table):
         return bool(prefix)
     return regions.RegionTable(table).knows(prefix.ljust(6, "0"))
 
 
-def _actions(wanted: Sequence[Action]) -> tuple[Action, ...]:
+def with_list(wanted: Sequence[Action]) -> tuple[Action, ...]:
     """In the order of the enum, once each; every other action includes LIST."""
     return tuple(action for action in Action if action in wanted or (action is Action.LIST and wanted))
 
@@ -378,6 +383,6 @@ def _scope(grant: Grant) -> dict[str, list[str]]:
     }
 
 
-def _invalid(found: Sequence[Violation]) -> InvalidArgument:
+def invalid(found: Sequence[Violation]) -> InvalidArgument:
     reason = found[0].reason if len({one.reason for one in found}) == 1 else "GRANT_INVALID"
     return InvalidArgument(reason, "; ".join(one.description for one in found), violations=found)

@@ -23,11 +23,14 @@ from vidhub.access.foreign import ForeignSessions
 from vidhub.access.grants import Grants
 from vidhub.access.purposes import Purposes
 from vidhub.access.sessions import Sessions
+from vidhub.access.shares import Shares
 from vidhub.access.snapshots import Snapshots
 from vidhub.app.links import LinkParts, build_links
 from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
 from vidhub.catalogue.media import MediaNotes
+from vidhub.catalogue.received import ReceivedCameras
+from vidhub.catalogue.remote import RemoteCameras
 from vidhub.catalogue.watch import Watches
 from vidhub.config import OFF, Config, HubOptions, split_address
 from vidhub.core import Change, Core
@@ -37,7 +40,7 @@ from vidhub.identity import CertificateAuthority, HubKeys, People, ServerCertifi
 from vidhub.link.hub_service import HubFigures
 from vidhub.link.peers import Peers
 from vidhub.model import Camera, Principal, PrincipalKind, Revision
-from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions
+from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions, remote_cameras
 from vidhub.telemetry import CoreSnapshot, Telemetry
 
 DATABASE = "vidhub.db"
@@ -61,7 +64,10 @@ class Parts:
     watches: Watches
     media: MediaNotes
     catalogue: Catalogue
+    remote: RemoteCameras
+    received: ReceivedCameras
     grants: Grants
+    shares: Shares
     ends: Ends
     book: SessionBook
     sessions: Sessions
@@ -101,7 +107,8 @@ async def build(
     core = Core(core_options(config, hub, keys, backend_socket, shown))
     stack.push_async_callback(core.stop)
     telemetry = Telemetry()
-    watches = Watches(core, store)
+    remote = RemoteCameras(await store.read(lambda conn: list(remote_cameras.load(conn))))
+    watches = Watches(core, store, remote)
     media = MediaNotes(store)
     table, register = await store.read(lambda conn: (regions.RegionTable(regions.load(conn)), purposes.load(conn)))
     catalogue = Catalogue(
@@ -112,9 +119,14 @@ async def build(
         regions=table,
         watches=watches,
         telemetry=telemetry,
+        remote=remote,
     )
     kinds = Purposes(register)
     grants = Grants(store=store, audit=audit, core=core, purposes=kinds, watches=watches)
+    shares = Shares(store=store, audit=audit, core=core, purposes=kinds, remote=remote)
+    received = ReceivedCameras(
+        store=store, secrets=secrets, audit=audit, core=core, remote=remote, watches=watches, hub_id=hub.id
+    )
     ends = Ends(store, audit)
     book = SessionBook(
         store=store,
@@ -174,7 +186,10 @@ async def build(
         watches,
         media,
         catalogue,
+        remote,
+        received,
         grants,
+        shares,
         ends,
         book,
         sessions,
@@ -203,6 +218,7 @@ async def _load(parts: Parts, secrets: Secrets) -> None:
     revision, found, log_ = await parts.store.read(read)
     await asyncio.to_thread(parts.core.load, revision, found, log_)
     await parts.grants.load()
+    await parts.shares.load()
 
 
 async def _finish(parts: Parts, *, online: bool) -> None:

@@ -14,9 +14,10 @@ from vidhub import paging
 from vidhub.audit import AuditLog
 from vidhub.catalogue import records, registration, rules
 from vidhub.catalogue.registration import Candidate, Outcome
+from vidhub.catalogue.remote import RemoteCameras
 from vidhub.catalogue.watch import Watches
 from vidhub.core import Core
-from vidhub.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDenied
+from vidhub.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vidhub.model import (
     BatchResult,
     Camera,
@@ -54,6 +55,7 @@ class Catalogue:
         regions: RegionTable,
         watches: Watches,
         telemetry: Telemetry,
+        remote: RemoteCameras,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
@@ -63,6 +65,7 @@ class Catalogue:
         self._regions = regions
         self._watches = watches
         self._telemetry = telemetry
+        self._remote = remote
         self._clock = clock
 
     # Writing.
@@ -159,7 +162,7 @@ class Catalogue:
         stored = await self._store.read(lambda conn: cameras.get(conn, camera_id))
         if stored is None or stored.state is CameraState.RETIRED:
             raise _unknown(camera_id)
-        return records.shown(principal, _with_state(stored, basic))
+        return records.shown(principal, self._remote.told(_with_state(stored, basic)))
 
     async def list(
         self,
@@ -182,7 +185,7 @@ class Catalogue:
             by_id = {camera.id: camera for camera in stored}
             rows = tuple(records.shown(principal, _with_state(by_id[row.id], row)) for row in rows if row.id in by_id)
         return CameraPage(
-            cameras=rows,
+            cameras=tuple(self._remote.told(row) for row in rows),
             next_page_token=paging.token("cameras", question, page.next_after),
             total_size=page.total,
             revision=page.revision,
@@ -218,10 +221,14 @@ class Catalogue:
             self._watches.wake()
 
     def _own(self, conn: Connection, unit_id: str, camera_id: str) -> Camera:
-        """unit_id empty: anybody's camera will do. Another unit's camera is as unknown as one that is not there."""
+        """unit_id empty: any camera of this hub will do. Another unit's is as unknown as one that is not there."""
         found = cameras.get(conn, camera_id, self._secrets)
         if found is None or found.state is CameraState.RETIRED or unit_id not in ("", found.unit_id):
             raise _unknown(camera_id)
+        if found.home_hub_id:
+            if unit_id:  # a unit of another hub may go by the same name
+                raise _unknown(camera_id)
+            raise FailedPrecondition("CAMERA_NOT_OURS", "the camera is another hub's: only there it can be retired")
         return found
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from dataclasses import replace
 
+from vidhub.catalogue.remote import RemoteCameras
 from vidhub.core import BasicPage, Change, Core
 from vidhub.errors import NotFound, OutOfRange, ResourceExhausted, Unavailable
 from vidhub.model import (
@@ -42,12 +44,19 @@ _SEES_ALL = frozenset({Role.APPROVER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMINI
 class Watches:
     """Every watcher there is, and what wakes them."""
 
-    def __init__(self, core: Core, store: Store) -> None:
+    def __init__(self, core: Core, store: Store, remote: RemoteCameras) -> None:
         self._core = core
         self._store = store
+        self._remote = remote
         self._watchers: set[_Watcher] = set()
+        self._listeners: list[Callable[[], None]] = []
         self._state_number = 0
         self._is_draining = False
+        remote.listen(self._stale_changed)
+
+    def on_moved(self, listener: Callable[[], None]) -> None:
+        """Called whenever the catalogue has moved; it returns at once."""
+        self._listeners.append(listener)
 
     def drain(self) -> None:
         """The hub is stopping: every watch ends, so that nobody waits for it."""
@@ -61,11 +70,18 @@ class Watches:
         """The catalogue has moved."""
         for watcher in self._watchers:
             watcher.awake.set()
+        for listener in self._listeners:
+            listener()
 
     def states_changed(self, events: Sequence[CoreEvent]) -> None:
         """Takes `camera_state` events of the core."""
         self._state_number = max([self._state_number, *(event.number for event in events)])
         self.wake()
+
+    def _stale_changed(self, ids: Collection[str]) -> None:
+        for watcher in self._watchers:
+            watcher.stale_moved.update(ids)
+            watcher.awake.set()
 
     def sight_changed(self, username: str, department: str) -> None:
         """A grant to this person or department began or ended."""
@@ -87,7 +103,7 @@ class Watches:
         self._refuse_while_draining()
         if len(self._watchers) >= MOST_WATCHERS:
             raise ResourceExhausted("LIMIT_WATCHES", f"{MOST_WATCHERS} callers watch already: try again later")
-        watcher = _Watcher(self._core, self._store, principal, wanted, lambda: self._state_number)
+        watcher = _Watcher(self._core, self._store, self._remote, principal, wanted, lambda: self._state_number)
         self._watchers.add(watcher)
         try:
             async for event in watcher.begin(from_revision, state_from):
@@ -108,16 +124,25 @@ class Watches:
 
 class _Watcher:
     def __init__(
-        self, core: Core, store: Store, principal: Principal, wanted: CameraFilter, newest_state: Callable[[], int]
+        self,
+        core: Core,
+        store: Store,
+        remote: RemoteCameras,
+        principal: Principal,
+        wanted: CameraFilter,
+        newest_state: Callable[[], int],
     ) -> None:
         """newest_state: the number of the last state change there was, 0 when there was none."""
         self.awake = asyncio.Event()
         self.compares = False
+        # Cameras whose link went down or came up; at most one entry a camera.
+        self.stale_moved: set[str] = set()
         self.principal = principal
         self._state_number = 0
         self._newest_state = newest_state
         self._core = core
         self._store = store
+        self._remote = remote
         self._wanted = wanted
         self._known: set[str] = set()
         self._at = Revision("", 0)
@@ -154,6 +179,24 @@ class _Watcher:
             yield Synced(self._at)
         async for event in self._states(self._state_number):
             yield event
+        if self.stale_moved:
+            moved, self.stale_moved = self.stale_moved & self._known, set()
+            async for event in self._stale(moved):
+                yield event
+
+    async def _stale(self, moved: Collection[str]) -> AsyncGenerator[WatchEvent]:
+        for place, camera_id in enumerate(sorted(moved)):
+            if place % _STEP == _STEP - 1:
+                await asyncio.sleep(0)
+            camera = self._look(camera_id)
+            if camera is not None:
+                yield CameraStateChange(
+                    id=camera_id,
+                    state=camera.state,
+                    reason=camera.state_reason,
+                    number=self._state_number,
+                    stale=camera.stale,
+                )
 
     async def _pages(self, *, moves: bool = True) -> AsyncGenerator[BasicPage]:
         """All that matches and may be known of. moves: changes go on from the first page's revision."""
@@ -166,7 +209,7 @@ class _Watcher:
             if first and moves:
                 self._at = page.revision
             first = False
-            yield page
+            yield replace(page, cameras=tuple(self._remote.told(camera) for camera in page.cameras))
             if page.next_after is None:
                 return
             after = page.next_after
@@ -199,7 +242,7 @@ class _Watcher:
             # What an operator saw back then hung on grants and places that may have changed since.
             raise OutOfRange("REVISION_TOO_OLD", "the changes since that revision can't be told one by one: list again")
         found = await self._store.read(lambda conn: cameras.list_full(conn, gone))
-        return [camera.id for camera in found if camera.unit_id == principal.unit_id]
+        return [camera.id for camera in found if camera.unit_id == principal.unit_id and not camera.home_hub_id]
 
     async def _compare(self) -> AsyncGenerator[WatchEvent]:
         """After a grant began or ended: what came into sight, and what left it."""
@@ -225,7 +268,11 @@ class _Watcher:
                 for camera in page.cameras:
                     if camera.id in self._known:  # another will be told of as it comes into sight
                         yield CameraStateChange(
-                            id=camera.id, state=camera.state, reason=camera.state_reason, number=self._state_number
+                            id=camera.id,
+                            state=camera.state,
+                            reason=camera.state_reason,
+                            number=self._state_number,
+                            stale=camera.stale,
                         )
             return
         self._has_all_states = True
@@ -241,8 +288,11 @@ class _Watcher:
         if self._wanted.states:  # a state may bring a camera into the filter, or take it out
             was_known = change.id in self._known
             event = self._event(change.id)
-            return change if was_known and isinstance(event, CameraUpserted) else event
-        return change if change.id in self._known else None
+            return self._fresh(change) if was_known and isinstance(event, CameraUpserted) else event
+        return self._fresh(change) if change.id in self._known else None
+
+    def _fresh(self, change: CameraStateChange) -> CameraStateChange:
+        return replace(change, stale=True) if self._remote.is_stale(change.id) else change
 
     def _event(self, camera_id: str) -> WatchEvent | None:
         camera = self._look(camera_id)
@@ -263,7 +313,7 @@ class _Watcher:
             return None
         if self._wanted.text and not self._matches_text(camera):
             return None
-        return camera
+        return self._remote.told(camera)
 
     def _matches_text(self, camera: Camera) -> bool:
         """Pinyin initials are the core's: ask it for this one camera."""

@@ -174,6 +174,11 @@ def set_stream_media(
     return conn.exec_driver_sql(statement, values).rowcount == 1
 
 
+def has_unit(conn: Connection, unit_id: str) -> bool:
+    """Whether a camera is of this unit, retired ones too."""
+    return conn.exec_driver_sql("SELECT 1 FROM cameras WHERE unit_id = ? LIMIT 1", (unit_id,)).first() is not None
+
+
 def count(conn: Connection) -> int:
     statement = "SELECT count(*) FROM cameras WHERE state <> ?"
     return int(conn.exec_driver_sql(statement, (int(CameraState.RETIRED),)).scalar_one())

@@ -23,6 +23,14 @@ def put(conn: Connection, key: str, value: str) -> None:
     )
 
 
+def numbers(conn: Connection, prefix: str) -> dict[str, int]:
+    """Values of the keys that begin with `prefix`, by what follows it."""
+    rows = conn.exec_driver_sql(
+        "SELECT substr(key, ?), value FROM meta WHERE substr(key, 1, ?) = ?", (len(prefix) + 1, len(prefix), prefix)
+    )
+    return {str(row[0]): int(row[1]) for row in rows}
+
+
 def epoch(conn: Connection) -> str:
     return get(conn, "epoch")
 

@@ -1,0 +1,188 @@
+"""Cameras that linked hubs share with this one: what happens to a chunk of them inside one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from vidhub.audit import AuditLog
+from vidhub.catalogue.remote import RemoteCameras
+from vidhub.catalogue.watch import Watches
+from vidhub.core import Core
+from vidhub.errors import NotFound
+from vidhub.model import AuditRecord, Camera, Principal, PrincipalKind, Revision
+from vidhub.store import Secrets, Store, cameras, changes, meta, remote_cameras
+from vidhub.store.remote_cameras import Conflict
+
+# Rows in one transaction: interactive writes get in between (`store/writer.py`).
+CHUNK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A camera as a linked hub tells of it, and the digest of what it said."""
+
+    camera: Camera
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one transaction takes.
+
+    refused: what breaks a rule before the store is asked. ranges: (after, last) of ids that the chunk brings whole, the
+    empty `last` is open. have: up to where the catalogue of the other hub is known with this; None leaves it.
+    """
+
+    cameras: Sequence[Received] = ()
+    removed: Sequence[str] = ()
+    refused: Sequence[Conflict] = ()
+    ranges: Sequence[tuple[str, str]] = ()
+    have: Revision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a chunk came to. conflicts_moved: whether other cameras are refused than before. freed: offers of other
+    links that were refused for the sake of a camera that has gone now."""
+
+    number: int = 0
+    upserted: tuple[Camera, ...] = ()
+    removed: tuple[str, ...] = ()
+    refused: tuple[Conflict, ...] = ()
+    conflicts_moved: bool = False
+    freed: tuple[Conflict, ...] = ()
+
+
+class ReceivedCameras:
+    """The one way for cameras of other hubs into the catalogue: store first, then core, index and watchers."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        secrets: Secrets,
+        audit: AuditLog,
+        core: Core,
+        remote: RemoteCameras,
+        watches: Watches,
+        hub_id: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._secrets = secrets
+        self._audit = audit
+        self._core = core
+        self._remote = remote
+        self._watches = watches
+        self._hub_id = hub_id
+        self._clock = clock
+
+    async def take(self, peer: str, chunk: Chunk) -> Taken:
+        """Makes a chunk durable and known. Raises NotFound HUB_NOT_LINKED when the link has been ended for good."""
+
+        def work(conn: Connection) -> Taken:
+            if not remote_cameras.is_linked(conn, peer):
+                raise NotFound("HUB_NOT_LINKED", "this hub is not linked any more: invite it anew")
+            return self._write(conn, peer, chunk)
+
+        return await self._store.write(work, bulk=True, apply=lambda taken: self._apply(peer, taken))
+
+    async def forget(self, peer: str) -> None:
+        """What is there of the peer's catalogue may not be what it was at any revision: the next link compares."""
+        await self._store.write(lambda conn: remote_cameras.set_have(conn, peer, None), bulk=True)
+
+    async def remove_all(self, peer: str) -> tuple[Conflict, ...]:
+        """The link has been ended for good: its cameras go. Returns offers of others that this made possible."""
+        freed: list[Conflict] = []
+        while True:
+            taken = await self._store.write(
+                lambda conn: self._remove_some(conn, peer), bulk=True, apply=lambda taken: self._apply(peer, taken)
+            )
+            freed.extend(taken.freed)
+            if not taken.removed:
+                return tuple(freed)
+
+    # Inside.
+
+    def _write(self, conn: Connection, peer: str, chunk: Chunk) -> Taken:
+        named = (one.camera.id for one in chunk.cameras)
+        holders = remote_cameras.holders(conn, [*named, *chunk.removed, *(one.camera_id for one in chunk.refused)])
+        wanted: list[Received] = []
+        conflicts = list(chunk.refused)
+        for one in chunk.cameras:
+            holder = holders.get(one.camera.id)
+            if holder is not None and holder.hub_id != peer:
+                conflicts.append(Conflict(peer, one.camera.id, "CAMERA_ID_TAKEN", holder.hub_id or self._hub_id))
+            elif holder is None or holder.digest != one.digest:
+                wanted.append(one)
+        refused = {one.camera_id for one in conflicts}
+        brought = {one.camera.id for one in chunk.cameras} - refused
+        # One that breaks a rule goes even if it was taken before: that is not what the other hub says any more.
+        leaving = {*chunk.removed, *refused}
+        gone = {camera_id for camera_id in leaving if (held := holders.get(camera_id)) and held.hub_id == peer}
+        settled = set(chunk.removed) | brought
+        for after, last in chunk.ranges:
+            gone.update(remote_cameras.between(conn, peer, after, last))
+            settled |= remote_cameras.conflicts_between(conn, peer, after, last)
+        gone -= brought
+        moved = self._note_conflicts(conn, peer, conflicts, settled - refused)
+        taken = self._change(conn, peer, wanted, sorted(gone))
+        if chunk.have is not None:
+            remote_cameras.set_have(conn, peer, chunk.have)
+        return Taken(taken.number, taken.upserted, taken.removed, tuple(conflicts), moved, taken.freed)
+
+    def _remove_some(self, conn: Connection, peer: str) -> Taken:
+        remote_cameras.clear_conflicts(conn, peer)
+        return self._change(conn, peer, (), remote_cameras.first(conn, peer, CHUNK))
+
+    def _note_conflicts(self, conn: Connection, peer: str, found: Sequence[Conflict], settled: set[str]) -> bool:
+        """Whether other cameras are refused than before, or for other reasons."""
+        if not found and not remote_cameras.conflict_count(conn, peer):
+            return False
+        named = [*(one.camera_id for one in found), *settled]
+        known = {one.camera_id: one for one in remote_cameras.conflicts_over(conn, named) if one.hub_id == peer}
+        over = sorted(settled & set(known))
+        remote_cameras.clear_conflicts(conn, peer, over)
+        remote_cameras.put_conflicts(conn, found, self._clock())
+        return bool(over) or any(known.get(one.camera_id) != one for one in found)
+
+    def _change(self, conn: Connection, peer: str, wanted: Sequence[Received], gone: Sequence[str]) -> Taken:
+        if not wanted and not gone:
+            return Taken()
+        number = meta.next_revision(conn)
+        revision = Revision(meta.epoch(conn), number)
+        stored = tuple(replace(one.camera, revision=revision) for one in wanted)
+        cameras.upsert_many(conn, stored, self._secrets, revision=number, now=self._clock())
+        remote_cameras.put(conn, peer, [(one.camera.id, one.digest) for one in wanted])
+        remote_cameras.remove(conn, gone)
+        changes.append(conn, [(number, "upserted", one.id) for one in stored])
+        changes.append(conn, [(number, "removed", camera_id) for camera_id in gone])
+        self._audit.append(conn, [_entry(peer, number, stored, gone)])
+        freed = tuple(one for one in remote_cameras.conflicts_over(conn, gone) if one.hub_id != peer)
+        return Taken(number, stored, tuple(gone), freed=freed)
+
+    def _apply(self, peer: str, taken: Taken) -> None:
+        if taken.number:
+            self._remote.drop(taken.removed)
+            self._remote.put(peer, (camera.id for camera in taken.upserted))
+            self._core.apply_cameras(taken.number, taken.upserted, taken.removed)
+            self._watches.wake()
+
+
+def _entry(peer: str, number: int, stored: Sequence[Camera], gone: Sequence[str]) -> AuditRecord:
+    ids = [*(camera.id for camera in stored), *gone]
+    detail: dict[str, object] = {"revision": number, "count": len(stored), "removed": len(gone)}
+    resource = "camera/*"
+    if len(ids) == 1:
+        resource = f"camera/{ids[0]}"
+    else:
+        detail["ids_sha256"] = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    return AuditRecord.of(
+        Principal(PrincipalKind.HUB, peer), "catalogue.receive", resource, detail_json=json.dumps(detail)
+    )
