@@ -121,7 +121,7 @@ def to_camera(camera: Camera, names: Names = NAMELESS) -> camera_pb2.Camera:
         place_category=_enum(camera.place_category),
         location=camera_pb2.Location(latitude=place.latitude, longitude=place.longitude, address=place.address),
         streams=[_to_stream(stream) for stream in camera.streams],
-        legal=_to_legal(camera.legal) if camera.legal != LegalRecord() else None,
+        legal=to_legal(camera.legal) if camera.legal != LegalRecord() else None,
         device=_to_device(camera.device),
         state=_enum(camera.state),
         state_time=to_time(camera.state_time),
@@ -188,7 +188,7 @@ def _from_stream(message: camera_pb2.CameraStream) -> CameraStream:
     )
 
 
-def _to_legal(legal: LegalRecord) -> camera_pb2.LegalRecord:
+def to_legal(legal: LegalRecord) -> camera_pb2.LegalRecord:
     return camera_pb2.LegalRecord(
         place_basis=legal.place_basis,
         purpose=legal.purpose,

@@ -29,6 +29,8 @@ _MOST_URGENT = 4_096
 _MOST_BULK = 2
 # Messages that wait for one part. When it is behind, reading stops, and so does the sender.
 _MOST_WAITING = 64
+# Bodies of a thousand records: their parts check them by the same rules, at a fraction of protovalidate's cost.
+CHECKED_BY_PARTS = frozenset({"catalogue_delta", "catalogue_digest", "catalogue_range", "camera_states"})
 # Refusals told to the other side, one a second of each reason; the rest are counted.
 _PROBLEM_PAUSE_S = 1.0
 
@@ -233,7 +235,7 @@ class Link:
             raise InvalidArgument(
                 "MESSAGE_TOO_LARGE", f"a message holds at most {MOST_MESSAGE_BYTES} octets: send less"
             )
-        if broken := violations(message):
+        if body not in CHECKED_BY_PARTS and (broken := violations(message)):
             raise InvalidArgument("MESSAGE_INVALID", f"{broken[0].field}: {broken[0].description}")
         match body:
             case "heartbeat":
