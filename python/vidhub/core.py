@@ -147,11 +147,6 @@ class Core:
         self._inner.apply_cameras(number, [_camera_row(camera) for camera in upserts], removed)
         self._revision = Revision(self._revision.epoch, number)
 
-    def revision(self) -> Revision:
-        """Up to where changes have been applied."""
-        page = self._inner.list_cameras(_core.Principal("hub", ""), limit=1)
-        return Revision(page.epoch, page.revision)
-
     def list_cameras(self, principal: Principal, wanted: CameraFilter, *, limit: int, after: str = "") -> BasicPage:
         within = wanted.within
         page = self._inner.list_cameras(

@@ -16,8 +16,7 @@ from vidhub.link.catalogue_in import CatalogueIn
 from vidhub.link.catalogue_out import CatalogueOut
 from vidhub.link.live import VERSION, Link, Part
 from vidhub.model import CameraFilter, HubLevel, HubSide, LinkedHub, Scope
-from vidhub.store import tables
-from vidhub.store.bulk import upsert
+from vidhub.store import hubs
 from vidhub.v1 import link_service_pb2 as pb
 
 PATIENCE_S = 30.0
@@ -56,14 +55,20 @@ class Sharing:
 
     async def know(self, other: Sharing, side: HubSide) -> LinkedHub:
         """On record as linked, accepted by both."""
+        known = await self.domain.store.read(lambda conn: hubs.get(conn, other.hub_id))
         hub = LinkedHub(
-            other.hub_id, other.hub_id, HubLevel.CITY, other.region_code, side, joined=True, accepted_here=True,
+            other.hub_id,
+            other.hub_id,
+            HubLevel.CITY,
+            other.region_code,
+            side,
+            joined=True,
+            accepted_here=True,
             accepted_there=True,
-        )  # fmt: skip
-        row = (hub.id, hub.name, hub.level, hub.region_code, side, True, True, True, "", "", "", "", "", 0, 0, None)
-        await self.domain.store.write(
-            lambda conn: upsert(conn, tables.hubs, [row], keep=("epoch", "revision", "create_time"))
+            have=None if known is None else known.have,
+            create_time=datetime.now(UTC),
         )
+        await self.domain.store.write(lambda conn: hubs.put(conn, hub))
         return hub
 
     async def register(self, *numbers: int, **changed: object) -> list[str]:
@@ -80,9 +85,10 @@ class Sharing:
         await self.domain.shares.create(SYSTEM, other.hub_id, scope, **given)  # type: ignore[arg-type]
 
     async def hello(self, other: Sharing) -> pb.Hello:
+        known = await self.domain.store.read(lambda conn: hubs.get(conn, other.hub_id))
         hello = pb.Hello(
             version=VERSION, oldest_version=1, hub_id=self.hub_id, name=self.hub_id, accepted=True,
-            have=convert.to_revision(await self.into.have(other.hub_id)),
+            have=None if known is None else convert.to_revision(known.have),
         )  # fmt: skip
         hello.time.FromDatetime(datetime.now(UTC))
         return hello

@@ -31,7 +31,7 @@ from vidhub.model import (
     Role,
     Scope,
 )
-from vidhub.store import Store, cameras, grants, industries, meta, regions, remote_cameras, units
+from vidhub.store import Store, cameras, grants, hubs, industries, meta, regions, units
 
 # Parts of the record that go along only where a rule says so.
 FIELD_GROUPS = ("legal", "device", "location.address")
@@ -146,7 +146,8 @@ class Shares:
         found = [*self._violations(share), *_unknown_fields(fields)]
 
         def work(conn: Connection) -> tuple[Grant, tuple[Grant, ...], int]:
-            if not remote_cameras.is_linked(conn, hub_id):
+            hub = hubs.get(conn, hub_id)
+            if hub is None or not hub.joined:
                 raise NotFound("HUB_NOT_FOUND", f"this hub is not linked to {hub_id[:64]}: see `vidhub hub list`")
             broken = [*found, *_unknown(conn, share)]
             if broken:

@@ -37,6 +37,8 @@ from vidhub.core import Change, Core
 from vidhub.errors import FailedPrecondition
 from vidhub.events import Fanout
 from vidhub.identity import CertificateAuthority, HubKeys, People, ServerCertificate, Units
+from vidhub.link.catalogue_in import CatalogueIn
+from vidhub.link.catalogue_out import CatalogueOut
 from vidhub.link.hub_service import HubFigures
 from vidhub.link.peers import Peers
 from vidhub.model import Camera, Principal, PrincipalKind, Revision
@@ -159,7 +161,22 @@ async def build(
     people.on_suspended(lambda user: _note(book.end_all_of(PrincipalKind.USER, user.name, "USER_SUSPENDED")))
     units.on_cut_off(lambda unit: _note(book.end_all_of(PrincipalKind.UNIT, unit, "CERTIFICATE_REVOKED")))
     peers = await Peers.open(store, audit, units.register, hub)
-    links = build_links(data=data, peers=peers, keys=keys, core=core, speakers=(), figures=HubFigures())
+    told = CatalogueOut(store=store, core=core, shares=shares, remote=remote, watches=watches, hub_id=hub.id)
+    taken = CatalogueIn(
+        store=store, audit=audit, core=core, remote=remote, received=received, hub_id=hub.id, noted=peers.note_have
+    )
+    figures = HubFigures()
+    figures.lag = told.lag
+    figures.cameras = lambda peer: (remote.count(peer), told.count(peer))
+    figures.conflicts = lambda peer: told.refused_count(peer) + taken.refused_count(peer)
+    links = build_links(data=data, peers=peers, keys=keys, core=core, speakers=(told, taken), figures=figures)
+
+    async def ended(peer: str) -> None:
+        await shares.end_all(Principal(PrincipalKind.SYSTEM, hub_id=hub.id), peer)
+        told.ended(peer)
+        await taken.ended(peer)
+
+    peers.on_ended(ended)
     telemetry.watch(
         snapshot=lambda: cast("CoreSnapshot", core.snapshot()),
         camera_counts=core.camera_counts,
@@ -169,6 +186,7 @@ async def build(
     )
     fanout = Fanout(core, failed)
     fanout.on("camera_state", watches.states_changed)
+    fanout.on("camera_state", told.states_changed)
     fanout.on("stream_media", media.take)
     fanout.on("media_refused", sessions.media_refused)
     fanout.on("session_ended", book.ended)
@@ -201,6 +219,7 @@ async def build(
     )
     await _load(parts, secrets)
     if online:
+        await taken.start()
         was_clean = await store.write(_begin)
         await people.ensure_first_administrator()
         await restart.reload(store, secrets, audit, book, hub.id, was_clean=was_clean)

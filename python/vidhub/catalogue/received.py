@@ -16,7 +16,7 @@ from vidhub.catalogue.watch import Watches
 from vidhub.core import Core
 from vidhub.errors import NotFound
 from vidhub.model import AuditRecord, Camera, Principal, PrincipalKind, Revision
-from vidhub.store import Secrets, Store, cameras, changes, meta, remote_cameras
+from vidhub.store import Secrets, Store, cameras, changes, hubs, meta, remote_cameras
 from vidhub.store.remote_cameras import Conflict
 
 # Rows in one transaction: interactive writes get in between (`store/writer.py`).
@@ -87,7 +87,8 @@ class ReceivedCameras:
         """Makes a chunk durable and known. Raises NotFound HUB_NOT_LINKED when the link has been ended for good."""
 
         def work(conn: Connection) -> Taken:
-            if not remote_cameras.is_linked(conn, peer):
+            hub = hubs.get(conn, peer)
+            if hub is None or not hub.joined:
                 raise NotFound("HUB_NOT_LINKED", "this hub is not linked any more: invite it anew")
             return self._write(conn, peer, chunk)
 
@@ -95,7 +96,7 @@ class ReceivedCameras:
 
     async def forget(self, peer: str) -> None:
         """What is there of the peer's catalogue may not be what it was at any revision: the next link compares."""
-        await self._store.write(lambda conn: remote_cameras.set_have(conn, peer, None), bulk=True)
+        await self._store.write(lambda conn: hubs.set_have(conn, peer, None), bulk=True)
 
     async def remove_all(self, peer: str) -> tuple[Conflict, ...]:
         """The link has been ended for good: its cameras go. Returns offers of others that this made possible."""
@@ -134,7 +135,7 @@ class ReceivedCameras:
         moved = self._note_conflicts(conn, peer, conflicts, settled - refused)
         taken = self._change(conn, peer, wanted, sorted(gone))
         if chunk.have is not None:
-            remote_cameras.set_have(conn, peer, chunk.have)
+            hubs.set_have(conn, peer, chunk.have)
         return Taken(taken.number, taken.upserted, taken.removed, tuple(conflicts), moved, taken.freed)
 
     def _remove_some(self, conn: Connection, peer: str) -> Taken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -25,7 +25,7 @@ from vidhub.link.digest import Entry
 from vidhub.link.live import Link
 from vidhub.link.sending import to_range
 from vidhub.model import AuditRecord, CameraState, Principal, PrincipalKind, Revision
-from vidhub.store import Store, remote_cameras
+from vidhub.store import Store, hubs, remote_cameras
 from vidhub.store.remote_cameras import Conflict
 from vidhub.v1 import link_service_pb2 as pb
 
@@ -74,20 +74,25 @@ class CatalogueIn:
         remote: RemoteCameras,
         received: ReceivedCameras,
         hub_id: str,
+        noted: Callable[[str, Revision | None], None] = lambda hub_id, have: None,
     ) -> None:
+        """noted: told up to where a hub's catalogue is known, for the next Hello."""
         self._store = store
         self._audit = audit
         self._core = core
         self._remote = remote
         self._received = received
         self._hub_id = hub_id
+        self._note = noted
         self._receivings: dict[str, _Receiving] = {}
+        self._conflicts: dict[str, int] = {}
 
     async def start(self) -> None:
         """Removes what links that were ended for good have left: the hub was stopped meanwhile."""
 
         def work(conn: Connection) -> list[str]:
-            return [hub for hub in self._remote.hubs() if not remote_cameras.is_linked(conn, hub)]
+            joined = {hub.id for hub in hubs.load(conn) if hub.joined}
+            return [hub_id for hub_id in self._remote.hubs() if hub_id not in joined]
 
         for hub_id in await self._store.read(work):
             await self.ended(hub_id)
@@ -95,15 +100,16 @@ class CatalogueIn:
     async def ended(self, hub_id: str) -> None:
         """A link has been ended for good: its cameras go."""
         self._ask(await self._received.remove_all(hub_id))
-
-    async def have(self, hub_id: str) -> Revision | None:
-        """Up to where the other hub's catalogue is known here, for the next Hello."""
-        return await self._store.read(lambda conn: remote_cameras.have(conn, hub_id))
+        self._conflicts.pop(hub_id, None)
 
     async def digest(self, hub_id: str) -> tuple[int, bytes]:
         """How many cameras came from the hub, and the digest of them."""
         entries = await self._store.read(lambda conn: remote_cameras.digests(conn, hub_id))
         return len(entries), digest.of(entries)
+
+    def refused_count(self, hub_id: str) -> int:
+        """Cameras of the hub that are not taken, as of its last link."""
+        return self._conflicts.get(hub_id, 0)
 
     # As a part of links.
 
@@ -128,7 +134,8 @@ class CatalogueIn:
         if receiving is None or receiving.link is not link:
             return
         if not receiving.is_loaded:
-            receiving.have = await self.have(link.hub.id)
+            known = await self._store.read(lambda conn: hubs.get(conn, link.hub.id))
+            receiving.have = None if known is None else known.have
             receiving.is_loaded = True
         match body:
             case "catalogue_delta":
@@ -214,12 +221,16 @@ class CatalogueIn:
             taken = await self._received.take(peer, chunk)
             self._noted(receiving, taken, refused)
         if have is not None:
-            receiving.have = have
+            self._is_at(receiving, have)
         for reason, count in refused.items():
             detail = f'{{"refused": {count}}}'
             record = AuditRecord.of(_hub(peer), "catalogue.refused", "camera/*", result=reason, detail_json=detail)
             self._audit.refusal(record)
             log.warning("cameras of another hub were refused", hub=peer, reason=reason, cameras=count)
+
+    def _is_at(self, receiving: _Receiving, have: Revision | None) -> None:
+        receiving.have = have
+        self._note(receiving.link.hub.id, have)
 
     async def _judged(
         self, receiving: _Receiving, messages: Iterable[Any], refused: Counter[str]
@@ -276,13 +287,14 @@ class CatalogueIn:
         differing = [span for span in spans if digest.differs(receiving.own, span)]
         if differing and not receiving.differing:
             await self._received.forget(peer)
-            receiving.have = None
+            self._is_at(receiving, None)
         receiving.differing += len(differing)
         if not message.more:
             receiving.own = ()
             if not receiving.differing:
                 await self._received.take(peer, Chunk(have=revision))
-                receiving.have, receiving.comparing = revision, None
+                receiving.comparing = None
+                self._is_at(receiving, revision)
         receiving.link.send(
             catalogue_difference=pb.CatalogueDifference(
                 revision=message.revision, ranges=[to_range(span) for span in differing], more=message.more
@@ -348,6 +360,7 @@ class CatalogueIn:
             receiving.notice.clear()
             try:
                 found, total, free = await self._store.read(work)
+                self._conflicts[peer] = total
                 conflicts = [
                     pb.CameraConflicts.Conflict(
                         camera_id=one.camera_id, reason=one.reason, holder_hub_id=one.holder_hub_id

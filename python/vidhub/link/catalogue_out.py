@@ -58,6 +58,8 @@ class CatalogueOut:
         self._remote = remote
         self._state_number = 0
         self._tellings: dict[str, _Telling] = {}
+        # Of links that are down: (cameras, revision confirmed) when they went.
+        self._last: dict[str, tuple[int, Revision | None]] = {}
         watches.on_moved(self._catalogue_moved)
         shares.on_changed(self._rules_moved)
         remote.listen(self._stale_moved)
@@ -97,6 +99,7 @@ class CatalogueOut:
         telling = self._tellings.get(link.hub.id)
         if telling is not None and telling.link is link:
             del self._tellings[link.hub.id]
+            self._last[link.hub.id] = (len(telling.sender.told), telling.sender.confirmed)
             for task in telling.tasks:
                 task.cancel()
 
@@ -144,18 +147,24 @@ class CatalogueOut:
 
     # What is told, for people.
 
-    def count(self, hub_id: str) -> int | None:
-        """Cameras that the hub has been told of; None while the link is down."""
-        telling = self._tellings.get(hub_id)
-        return None if telling is None else len(telling.sender.told)
+    def ended(self, hub_id: str) -> None:
+        """A link has been ended for good."""
+        self._last.pop(hub_id, None)
 
-    def lag(self, hub_id: str) -> int | None:
-        """Revisions that the hub has not confirmed; None while the link is down."""
+    def count(self, hub_id: str) -> int:
+        """Cameras that the hub has been told of; of a link that is down, then."""
         telling = self._tellings.get(hub_id)
-        return None if telling is None else telling.sender.lag()
+        return self._last.get(hub_id, (0, None))[0] if telling is None else len(telling.sender.told)
+
+    def lag(self, hub_id: str) -> int:
+        """Revisions of our catalogue that the hub has not confirmed."""
+        telling = self._tellings.get(hub_id)
+        confirmed = self._last.get(hub_id, (0, None))[1] if telling is None else telling.sender.confirmed
+        now = self._core.revision()
+        return max(0, now.number - confirmed.number) if confirmed and confirmed.epoch == now.epoch else now.number
 
     def is_in_step(self, hub_id: str) -> bool:
-        return self.lag(hub_id) == 0
+        return hub_id in self._tellings and self.lag(hub_id) == 0
 
     def is_told(self, hub_id: str, camera_id: str) -> bool:
         telling = self._tellings.get(hub_id)

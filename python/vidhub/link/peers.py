@@ -29,7 +29,7 @@ from vidhub.identity.accounts import require_administrator
 from vidhub.identity.csr import public_key_of
 from vidhub.identity.register import HUB_CLAIM
 from vidhub.link.rules import MOST_ABOVE, MOST_HUBS, check_below
-from vidhub.model import AuditRecord, HubLevel, HubSide, LinkedHub, Principal, PrincipalKind
+from vidhub.model import AuditRecord, HubLevel, HubSide, LinkedHub, Principal, PrincipalKind, Revision
 from vidhub.store import Store, certificates, hubs, regions
 from vidhub.store.certificates import Certificate
 from vidhub.store.regions import RegionTable
@@ -135,6 +135,12 @@ class Peers:
     def note_above(self, hub_id: str, above: tuple[str, ...]) -> None:
         """What an upper hub told of those above it."""
         self._above[hub_id] = above
+
+    def note_have(self, hub_id: str, have: Revision | None) -> None:
+        """What `store.hubs.set_have` has made durable."""
+        hub = self._hubs.get(hub_id)
+        if hub is not None:
+            self._hubs[hub_id] = replace(hub, have=have)
 
     def trouble(self, hub_id: str) -> Trouble | None:
         return self._troubles.get(hub_id)
@@ -356,10 +362,11 @@ class Peers:
         if hub is None or hub.end_reason:
             return
         time = self._clock()
-        ended = replace(hub, joined=False, accepted_here=False, accepted_there=False, end_reason=reason)
+        ended = replace(hub, joined=False, accepted_here=False, accepted_there=False, end_reason=reason, have=None)
 
         def work(conn: Connection) -> list[Certificate]:
             hubs.put(conn, ended)
+            hubs.set_have(conn, hub_id, None)
             principal = Principal(PrincipalKind.HUB, hub_id, hub_id=self.own.id)
             self._write(conn, principal, "hub.ended", ended, reason=reason)
             return self._revoke_all(conn, ended, time, reason)

@@ -110,13 +110,6 @@ class Sender:
                 self._asked.append(Span(found.after, found.last, found.cameras, found.sha256))
         self._moved.set()
 
-    def lag(self) -> int:
-        """Revisions of our catalogue that the other side has not confirmed."""
-        now = self._core.revision()
-        if self.confirmed is None or self.confirmed.epoch != now.epoch:
-            return now.number
-        return max(0, now.number - self.confirmed.number)
-
     # Telling.
 
     async def run(self) -> None:

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from vidhub.model import Revision
 from vidhub.store import bulk, tables
 from vidhub.store.times import to_us
 
@@ -92,25 +91,6 @@ def load(conn: Connection) -> Iterator[tuple[str, str]]:
     rows = conn.exec_driver_sql("SELECT camera_id, hub_id FROM remote_cameras")
     for part in rows.partitions(_FETCH):
         yield from ((row[0], row[1]) for row in part)
-
-
-# Up to where.
-
-
-def have(conn: Connection, hub_id: str) -> Revision | None:
-    """Up to where the catalogue of a linked hub is known here; None for nothing, or no such hub."""
-    row = conn.exec_driver_sql("SELECT epoch, revision FROM hubs WHERE id = ?", (hub_id,)).first()
-    return None if row is None or not row[0] else Revision(row[0], int(row[1]))
-
-
-def is_linked(conn: Connection, hub_id: str) -> bool:
-    return conn.exec_driver_sql("SELECT 1 FROM hubs WHERE id = ?", (hub_id,)).first() is not None
-
-
-def set_have(conn: Connection, hub_id: str, revision: Revision | None) -> None:
-    """In the transaction of the rows that it speaks of."""
-    found = revision or Revision("", 0)
-    conn.exec_driver_sql("UPDATE hubs SET epoch = ?, revision = ? WHERE id = ?", (found.epoch, found.number, hub_id))
 
 
 # What is not taken.
