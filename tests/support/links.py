@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ OTHER_DISTRICT = ("guixi", "district", "360681")
 
 @contextlib.asynccontextmanager
 async def placed(
-    folder: Path, place: tuple[str, str, str], *flags: str, **environment: str
+    folder: Path, place: tuple[str, str, str], *flags: str, at: Sequence[str] = (), **environment: str
 ) -> AsyncIterator[HubProcess]:
-    """A hub of that id, level and region; its name is its id."""
+    """A hub of that id, level and region; its name is its id. at: as for `hub`."""
     name, level, region = place
     async with hub(
         folder / name,
         *flags,
+        at=at,
         VIDHUB_HUB__ID=name,
         VIDHUB_HUB__NAME=name,
         VIDHUB_HUB__LEVEL=level,
