@@ -118,7 +118,7 @@ class Domain:
         return principal
 
     async def reload(self, *, was_clean: bool) -> None:
-        await restart.reload(self.store, self.secrets, self.audit, self.book, HUB, was_clean=was_clean)
+        await restart.reload(self.store, self.secrets, self.audit, self.book, self.hub_id, was_clean=was_clean)
 
     async def load(self) -> None:
         """As a hub starts: the core anew from the store."""
@@ -180,7 +180,7 @@ async def domain_of(directory: Path, *, session_ttl_s: float = 600.0, hub_id: st
     sessions = Sessions(
         store=store, secrets=secrets, audit=audit, core=core, purposes=register, book=book, ticket_ttl_s=60
     )
-    foreign = ForeignSessions(store=store, secrets=secrets, audit=audit, core=core, purposes=register, book=book)
+    foreign = ForeignSessions(store=store, secrets=secrets, audit=audit, purposes=register, book=book)
     snapshots = Snapshots(store=store, audit=audit, core=core, sessions=sessions, book=book, patience_s=5)
     fanout.on("camera_state", watches.states_changed)
     fanout.on("session_ended", book.ended)

@@ -29,7 +29,7 @@ class Wish:
     """What is asked of the next hub: this session of this viewer.
 
     action: to watch it live, or to take a still of what the session watches. grant_end: of the grant that carries it
-    here. path: hubs that have asked so far, this one excepted.
+    here. path: of a view that is asked for, the hubs that have asked so far, this one excepted.
     """
 
     session: Session

@@ -195,6 +195,16 @@ class SessionBook:
         await self._store.write(work, apply=apply)
         return renewed
 
+    async def may_take_still(self, principal: Principal, session: Session) -> Decision:
+        """Whether a still may be taken of what the session watches; the hub that the camera is of is asked as well.
+
+        Raises PermissionDenied, NotFound CAMERA_NOT_FOUND, and what `Beyond` raises.
+        """
+        decision = judge(self._core, principal, Action.SNAPSHOT, session.camera_id, session.purpose)
+        if self.is_of_other_hub(session.camera_id):
+            await self._beyond.still(Wish(session, principal, Action.SNAPSHOT, decision.valid_until))
+        return decision
+
     async def end(
         self, session_id: str, reason: str, *, actor: Principal | None = None, note: str = "", by_hub: str = ""
     ) -> None:
@@ -233,7 +243,7 @@ class SessionBook:
             id=new_id("s", now),
             camera_id=camera_id,
             principal=principal.ref,
-            viewer_name=principal.display_name or principal.id,
+            viewer_name=_name(principal),
             purpose=purpose,
             grant_id=grant_id,
             profile=Profile.AUTO if profile is Profile.UNSPECIFIED else profile,
@@ -299,6 +309,12 @@ class SessionBook:
 
 def until(wanted: datetime, bound: datetime | None) -> datetime:
     return wanted if bound is None else min(wanted, bound)
+
+
+def _name(principal: Principal) -> str:
+    """As others read it: of a person of another hub with that hub, "Li (province)"."""
+    name, _, home = principal.id.partition("@")
+    return f"{principal.display_name or name}{f' ({home})' if home else ''}"
 
 
 def entry(principal: Principal, action: str, session: Session, detail: str) -> AuditRecord:

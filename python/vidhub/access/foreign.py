@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from vidhub.access.beyond import Asked, Beyond, Nowhere, Wish
+from vidhub.access.beyond import Asked
 from vidhub.access.book import SessionBook
-from vidhub.access.judging import judge
 from vidhub.access.purposes import PUBLISH, Purposes
 from vidhub.audit import AuditLog
-from vidhub.core import Core
 from vidhub.errors import InvalidArgument, NotFound, PermissionDenied, ResourceExhausted, VidhubError
-from vidhub.model import Action, AuditRecord, Principal, Profile, Purpose, Session
+from vidhub.model import AuditRecord, Principal, Profile, Purpose, Session
 from vidhub.store import Secrets, Store, sessions
 
 # Of one person of another hub.
 MOST_PER_VIEWER = 64
+# What the viewer reads, who can't see how the two hubs share.
+_REMEDIES = {
+    "NO_GRANT": "the camera is not shared with your hub for this: the administrators of the two hubs agree on it",
+    "PURPOSE_NOT_GRANTED": "the camera is shared with your hub for other purposes: ask its administrator",
+}
 
 
 class ForeignSessions:
@@ -30,20 +33,14 @@ class ForeignSessions:
         store: Store,
         secrets: Secrets,
         audit: AuditLog,
-        core: Core,
         purposes: Purposes,
         book: SessionBook,
     ) -> None:
         self._store = store
         self._secrets = secrets
         self._audit = audit
-        self._core = core
         self._purposes = purposes
         self._book = book
-        self._beyond: Beyond = Nowhere()
-
-    def reach(self, beyond: Beyond) -> None:
-        self._beyond = beyond
 
     async def open(
         self, viewer: Principal, camera_id: str, purpose: Purpose, profile: Profile, asked: Asked
@@ -56,8 +53,8 @@ class ForeignSessions:
                 raise ResourceExhausted("LIMIT_SESSIONS", f"{MOST_PER_VIEWER} views of theirs are open here")
             return await self._book.open(viewer, camera_id, tidy, profile, asked=asked)
         except VidhubError as error:
-            if not error.on_record:
-                self._book.refused(viewer, camera_id, purpose, error)
+            _remedied(error)
+            self._book.refused(viewer, camera_id, purpose, error)
             raise
 
     async def renew(self, session_id: str, expire_time: datetime) -> Session:
@@ -71,6 +68,7 @@ class ForeignSessions:
         try:
             return await self._book.renew(viewer, session, at_most=expire_time)
         except (PermissionDenied, NotFound) as error:
+            _remedied(error)
             self._book.refused(viewer, session.camera_id, session.purpose, error)
             raise
 
@@ -91,10 +89,9 @@ class ForeignSessions:
         }
         resource = f"camera/{session.camera_id}"
         try:
-            decision = judge(self._core, viewer, Action.SNAPSHOT, session.camera_id, session.purpose)
-            if self._book.is_of_other_hub(session.camera_id):
-                await self._beyond.still(Wish(session, viewer, Action.SNAPSHOT, decision.valid_until))
+            decision = await self._book.may_take_still(viewer, session)
         except VidhubError as error:
+            _remedied(error)
             self._audit.refusal(
                 AuditRecord.of(viewer, "camera.snapshot.refused", resource, result=error.reason, **facts)
             )
@@ -109,3 +106,9 @@ class ForeignSessions:
         if tidy.kind == PUBLISH:
             raise InvalidArgument("PURPOSE_UNKNOWN", "publish is for units, with which they push their own cameras")
         return tidy
+
+
+def _remedied(error: VidhubError) -> None:
+    """With the message for somebody of another hub; what a hub further on said stays."""
+    if not error.refused_by:
+        error.message = _REMEDIES.get(error.reason, error.message)

@@ -79,7 +79,7 @@ class Snapshots:
             raise
 
     async def _take(self, principal: Principal, session: Session) -> bytes:
-        judge(self._core, principal, Action.SNAPSHOT, session.camera_id, session.purpose)
+        await self._book.may_take_still(principal, session)
         unit = await self._core.keyframe(session.id, patience_s=self._patience_s)
         if unit.kind != "video":
             raise FailedPrecondition("CAMERA_NO_VIDEO", "the camera sends sound alone: there is no picture to take")

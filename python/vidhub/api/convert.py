@@ -253,6 +253,15 @@ def to_watch_event(event: WatchEvent, names: Names = NAMELESS) -> camera_service
 # Grants.
 
 
+def to_action(action: Action) -> Any:
+    return _enum(_ACTION_NUMBERS[action])
+
+
+def from_action(number: int) -> Action | None:
+    """None for what is unspecified, or of a newer version."""
+    return _ACTIONS.get(number)
+
+
 def to_grant(grant: Grant) -> grant_service_pb2.Grant:
     scope = grant.scope
     return grant_service_pb2.Grant(
@@ -308,12 +317,19 @@ def from_purpose(message: session_service_pb2.Purpose) -> Purpose:
     return Purpose(kind=message.kind, reference=message.reference, note=message.note)
 
 
+def to_purpose(purpose: Purpose) -> session_service_pb2.Purpose:
+    return session_service_pb2.Purpose(kind=purpose.kind, reference=purpose.reference, note=purpose.note)
+
+
+def to_profile(profile: Profile) -> Any:
+    return _enum(profile)
+
+
 def to_session(session: Session) -> session_service_pb2.Session:
-    purpose = session.purpose
     return session_service_pb2.Session(
         id=session.id,
         camera_id=session.camera_id,
-        purpose=session_service_pb2.Purpose(kind=purpose.kind, reference=purpose.reference, note=purpose.note),
+        purpose=to_purpose(session.purpose),
         grant_id=session.grant_id,
         profile=_enum(session.profile),
         open_time=to_time(session.open_time),

@@ -148,7 +148,7 @@ async def build(
         book=book,
         ticket_ttl_s=config.access.ticket_ttl_s,
     )
-    foreign = ForeignSessions(store=store, secrets=secrets, audit=audit, core=core, purposes=kinds, book=book)
+    foreign = ForeignSessions(store=store, secrets=secrets, audit=audit, purposes=kinds, book=book)
     snapshots = Snapshots(
         store=store,
         audit=audit,

@@ -1,0 +1,196 @@
+"""Hubs without edges, in this process, joined by links of the real kind: two ends each, and a line between them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import Connection
+from support.domain import Domain, domain_of
+
+from vidhub.identity import HubKeys
+from vidhub.link.live import Link, Links, Part
+from vidhub.link.views import Views
+from vidhub.model import (
+    Action,
+    Camera,
+    CameraStream,
+    Grant,
+    HubLevel,
+    HubSide,
+    LinkedHub,
+    Revision,
+    Scope,
+)
+from vidhub.store import cameras, grants, meta, tables
+from vidhub.v1 import link_service_pb2 as pb
+
+
+@dataclass(eq=False)
+class Hub:
+    """One of them. parts: what speaks over its links."""
+
+    id: str
+    domain: Domain
+    links: Links
+    views: Views
+    keys: HubKeys
+    parts: list[Part]
+    clock: Clock
+
+    @property
+    def signing_key_pem(self) -> str:
+        return self.keys.hub.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+    async def knows(self, camera: Camera, *, home: str, by: str) -> None:
+        """The camera of another hub, as its catalogue tells it."""
+        remote = Camera(
+            **{
+                **{name: getattr(camera, name) for name in camera.__dataclass_fields__},
+                "home_hub_id": home,
+                "streams": tuple(CameraStream(one.profile) for one in camera.streams),
+            }
+        )
+        now = datetime.now(UTC)
+
+        def work(conn: Connection) -> Revision:
+            number = meta.next_revision(conn)
+            cameras.upsert_many(conn, [remote], self.domain.secrets, revision=number, now=now)
+            conn.execute(tables.remote_cameras.insert().values(camera_id=camera.id, hub_id=by, digest=b"\0" * 32))
+            return Revision("", number)
+
+        revision = await self.domain.store.write(work)
+        self.domain.core.apply_cameras(revision.number, [remote])
+
+    async def share(
+        self, to: str, *, purposes: Sequence[str] = ("patrol",), actions: Sequence[Action] = (Action.VIEW_LIVE,)
+    ) -> str:
+        """All cameras, with a linked hub; the rule's id."""
+        now = datetime.now(UTC)
+        rule = Grant(
+            id=f"g-{self.id}-{to}-{now.timestamp()}",
+            username="",
+            department="",
+            scope=Scope(region_prefixes=("36",)),
+            actions=tuple(actions),
+            purposes=tuple(purposes),
+            not_before=now - timedelta(minutes=1),
+            not_after=now + timedelta(days=300),
+            create_time=now,
+            hub_id=to,
+        )
+        await self.domain.store.write(lambda conn: grants.insert(conn, rule))
+        self.domain.core.apply_grant(rule)
+        return rule.id
+
+    def unshare(self, rule: str) -> None:
+        self.domain.core.remove_grant(rule, "GRANT_REVOKED")
+
+
+@dataclass
+class Clock:
+    """ahead: of the true time, seconds."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self.ahead)
+
+
+@dataclass(eq=False)
+class Line:
+    """Between two ends. While it is frozen nothing passes and nobody is told."""
+
+    ends: tuple[Link, Link]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    flowing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def cut(self, reason: str = "LINK_DOWN") -> None:
+        for link in self.ends:
+            link.end(reason)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def hub_of(directory: Path, name: str, *, ahead: float = 0.0) -> AsyncIterator[Hub]:
+    directory.mkdir()
+    clock = Clock(ahead)
+    async with domain_of(directory, hub_id=name) as domain:
+        links = Links()
+        keys = HubKeys.open(directory)
+
+        async def holder(camera_id: str) -> str:
+            statement = "SELECT hub_id FROM remote_cameras WHERE camera_id = ?"
+            row = await domain.store.read(lambda conn: conn.exec_driver_sql(statement, (camera_id,)).first())
+            return "" if row is None else str(row[0])
+
+        views = Views(
+            hub_id=name,
+            key_pem=keys.hub_pem,
+            links=links,
+            core=domain.core,
+            book=domain.book,
+            foreign=domain.foreign,
+            holder=holder,
+            clock=clock,
+        )
+        domain.book.reach(views)
+        domain.fanout.on("session_ended", views.ended)
+        try:
+            yield Hub(name, domain, links, views, keys, [views], clock)
+        finally:
+            await views.close()
+
+
+@contextlib.asynccontextmanager
+async def joined(upper: Hub, lower: Hub) -> AsyncIterator[Line]:
+    """A link that both have accepted."""
+
+    def end(here: Hub, there: Hub, side: HubSide) -> Link:
+        record = LinkedHub(
+            id=there.id,
+            name=there.id,
+            level=HubLevel.CITY,
+            region_code="360600",
+            side=side,
+            joined=True,
+            accepted_here=True,
+            accepted_there=True,
+            media_address=f"{there.id}.example:8322",
+            ca_pem="CA",
+        )
+        hello = pb.Hello(version=1, oldest_version=1, hub_id=there.id, accepted=True)
+        hello.signing_key_pem = there.signing_key_pem
+        hello.time.FromDatetime(there.clock())
+        return Link(record, hello, here.parts, heartbeat=pb.Heartbeat, clock=here.clock)
+
+    line = Line((end(upper, lower, HubSide.LOWER), end(lower, upper, HubSide.UPPER)))
+    line.flowing.set()
+
+    async def incoming(sender: Link) -> AsyncIterator[pb.LinkMessage]:
+        async for message in sender.outgoing():
+            await line.flowing.wait()
+            yield pb.LinkMessage.FromString(message.SerializeToString())
+
+    async def run(hub: Hub, own: Link, other: Link) -> None:
+        async with hub.links.holding(own):
+            await own.run(incoming(other))
+
+    above, below = line.ends
+    line.tasks = [asyncio.create_task(run(upper, above, below)), asyncio.create_task(run(lower, below, above))]
+    async with asyncio.timeout(5):
+        while not (above.is_open and below.is_open):  # noqa: ASYNC110 - the ends have no event for it
+            await asyncio.sleep(0)
+    try:
+        yield line
+    finally:
+        line.flowing.set()
+        await line.cut()
+
+
+__all__ = ["Hub", "Line", "hub_of", "joined"]
