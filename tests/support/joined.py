@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from support.domain import Domain, domain_of
 
 from vidhub.identity import HubKeys
-from vidhub.link.live import Link, Links, Part
+from vidhub.link.links import Links
+from vidhub.link.live import Link, Part
 from vidhub.link.views import Views
 from vidhub.model import (
     Action,
@@ -66,6 +67,7 @@ class Hub:
 
         revision = await self.domain.store.write(work)
         self.domain.core.apply_cameras(revision.number, [remote])
+        self.domain.remote.put(by, [camera.id])
 
     async def share(
         self, to: str, *, purposes: Sequence[str] = ("patrol",), actions: Sequence[Action] = (Action.VIEW_LIVE,)
@@ -123,12 +125,6 @@ async def hub_of(directory: Path, name: str, *, ahead: float = 0.0) -> AsyncIter
     async with domain_of(directory, hub_id=name) as domain:
         links = Links()
         keys = HubKeys.open(directory)
-
-        async def holder(camera_id: str) -> str:
-            statement = "SELECT hub_id FROM remote_cameras WHERE camera_id = ?"
-            row = await domain.store.read(lambda conn: conn.exec_driver_sql(statement, (camera_id,)).first())
-            return "" if row is None else str(row[0])
-
         views = Views(
             hub_id=name,
             key_pem=keys.hub_pem,
@@ -136,7 +132,7 @@ async def hub_of(directory: Path, name: str, *, ahead: float = 0.0) -> AsyncIter
             core=domain.core,
             book=domain.book,
             foreign=domain.foreign,
-            holder=holder,
+            holder=domain.remote.link_of,
             clock=clock,
         )
         domain.book.reach(views)

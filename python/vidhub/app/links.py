@@ -76,10 +76,9 @@ class LinkParts:
 
 
 def build_links(
-    *, data: Path, peers: Peers, keys: HubKeys, core: Core, speakers: Sequence[Part], figures: HubFigures
+    *, data: Path, peers: Peers, links: Links, keys: HubKeys, core: Core, speakers: Sequence[Part], figures: HubFigures
 ) -> LinkParts:
     """speakers: what speaks over links, each for its own messages. figures: filled by them."""
-    links = Links()
     link_keys = LinkKeys(data / "keys" / "links")
     public = keys.hub.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     greeter = Greeter(

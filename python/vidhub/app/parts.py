@@ -40,7 +40,9 @@ from vidhub.identity import CertificateAuthority, HubKeys, People, ServerCertifi
 from vidhub.link.catalogue_in import CatalogueIn
 from vidhub.link.catalogue_out import CatalogueOut
 from vidhub.link.hub_service import HubFigures
+from vidhub.link.links import Links
 from vidhub.link.peers import Peers
+from vidhub.link.views import Views
 from vidhub.model import Camera, Principal, PrincipalKind, Revision
 from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions, remote_cameras
 from vidhub.telemetry import CoreSnapshot, Telemetry
@@ -169,7 +171,22 @@ async def build(
     figures.lag = told.lag
     figures.cameras = lambda peer: (remote.count(peer), told.count(peer))
     figures.conflicts = lambda peer: told.refused_count(peer) + taken.refused_count(peer)
-    links = build_links(data=data, peers=peers, keys=keys, core=core, speakers=(told, taken), figures=figures)
+    live_links = Links()
+    views = Views(
+        hub_id=hub.id,
+        key_pem=keys.hub_pem,
+        links=live_links,
+        core=core,
+        book=book,
+        foreign=foreign,
+        holder=remote.link_of,
+    )
+    stack.push_async_callback(views.close)
+    book.reach(views)
+    speakers = (told, taken, views)
+    links = build_links(
+        data=data, peers=peers, links=live_links, keys=keys, core=core, speakers=speakers, figures=figures
+    )
 
     async def ended(peer: str) -> None:
         await shares.end_all(Principal(PrincipalKind.SYSTEM, hub_id=hub.id), peer)
@@ -191,6 +208,7 @@ async def build(
     fanout.on("media_refused", sessions.media_refused)
     fanout.on("session_ended", book.ended)
     fanout.on("session_ended", ends.take)
+    fanout.on("session_ended", views.ended)
     parts = Parts(
         hub,
         store,

@@ -21,7 +21,8 @@ from vidhub.errors import FailedPrecondition, InvalidArgument, PermissionDenied,
 from vidhub.identity.accounts import check_name
 from vidhub.link.clocks import by_our_clock, by_their_clock
 from vidhub.link.grants import check_grant
-from vidhub.link.live import Link, Links
+from vidhub.link.links import Links
+from vidhub.link.live import Link
 from vidhub.model import Action, Principal, PrincipalKind, Profile, Purpose, Role
 from vidhub.v1 import link_service_pb2 as pb
 

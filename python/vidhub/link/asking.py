@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -17,7 +17,8 @@ from vidhub.api import convert
 from vidhub.errors import PermissionDenied, ResourceExhausted, Unavailable, VidhubError
 from vidhub.link.clocks import by_our_clock
 from vidhub.link.grants import GrantWriter
-from vidhub.link.live import Link, Links
+from vidhub.link.links import Links
+from vidhub.link.live import Link
 from vidhub.v1 import link_service_pb2 as pb
 
 # How long the first hub on the way waits for a decision; each further one waits a second less, so that whoever is asked
@@ -59,7 +60,7 @@ class Asking:
         links: Links,
         book: SessionBook,
         grants: GrantWriter,
-        holder: Callable[[str], Awaitable[str]],
+        holder: Callable[[str], str],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """holder: the linked hub that a camera came by, "" for none."""
@@ -76,7 +77,7 @@ class Asking:
 
     async def ask(self, wish: Wish) -> datetime:
         session_id = wish.session.id
-        link = await self._way(wish)
+        link = self._way(wish)
         if len(self._views) >= MOST_VIEWS:
             raise ResourceExhausted("LIMIT_VIEWS", f"{MOST_VIEWS} views of other hubs are open: close one first")
         self._views[session_id] = _View(session_id, link.hub.id, wish.path)
@@ -171,9 +172,9 @@ class Asking:
     def _of(self, hub_id: str) -> list[_View]:
         return [view for view in self._views.values() if view.hub_id == hub_id]
 
-    async def _way(self, wish: Wish) -> Link:
+    def _way(self, wish: Wish) -> Link:
         camera_id = wish.session.camera_id
-        hub_id = await self._holder(camera_id)
+        hub_id = self._holder(camera_id)
         link = self._links.get(hub_id) if hub_id else None
         if link is None:
             raise Unavailable("LINK_DOWN", _down(hub_id or f"the hub of camera {camera_id}"))

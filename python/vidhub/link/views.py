@@ -7,7 +7,7 @@ not been renewed by then ends. A link that comes back in time renews what is sti
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,8 @@ from vidhub.core import Core
 from vidhub.link.answering import Answering
 from vidhub.link.asking import Asking
 from vidhub.link.grants import GrantWriter
-from vidhub.link.live import SILENCE_S, Link, Links
+from vidhub.link.links import Links
+from vidhub.link.live import SILENCE_S, Link
 from vidhub.model import CoreEvent
 
 # A hub that has said that it goes, and why: nothing there waits for a lease.
@@ -40,7 +41,7 @@ class Views:
         core: Core,
         book: SessionBook,
         foreign: ForeignSessions,
-        holder: Callable[[str], Awaitable[str]],
+        holder: Callable[[str], str],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """key_pem: the hub's own signing key. holder: the linked hub that a camera came by, "" for none."""
