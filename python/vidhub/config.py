@@ -23,6 +23,7 @@ from vidhub.errors import InvalidArgument, Violation
 PREFIX = "VIDHUB_"
 DEFAULT_FILE = Path("vidhub.toml")
 OFF = "off"
+DATABASE = "vidhub.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,11 @@ class Config:
     trusted_proxies: tuple[str, ...] = ()
     store_url: str = ""
     bench: bool = False
+
+    @property
+    def database_url(self) -> str:
+        """sqlite:///PATH: the one chosen, else in the data directory."""
+        return self.store_url or f"sqlite:///{self.data_dir / DATABASE}"
 
 
 @dataclass(frozen=True, slots=True)

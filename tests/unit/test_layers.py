@@ -26,7 +26,7 @@ PYTHON = [
     {"core", "store"},
     {"audit", "events"},
     {"identity"},
-    {"catalogue"},
+    {"catalogue", "backup"},
     {"access"},
     {"api"},
     {"link"},

@@ -47,8 +47,6 @@ from vidhub.model import Camera, Principal, PrincipalKind, Revision
 from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions, remote_cameras
 from vidhub.telemetry import CoreSnapshot, Telemetry
 
-DATABASE = "vidhub.db"
-
 log = structlog.get_logger(__name__)
 
 
@@ -95,7 +93,7 @@ async def build(
     online: bool,
 ) -> Parts:
     data = config.data_dir
-    store = await Store.open(config.store_url or f"sqlite:///{data / DATABASE}")
+    store = await Store.open(config.database_url)
     stack.push_async_callback(store.close)
     hub = await store.write(lambda conn: _settle_hub(conn, config.hub))
     keys = await asyncio.to_thread(HubKeys.open, data)

@@ -16,8 +16,7 @@ from vidhub import logs
 from vidhub.api.admin import error_from_json
 from vidhub.api.asgi import PrivateDirectory
 from vidhub.app.hub import ADMIN_SOCKET, App
-from vidhub.app.parts import DATABASE
-from vidhub.config import Config
+from vidhub.config import DATABASE, Config
 from vidhub.errors import FailedPrecondition, Unavailable
 
 # How long a command waits for a hub that holds the data directory and is about to answer, or to be gone.

@@ -77,7 +77,7 @@ class AuditLog:
         self._anchor = anchor
         self._anchor_is_evidence = False
         self._clock = clock
-        self._refusals = Refusals(self._write_records, clock)
+        self._refusals = Refusals(self.record, clock)
         store.join_transactions(self)
 
     @classmethod
@@ -170,6 +170,10 @@ class AuditLog:
     def refusal(self, record: AuditRecord) -> None:
         """Record a refusal, from the event loop: the first of its kind at once, a flood as one more entry, counted."""
         self._refusals.add(_bounded(record))
+
+    async def record(self, records: Sequence[AuditRecord]) -> None:
+        """Records that stand alone, durable when it returns: what they tell of is in no transaction of the store."""
+        await self._store.write(lambda conn: self.append(conn, records))
 
     async def checkpoint(self) -> None:
         await self._store.write(self._sign)
@@ -271,9 +275,6 @@ class AuditLog:
             indent=1,
         )
         self._state = state._replace(since=0, checkpoint=number, checkpoint_text=text + "\n")
-
-    async def _write_records(self, records: Sequence[AuditRecord]) -> None:
-        await self._store.write(lambda conn: self.append(conn, records))
 
 
 def _heads(conn: Connection) -> dict[str, Head]:

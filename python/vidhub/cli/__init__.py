@@ -11,7 +11,21 @@ from collections.abc import Sequence
 import typer
 
 from vidhub import __version__
-from vidhub.cli import audit, bench_ticket, camera, camera_sim, config, demo, grant, hub, serve, unit, user, view
+from vidhub.cli import (
+    audit,
+    backup,
+    bench_ticket,
+    camera,
+    camera_sim,
+    config,
+    demo,
+    grant,
+    hub,
+    serve,
+    unit,
+    user,
+    view,
+)
 from vidhub.cli.report import Settings, fail, wrong_usage
 from vidhub.errors import VidhubError
 
@@ -54,6 +68,7 @@ demo.add_to(app)
 camera_sim.add_to(app)
 view.add_to(app)
 bench_ticket.add_to(app)
+backup.add_to(app)
 app.add_typer(user.app, name="user")
 app.add_typer(unit.app, name="unit")
 app.add_typer(camera.app, name="camera")

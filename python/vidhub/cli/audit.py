@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import typer
 
 from vidhub.cli import local
@@ -50,6 +52,9 @@ def verify(context: typer.Context) -> None:
     else:
         bad = verdict["first_bad"]
         text = f"BROKEN at chain {bad['chain_id']}, entry {bad['seq']}: {verdict['reason']}"
+    for entry in verdict["restores"]:
+        since = json.loads(entry["detailJson"])["backup_time"]
+        text += f"\nrestored at {entry['time']} from a backup of {since}"
     settings(context).answer(verdict, text)
     if not verdict["intact"]:
         raise typer.Exit(1)

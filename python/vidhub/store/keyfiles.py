@@ -23,7 +23,7 @@ def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as cause:
         raise _unavailable(path, cause) from cause
 
@@ -42,7 +42,7 @@ def create_private(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
                 return False
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as cause:
         raise _unavailable(path, cause) from cause
     return True
@@ -75,7 +75,8 @@ def _fill(handle: int, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """What was made, linked or renamed in it outlives a power cut."""
     with contextlib.suppress(OSError):  # some file systems refuse; the file itself is synced
         handle = os.open(path, os.O_RDONLY)
         try:
