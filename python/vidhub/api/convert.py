@@ -262,19 +262,43 @@ def from_action(number: int) -> Action | None:
     return _ACTIONS.get(number)
 
 
+def to_scope(scope: Scope) -> grant_service_pb2.Scope:
+    return grant_service_pb2.Scope(
+        camera_ids=scope.camera_ids,
+        unit_ids=scope.unit_ids,
+        region_prefixes=scope.region_prefixes,
+        industries=scope.industries,
+    )
+
+
+def from_scope(message: grant_service_pb2.Scope) -> Scope:
+    return Scope(
+        camera_ids=tuple(message.camera_ids),
+        unit_ids=tuple(message.unit_ids),
+        region_prefixes=tuple(message.region_prefixes),
+        industries=tuple(message.industries),
+    )
+
+
+def to_actions(actions: Iterable[Action]) -> list[Any]:
+    return [_enum(_ACTION_NUMBERS[action]) for action in actions]
+
+
+def from_actions(numbers: Iterable[int]) -> tuple[Action, ...]:
+    """Raises InvalidArgument ACTION_UNKNOWN."""
+    try:
+        return tuple(_ACTIONS[number] for number in numbers)
+    except KeyError as cause:
+        raise InvalidArgument("ACTION_UNKNOWN", "name the actions, as in VIEW_LIVE") from cause
+
+
 def to_grant(grant: Grant) -> grant_service_pb2.Grant:
-    scope = grant.scope
     return grant_service_pb2.Grant(
         id=grant.id,
         username=grant.username,
         department=grant.department,
-        scope=grant_service_pb2.Scope(
-            camera_ids=scope.camera_ids,
-            unit_ids=scope.unit_ids,
-            region_prefixes=scope.region_prefixes,
-            industries=scope.industries,
-        ),
-        actions=[_enum(_ACTION_NUMBERS[action]) for action in grant.actions],
+        scope=to_scope(grant.scope),
+        actions=to_actions(grant.actions),
         purposes=grant.purposes,
         not_before=to_time(grant.not_before),
         not_after=to_time(grant.not_after),
@@ -291,18 +315,12 @@ def from_grant(message: grant_service_pb2.Grant, now: datetime) -> Grant:
         description = "say until when the grant holds"
         violation = Violation("grant.not_after", "NOT_AFTER_MISSING", description)
         raise InvalidArgument("NOT_AFTER_MISSING", f"not_after: {description}", violations=[violation])
-    scope = message.scope
     return Grant(
         id="",
         username=message.username,
         department=message.department,
-        scope=Scope(
-            camera_ids=tuple(scope.camera_ids),
-            unit_ids=tuple(scope.unit_ids),
-            region_prefixes=tuple(scope.region_prefixes),
-            industries=tuple(scope.industries),
-        ),
-        actions=tuple(_ACTIONS[number] for number in message.actions),
+        scope=from_scope(message.scope),
+        actions=from_actions(message.actions),
         purposes=tuple(message.purposes),
         not_before=from_time(message, "not_before") or now,
         not_after=not_after,

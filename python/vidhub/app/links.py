@@ -21,6 +21,8 @@ from vidhub.link.live import Part
 from vidhub.link.operations import HubOperations
 from vidhub.link.peers import Peers
 from vidhub.link.servicer import LinkServicer
+from vidhub.link.share_service import ShareOperations
+from vidhub.link.sharing import SharingDesk
 from vidhub.model import Principal
 from vidhub.telemetry import LinkFigures
 
@@ -35,6 +37,7 @@ class LinkParts:
     figures: HubFigures
     greeter: Greeter
     dialer: Dialer
+    desk: SharingDesk
 
     async def run(self) -> None:
         """Dials, and goes on dialling."""
@@ -43,7 +46,7 @@ class LinkParts:
     def servicers(self) -> Mapping[str, object]:
         return {
             "vidhub.v1.LinkService": LinkServicer(self.peers, self.links, self.greeter),
-            "vidhub.v1.HubService": HubServicer(self.linking, self.view),
+            "vidhub.v1.HubService": HubServicer(self.linking, self.view, self.desk),
         }
 
     def enrolment(self) -> Enrolment:
@@ -60,6 +63,7 @@ class LinkParts:
         HubOperations(
             principal, self.linking, self.view, link_address=link_address, media_address=media_address
         ).add_to(operations)
+        ShareOperations(principal, self.desk).add_to(operations)
 
     def metrics(self) -> list[LinkFigures]:
         """One for each hub that has joined."""
@@ -76,7 +80,15 @@ class LinkParts:
 
 
 def build_links(
-    *, data: Path, peers: Peers, links: Links, keys: HubKeys, core: Core, speakers: Sequence[Part], figures: HubFigures
+    *,
+    data: Path,
+    peers: Peers,
+    links: Links,
+    keys: HubKeys,
+    core: Core,
+    speakers: Sequence[Part],
+    figures: HubFigures,
+    desk: SharingDesk,
 ) -> LinkParts:
     """speakers: what speaks over links, each for its own messages. figures: filled by them."""
     link_keys = LinkKeys(data / "keys" / "links")
@@ -90,4 +102,6 @@ def build_links(
     )
     linking = Linking(peers, links, link_keys)
     view = HubView(peers, links, link_keys, figures)
-    return LinkParts(peers, links, link_keys, linking, view, figures, greeter, Dialer(peers, links, greeter, link_keys))
+    return LinkParts(
+        peers, links, link_keys, linking, view, figures, greeter, Dialer(peers, links, greeter, link_keys), desk
+    )

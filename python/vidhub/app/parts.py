@@ -42,6 +42,7 @@ from vidhub.link.catalogue_out import CatalogueOut
 from vidhub.link.hub_service import HubFigures
 from vidhub.link.links import Links
 from vidhub.link.peers import Peers
+from vidhub.link.sharing import SharingDesk
 from vidhub.link.views import Views
 from vidhub.model import Camera, Principal, PrincipalKind, Revision
 from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions, remote_cameras
@@ -182,8 +183,16 @@ async def build(
     stack.push_async_callback(views.close)
     book.reach(views)
     speakers = (told, taken, views)
+    desk = SharingDesk(store=store, core=core, peers=peers, links=live_links, shares=shares, told=told, taken=taken)
     links = build_links(
-        data=data, peers=peers, links=live_links, keys=keys, core=core, speakers=speakers, figures=figures
+        data=data,
+        peers=peers,
+        links=live_links,
+        keys=keys,
+        core=core,
+        speakers=speakers,
+        figures=figures,
+        desk=desk,
     )
 
     async def ended(peer: str) -> None:

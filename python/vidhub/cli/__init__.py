@@ -21,6 +21,7 @@ from vidhub.cli import (
     demo,
     grant,
     hub,
+    hub_share,
     serve,
     unit,
     user,
@@ -74,6 +75,7 @@ app.add_typer(unit.app, name="unit")
 app.add_typer(camera.app, name="camera")
 app.add_typer(grant.app, name="grant")
 app.add_typer(audit.app, name="audit")
+hub_share.add_to(hub.app)
 app.add_typer(hub.app, name="hub")
 app.add_typer(config.app, name="config")
 

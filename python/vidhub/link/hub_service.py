@@ -14,6 +14,8 @@ from vidhub.link.linking import Linking
 from vidhub.link.links import Links
 from vidhub.link.peers import Peers
 from vidhub.link.rules import from_level, to_level
+from vidhub.link.share_service import ShareCalls
+from vidhub.link.sharing import SharingDesk
 from vidhub.model import HubSide, LinkedHub, Principal
 from vidhub.v1 import enrolment_service_pb2
 from vidhub.v1 import hub_service_pb2 as pb
@@ -101,8 +103,9 @@ class HubView:
             return None
 
 
-class HubServicer:
-    def __init__(self, linking: Linking, view: HubView) -> None:
+class HubServicer(ShareCalls):
+    def __init__(self, linking: Linking, view: HubView, desk: SharingDesk) -> None:
+        super().__init__(desk)
         self._linking = linking
         self._view = view
 

@@ -1,0 +1,203 @@
+"""What is shared with linked hubs, for people: rules and their preview, why a camera is seen or not, and digests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vidhub.access.grants import covers
+from vidhub.access.shares import FIELD_GROUPS, Preview, Shares
+from vidhub.core import Core
+from vidhub.errors import NotFound, PermissionDenied
+from vidhub.link import shared
+from vidhub.link.catalogue_in import CatalogueIn
+from vidhub.link.catalogue_out import CatalogueOut
+from vidhub.link.links import Links
+from vidhub.link.peers import Peers
+from vidhub.model import Action, Camera, Grant, HubSide, LinkedHub, Principal, PrincipalKind, Role, Scope
+from vidhub.store import Store, cameras, remote_cameras
+from vidhub.v1 import camera_pb2
+
+_SYSTEM = Principal(PrincipalKind.SYSTEM)
+_CONFLICTS = {
+    "CAMERA_ID_TAKEN": "the id is taken by a camera of {holder}: register it anew under an id of its own",
+    "REGION_NOT_OF_PEER": "its region is not within that of the hub that offers it: correct the record",
+    "PATH_CYCLE": "it came back to the hub that it is of",
+    "LIMIT_CAMERAS": "more cameras than one link may bring",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """hub_id: seen from which hub; "" where it is about this one."""
+
+    hub_id: str
+    visible: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Of what the lower hub shares with the upper, and of the other direction."""
+
+    up: tuple[int, bytes]
+    down: tuple[int, bytes]
+
+
+class SharingDesk:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        core: Core,
+        peers: Peers,
+        links: Links,
+        shares: Shares,
+        told: CatalogueOut,
+        taken: CatalogueIn,
+    ) -> None:
+        self._store = store
+        self._core = core
+        self._peers = peers
+        self._links = links
+        self._shares = shares
+        self._told = told
+        self._taken = taken
+
+    # Rules. hub: id or name.
+
+    def shares(self, principal: Principal, hub: str = "") -> tuple[Grant, ...]:
+        _may_look(principal)
+        return self._shares.of(self._peers.find(hub).id) if hub else self._shares.all()
+
+    async def share(
+        self,
+        principal: Principal,
+        hub: str,
+        scope: Scope,
+        *,
+        actions: Sequence[Action] = (),
+        purposes: Sequence[str] = (),
+        fields: Sequence[str] = (),
+    ) -> Grant:
+        peer = self._peers.find(hub)
+        return await self._shares.create(principal, peer.id, scope, actions=actions, purposes=purposes, fields=fields)
+
+    async def unshare(self, principal: Principal, hub: str, scope: Scope) -> Grant:
+        return await self._shares.delete_of(principal, self._peers.find(hub).id, scope)
+
+    async def delete(self, principal: Principal, share_id: str) -> Grant:
+        return await self._shares.delete(principal, share_id)
+
+    async def preview(
+        self, principal: Principal, hub: str, scope: Scope, fields: Sequence[str] = ()
+    ) -> tuple[Preview, list[camera_pb2.Camera]]:
+        """What the hub would see by such a rule, and the first of them as it would have them."""
+        preview = await self._shares.preview(principal, self._peers.find(hub).id, scope)
+        ids = [camera.id for camera in preview.sample]
+        groups, own = frozenset(fields), self._peers.own.id
+        sample = await self._store.read(
+            lambda conn: [shared.offer(camera, groups, own) for camera in cameras.list_full(conn, ids)]
+        )
+        return preview, sample
+
+    # Digests.
+
+    async def digest(self, principal: Principal, hub: str) -> Digest:
+        _may_look(principal)
+        peer = self._peers.find(hub)
+        told, taken = await self._told.digest(peer.id), await self._taken.digest(peer.id)
+        return Digest(told, taken) if peer.side is HubSide.UPPER else Digest(taken, told)
+
+    # Why.
+
+    async def explain(self, principal: Principal, camera_id: str, hub: str = "") -> tuple[Finding, ...]:
+        """Why a camera can or can't be seen from the linked hubs, or from one of them."""
+        _may_look(principal)
+        peers = [self._peers.find(hub)] if hub else [peer for peer in self._peers.all() if peer.joined]
+        try:
+            camera = self._core.get_camera(_SYSTEM, camera_id)
+        except NotFound:
+            camera = None
+        found = await self._offers(camera_id, peers)
+        if camera is None:
+            return (*found, Finding("", False, "CAMERA_UNKNOWN", "no such camera is registered here"))
+        for peer in peers:
+            found += self._seen_from(peer, camera)
+        if not peers:
+            found.append(Finding("", False, "NOT_LINKED", "this hub is linked to no other: see `vidhub hub join`"))
+        return tuple(found)
+
+    async def _offers(self, camera_id: str, peers: Sequence[LinkedHub]) -> list[Finding]:
+        """Linked hubs whose camera of that id is not taken here."""
+        names = {peer.id: peer.name for peer in peers}
+        conflicts = await self._store.read(lambda conn: remote_cameras.conflicts_over(conn, [camera_id]))
+        return [
+            Finding(
+                "",
+                False,
+                "CONFLICT",
+                f"{names[one.hub_id]} offers a camera of this id, which is not taken here ({one.reason}): "
+                + self._conflict(one.reason, one.holder_hub_id),
+            )
+            for one in conflicts
+            if one.hub_id in names
+        ]
+
+    def _seen_from(self, peer: LinkedHub, camera: Camera) -> Iterator[Finding]:
+        is_up = self._links.get(peer.id) is not None
+        if self._shares.is_from(peer.id, camera):
+            state = "" if is_up else "; the link is down, so this is the last that was known"
+            yield Finding(peer.id, True, "THEIRS", f"it came from {peer.name}{state}")
+            return
+        covering = [share for share in self._shares.of(peer.id) if covers(share, camera)]
+        if not covering:
+            yield Finding(
+                peer.id,
+                False,
+                "NOT_SHARED",
+                f"no sharing rule with {peer.name} covers it: `vidhub hub share {peer.id}` makes one",
+            )
+            return
+        decision = self._core.authorise(Principal(PrincipalKind.HUB, peer.id), Action.LIST, camera.id, "")
+        if not decision.allowed:
+            yield Finding(peer.id, False, "NOT_PERMITTED", f"policy keeps it from {peer.name}: {decision.reason}")
+            return
+        if (refused := self._told.refused(peer.id, camera.id)) is not None:
+            reason, holder = refused
+            why = self._conflict(reason, holder)
+            yield Finding(peer.id, False, "CONFLICT", f"{peer.name} has not taken it ({reason}): {why}")
+            return
+        if not is_up:
+            yield Finding(
+                peer.id,
+                False,
+                "LINK_DOWN",
+                f"the link to {peer.name} is down: it has what it was told before, marked stale; see `vidhub doctor`",
+            )
+            return
+        lag = self._told.lag(peer.id)
+        if not self._told.is_told(peer.id, camera.id):
+            yield Finding(peer.id, False, "LAGGING", f"{peer.name} has yet to be told: it lags {lag} revisions behind")
+            return
+        yield Finding(peer.id, True, "SHARED", f"{peer.name} knows of it")
+        if lag:
+            yield Finding(peer.id, True, "LAGGING", f"{peer.name} lags {lag} revisions behind")
+        missing = [group for group in FIELD_GROUPS if group not in self._shares.fields_for(peer.id, camera)]
+        if missing:
+            yield Finding(
+                peer.id, True, "FIELD_FILTERED", f"{peer.name} has it without {', '.join(missing)}: no rule shares them"
+            )
+
+    @staticmethod
+    def _conflict(reason: str, holder: str) -> str:
+        return _CONFLICTS.get(reason, "its record breaks a rule: correct it").format(holder=holder or "another hub")
+
+
+def _may_look(principal: Principal) -> None:
+    if principal.kind is PrincipalKind.SYSTEM:
+        return
+    if principal.kind is PrincipalKind.USER and principal.roles & {Role.ADMINISTRATOR, Role.SUPERVISOR}:
+        return
+    raise PermissionDenied("ROLE_NOT_PERMITTED", "links are for administrators and supervisors to look into")
