@@ -107,11 +107,12 @@ async def sharing(directory: Path, hub_id: str, region_code: str) -> AsyncIterat
 
 @dataclass
 class Joined:
-    """Both ends of one link; sent: what the lower side has said."""
+    """Both ends of one link; sent: what the lower side has said, said: what the upper one has."""
 
     lower: Link
     upper: Link
     sent: list[pb.LinkMessage]
+    said: list[pb.LinkMessage]
 
 
 @contextlib.asynccontextmanager
@@ -131,6 +132,7 @@ async def joined(
         await upper.know(lower, HubSide.LOWER), await lower.hello(upper), upper.parts, heartbeat=lambda: pb.Heartbeat()
     )
     sent: list[pb.LinkMessage] = []
+    said: list[pb.LinkMessage] = []
 
     async def carry(link: Link, queue: asyncio.Queue[pb.LinkMessage], is_up: bool) -> None:
         async for message in link.outgoing():
@@ -142,6 +144,8 @@ async def joined(
                 if altered is None:
                     continue
                 copy = altered
+            else:
+                said.append(copy)
             await queue.put(copy)
 
     async def come(queue: asyncio.Queue[pb.LinkMessage]) -> AsyncIterator[pb.LinkMessage]:
@@ -155,7 +159,7 @@ async def joined(
         asyncio.create_task(up.run(come(ups))),
     ]
     try:
-        yield Joined(low, up, sent)
+        yield Joined(low, up, sent, said)
         for task in tasks[2:]:
             if task.done():
                 task.result()

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from support.catalogues import EVERYTHING, Sharing, in_step, joined, sharing, until
+from support.catalogues import EVERYTHING, Sharing, in_step, joined, until
 from support.domain import SYSTEM, camera, unit
 
 from vidhub.errors import FailedPrecondition, NotFound
 from vidhub.model import HubSide, Scope
 from vidhub.store import meta
-
-
-@pytest.fixture
-async def district(tmp_path: Path) -> AsyncIterator[Sharing]:
-    async with sharing(tmp_path / "district", "district", "360602") as found:
-        yield found
-
-
-@pytest.fixture
-async def city(tmp_path: Path) -> AsyncIterator[Sharing]:
-    async with sharing(tmp_path / "city", "city", "360600") as found:
-        yield found
 
 
 def bodies(link: object, name: str) -> list[object]:

@@ -1,0 +1,174 @@
+"""What of a camera's record leaves the hub, and what may come in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.domain import camera
+
+from vidhub.access.shares import FIELD_GROUPS
+from vidhub.api.validate import violations
+from vidhub.link import shared
+from vidhub.model import CameraState, CameraStream, LegalRecord, Location, Profile
+from vidhub.v1 import camera_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor
+    from google.protobuf.message import Message
+
+_WHOLE = {"state_time", "revision", "create_time", "update_time"}
+
+
+def fields(kind: Descriptor, prefix: str = "") -> Iterator[str]:
+    """Every field of the record by its path."""
+    for field in kind.fields:
+        if field.message_type is not None and field.name not in _WHOLE:
+            yield from fields(field.message_type, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+def is_set(message: Message, path: str) -> bool:
+    first, _, rest = path.partition(".")
+    value: Any = getattr(message, first)
+    if not rest:
+        return any(field.name == first for field, _ in message.ListFields())
+    return any(is_set(one, rest) for one in (value if first == "streams" else [value]))
+
+
+def full() -> Any:
+    """A camera with every field set."""
+    device: dict[str, str | int | float] = {}
+    for field in camera_pb2.DeviceRecord.DESCRIPTOR.fields:
+        is_text = field.cpp_type == field.CPPTYPE_STRING
+        device[field.name] = f"text of {field.name}" if is_text else 7
+    now = datetime.now(UTC)
+    return camera(
+        1,
+        unit_id="u1",
+        location=Location(28.1, 117.1, "胜利路"),
+        streams=(CameraStream(Profile.MAIN, "rtsp://10.0.0.1/1", "admin", "hunter22", 1, "h264", 1920, 1080, 25.0),),
+        legal=LegalRecord("basis", "purpose", "scope", 30, "sign", "2026-01-01"),
+        device=tuple(device.items()),
+        state=CameraState.QUARANTINED,
+        state_time=now,
+        state_reason="by law",
+        create_time=now,
+        update_time=now,
+        stale=True,
+    )
+
+
+def test_every_field_of_the_record_has_its_rule():
+    assert set(fields(camera_pb2.Camera.DESCRIPTOR)) == set(shared.RULES)
+    assert set(shared.RULES.values()) == {shared.GOES, shared.NEVER, *FIELD_GROUPS}
+
+
+@pytest.mark.parametrize("groups", [(), *((group,) for group in FIELD_GROUPS), FIELD_GROUPS])
+def test_what_leaves_is_what_the_rules_say(groups: tuple[str, ...]):
+    message = shared.offer(full(), frozenset(groups), "here")
+    for path, rule in shared.RULES.items():
+        assert is_set(message, path) == (rule == shared.GOES or rule in groups), path
+    assert message.home_hub_id == "here"
+    text = message.SerializeToString()
+    assert [secret for secret in (b"hunter22", b"rtsp", b"text of mac", b"ip_address") if secret in text] == []
+
+
+def test_what_comes_in_is_what_left_and_never_more():
+    record = full()
+    message = shared.offer(record, frozenset(FIELD_GROUPS), "here")
+    assert shared.offer(shared.taken(message), frozenset(FIELD_GROUPS), "there") == message
+    message.streams[0].url, message.streams[0].password = "rtsp://192.0.2.1/", "x"
+    message.device.ip_address, message.revision.number, message.stale = "192.0.2.1", 7, True
+    taken = shared.taken(message)
+    assert taken.streams == (CameraStream(Profile.MAIN),)
+    assert (taken.revision, taken.stale, dict(taken.device).get("ip_address")) == (None, False, None)
+
+
+def good() -> camera_pb2.Camera:
+    device = {key: value for key, value in full().device if not isinstance(value, str)}
+    record = camera(1, unit_id="u1", device=tuple({**device, "install_time": "2026-01-01"}.items()))
+    return shared.offer(record, frozenset(FIELD_GROUPS), "here")
+
+
+@pytest.mark.parametrize(
+    ("reason", "change"),
+    [
+        ("ID_INVALID", {"id": "36"}),
+        ("NAME_INVALID", {"name": ""}),
+        ("NAME_INVALID", {"name": "a\nb"}),
+        ("UNIT_ID_INVALID", {"unit_id": "u" * 65}),
+        ("REGION_UNKNOWN", {"region_code": "36060"}),
+        ("INDUSTRY_UNKNOWN", {"industry": "1a"}),
+        ("PLACE_FORBIDDEN", {"place_category": 90}),
+        ("PLACE_UNKNOWN", {"place_category": 55}),
+        ("HOME_HUB_ID_INVALID", {"home_hub_id": "a b"}),
+        ("LOCATION_INVALID", {"location.latitude": math.nan}),
+        ("LOCATION_INVALID", {"location.longitude": 180.5}),
+        ("ADDRESS_INVALID", {"location.address": "x" * 257}),
+        ("STATE_INVALID", {"state": camera_pb2.CAMERA_STATE_ONLINE}),
+        ("STATE_REASON_INVALID", {"state_reason": "x" * 257}),
+        ("STATE_TIME_INVALID", {"state_time.seconds": 2**60}),
+        ("LEGAL_INVALID", {"legal.retention_days": 40_000}),
+        ("LEGAL_INVALID", {"legal.signage_date": "yesterday"}),
+        ("DEVICE_INVALID", {"device.ptz_type": 100}),
+        ("DEVICE_INVALID", {"device.height_m": math.inf}),
+        ("DEVICE_INVALID", {"device.model": "x" * 129}),
+    ],
+)
+def test_a_record_that_breaks_a_rule_is_named(reason: str, change: dict[str, Any]):
+    message = good()
+    assert shared.broken(message) == ""
+    for path, value in change.items():
+        *outer, name = path.split(".")
+        place: Any = message
+        for one in outer:
+            place = getattr(place, one)
+        setattr(place, name, value)
+    assert shared.broken(message) == reason
+
+
+def test_streams_are_main_and_sub_once_each():
+    message = good()
+    message.streams.add(profile=camera_pb2.STREAM_PROFILE_MAIN)
+    assert shared.broken(message) == "PROFILE_INVALID"
+    message.streams[1].profile = camera_pb2.STREAM_PROFILE_AUTO
+    assert shared.broken(message) == "PROFILE_INVALID"
+
+
+_TEXTS = st.one_of(
+    st.text(max_size=6),
+    st.sampled_from(["", *("a" * size for size in (64, 65, 128, 129, 513)), "\x00", "\x85", "360602", "2026-01-31"]),
+)  # fmt: skip
+_NUMBERS = st.one_of(st.integers(0, 200), st.sampled_from([36_500, 36_501, 65_536]))
+_FLOATS = st.one_of(st.floats(), st.sampled_from([0.0, 90.0, 90.1, 180.0, 360.0, 361.0, -1000.0, 100_001.0]))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_the_cheap_check_passes_nothing_that_the_rules_of_the_proto_refuse(data: st.DataObject):
+    message = good()
+    # What `taken` reads, and the proto has rules for.
+    paths = sorted(path for path, rule in shared.RULES.items() if rule != shared.NEVER)
+    for path in data.draw(st.lists(st.sampled_from(paths), max_size=3)):
+        if path in ("state_time", "streams.profile", "state"):
+            continue
+        *outer, name = path.split(".")
+        place: Any = message
+        for one in outer:
+            place = getattr(place, one)
+        field = place.DESCRIPTOR.fields_by_name[name]
+        if field.cpp_type == field.CPPTYPE_STRING:
+            setattr(place, name, data.draw(_TEXTS))
+        elif field.cpp_type == field.CPPTYPE_DOUBLE:
+            setattr(place, name, data.draw(_FLOATS))
+        else:
+            setattr(place, name, data.draw(_NUMBERS))
+    if shared.broken(message) == "":
+        assert violations(message) == ()
