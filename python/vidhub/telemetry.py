@@ -47,6 +47,17 @@ class LinkFigures:
     media: tuple[tuple[str, int], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class HouseFigures:
+    """Of the disk that the data directory is on: octets, and octets free for us. certificate_ends: (which, when).
+    backup_time: of the newest backup, 0 when there was none. Times are Unix seconds."""
+
+    size_bytes: int
+    free_bytes: int
+    certificate_ends: tuple[tuple[str, float], ...]
+    backup_time: float
+
+
 class RequestMetrics:
     """Counts calls of one edge by method and code. `known` are the methods that may become labels."""
 
@@ -104,6 +115,37 @@ class Telemetry:
         camera_counts: (state, region code, industry, cameras). audit_entries: entries written since the start.
         """
         self.registry.register(_HubCollector(snapshot, camera_counts, audit_entries, links, version))
+
+    def watch_house(self, figures: Callable[[], HouseFigures]) -> None:
+        """Adds what runs out unseen; `figures` is asked once a scrape."""
+        self.registry.register(_HouseCollector(figures))
+
+
+class _HouseCollector(Collector):
+    def __init__(self, figures: Callable[[], HouseFigures]) -> None:
+        self._figures = figures
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: otherwise registering would read every figure."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        house = self._figures()
+        yield GaugeMetricFamily(
+            "vidhub_data_size_bytes", "The disk that the data directory is on.", value=house.size_bytes
+        )
+        yield GaugeMetricFamily("vidhub_data_free_bytes", "What is free of it for the hub.", value=house.free_bytes)
+        ends = GaugeMetricFamily(
+            "vidhub_certificate_end_seconds", "When a certificate ends, in Unix time.", labels=["certificate"]
+        )
+        for certificate, end in house.certificate_ends:
+            ends.add_metric([certificate], end)
+        yield ends
+        yield GaugeMetricFamily(
+            "vidhub_backup_time_seconds",
+            "When the newest backup was made, in Unix time; 0: never.",
+            value=house.backup_time,
+        )
 
 
 class _HubCollector(Collector):

@@ -8,7 +8,7 @@ import subprocess
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from vidhub.telemetry import CoreSnapshot, LinkFigures, Telemetry
+from vidhub.telemetry import CoreSnapshot, HouseFigures, LinkFigures, Telemetry
 
 
 def snapshot() -> CoreSnapshot:
@@ -39,6 +39,7 @@ def hub() -> tuple[Telemetry, list[str]]:
         links=lambda: [LinkFigures("upper", True, 3, (("out", 10),))],
         version="0.1.0",
     )
+    telemetry.watch_house(lambda: HouseFigures(1000, 250, (("server", 1.9e9),), 1.8e9))
     telemetry.registered(accepted=3, rejected=1)
     requests = telemetry.requests("grpc", ["vidhub.v1.CameraService/GetCamera"])
     requests.observe("vidhub.v1.CameraService/GetCamera", "OK", 0.02)
@@ -80,6 +81,10 @@ def test_a_scrape_carries_every_figure_of_the_contract() -> None:
         ("vidhub_first_picture_seconds_bucket", (("le", "+Inf"),)): 4,
         ("vidhub_grpc_requests_total", (("code", "OK"), ("method", "vidhub.v1.CameraService/GetCamera"))): 1,
         ("vidhub_grpc_request_seconds_count", (("method", "vidhub.v1.CameraService/GetCamera"),)): 1,
+        ("vidhub_data_size_bytes", ()): 1000,
+        ("vidhub_data_free_bytes", ()): 250,
+        ("vidhub_certificate_end_seconds", (("certificate", "server"),)): 1.9e9,
+        ("vidhub_backup_time_seconds", ()): 1.8e9,
         ("vidhub_build_info", (("version", "0.1.0"),)): 1,
     }
     assert {key: figures.get(key) for key in expected} == expected

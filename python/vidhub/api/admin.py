@@ -34,7 +34,7 @@ from vidhub.errors import (
     Violation,
 )
 from vidhub.identity import People, Units
-from vidhub.model import Action, AuditRecord, CameraFilter, Grant, Principal, Role, Scope, User
+from vidhub.model import Action, CameraFilter, Grant, Principal, Role, Scope, User
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +105,6 @@ class AdminOperations:
         self.add(self.grant_explain, username=word, camera_id=word, action="view_live", purpose="")
         self.add(self.audit_list, camera_id="", principal="", action="", limit=100)
         self.add(self.audit_verify)
-        self.add(self.backup_record, sha256=word, size=int, with_keys=bool)
         self.add(self.status)
         self.add(self.bench_ticket, camera_id=word, viewers=int)
 
@@ -276,13 +275,6 @@ class AdminOperations:
             "reason": verdict.reason,
             "restores": [_json(convert.to_entry(entry)) for entry in restores.entries],
         }
-
-    async def backup_record(self, sha256: str, size: int, with_keys: bool) -> dict[str, Any]:
-        """Puts on record that all there is was copied; asked before the copy appears."""
-        detail = json.dumps({"sha256": sha256, "size": size, "keys": with_keys})
-        about = f"hub/{self._principal.hub_id}"
-        await self._audit.record([AuditRecord.of(self._principal, "hub.backup", about, detail_json=detail)])
-        return {}
 
     async def status(self) -> dict[str, Any]:
         return self._status()

@@ -28,6 +28,7 @@ from vidhub.api.live import LiveCalls
 from vidhub.api.metrics_http import metrics_app
 from vidhub.api.sessions import SessionServicer
 from vidhub.api.system import SystemServicer
+from vidhub.app.house import House
 from vidhub.app.parts import Parts, build, certificate_names
 from vidhub.config import OFF, Config, split_address
 from vidhub.core import FrameUnit
@@ -95,6 +96,9 @@ class App:
                 config, stack, run_dir.address("app.sock"), lambda error: listeners[0](error), online=online
             )
             self = cls(config, parts, run_dir, stack)
+            house = await House.open(config, parts.audit)
+            house.add_operations(self.operations, parts.system)
+            parts.telemetry.watch_house(house.figures)
             listeners.append(self._failed)
         except BaseException:
             await stack.aclose()
