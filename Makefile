@@ -10,11 +10,13 @@ export PATH := $(BIN):$(PATH)
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 CARGO_FEATURES := --features python
 STAMPS := $(VENV)/.stamps
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+ENGINE ?= $(firstword $(shell command -v docker podman))
 
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.cedar' -o -name '*.cedarschema' 2>/dev/null) Cargo.toml Cargo.lock
 CONSOLE_SOURCES := $(shell find console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: help setup setup-run system run check test lint format bench fuzz proto clean \
+.PHONY: help setup setup-run system run check test lint format bench wheel image fuzz proto clean \
 	check-rust check-python check-console test-rust test-python test-console
 
 help: ## this list
@@ -89,6 +91,14 @@ proto: $(STAMPS)/python ## generates python/vidhub/v1, python/buf and console/sr
 
 bench: setup-run ## speeds beside the floor measured in the same run (BENCH=--quick for a short one)
 	python -m benches.run $(BENCH)
+
+wheel: $(STAMPS)/python $(STAMPS)/console ## the hub as one Python package, console included, in dist/
+	rm -rf dist
+	maturin build --release --out dist
+
+image: ## the container images vidhub and vidhub-demo (wants an engine: docker or podman)
+	$(ENGINE) build --target hub --tag vidhub:$(VERSION) .
+	$(ENGINE) build --target demo --tag vidhub-demo:$(VERSION) .
 
 fuzz: setup-run ## looks for input that breaks a parser (FUZZ_S=20 seconds for each; the first build takes minutes)
 	tools/fuzz.sh $(or $(FUZZ_S),20)

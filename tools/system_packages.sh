@@ -8,6 +8,15 @@ packages=(
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp gir1.2-gst-rtsp-server-1.0 gir1.2-gstreamer-1.0 python3-gi
   libgl1 libglib2.0-0 libxcb1 iproute2 nftables
 )
+# The manifests of k8s/ are rendered by kubectl or kustomize; Debian's own kubectl is too old for components.
+if ! command -v kubectl >/dev/null && ! command -v kustomize >/dev/null; then
+  if ! command -v go >/dev/null; then
+    echo "The tests need kubectl (1.27 or newer) or kustomize (5); with Go 1.22 or newer here, this script builds it." >&2
+    exit 1
+  fi
+  root=$(cd "$(dirname "$0")/.." && pwd)
+  GOBIN=$root/.venv/bin "$root/tools/step.sh" "kustomize" go install sigs.k8s.io/kustomize/kustomize/v5@v5.6.0
+fi
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
