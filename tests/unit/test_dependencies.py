@@ -46,14 +46,16 @@ def test_every_crate_comes_from_the_registry() -> None:
 
 
 def test_python_is_pinned_by_version_and_hash() -> None:
-    lines = (ROOT / "requirements" / "dev.txt").read_text().replace("\\\n", " ").splitlines()
-    pins = [line for line in lines if line and not line.lstrip().startswith("#")]
-    assert pins
-    assert all(re.match(r"[a-z0-9][\w.-]*==\S+ .*--hash=sha256:", line) for line in pins)
+    for name in ("dev.txt", "serve.txt"):
+        lines = (ROOT / "requirements" / name).read_text().replace("\\\n", " ").splitlines()
+        pins = [line for line in lines if line and not line.lstrip().startswith("#")]
+        assert pins
+        assert all(re.match(r"[a-z0-9][\w.-]*==\S+ .*--hash=sha256:", line) for line in pins)
 
 
 def test_no_lock_file_names_an_address_to_download_from() -> None:
-    assert "://" not in (ROOT / "requirements" / "dev.txt").read_text()
+    for name in ("dev.txt", "serve.txt"):
+        assert "://" not in (ROOT / "requirements" / name).read_text()
     lock = json.loads((ROOT / "console" / "package-lock.json").read_text())
     assert not [name for name, package in lock["packages"].items() if "resolved" in package]
 

@@ -230,3 +230,16 @@ def test_the_units_of_systemd_run_the_command_that_there_is():
 
     known = {command.name for command in app.registered_commands}
     assert set(words) == {"serve", "backup"} <= known
+
+
+def test_the_guides_container_takes_its_variables(tmp_path: Path):
+    guide = (ROOT / "docs" / "guide" / "operate.md").read_text()
+    told = dict(re.findall(r"-e (VIDHUB_\w+)=(\S+)", guide))
+    assert "VIDHUB_TLS_CERT" in told
+    for name in ("VIDHUB_TLS_CERT", "VIDHUB_TLS_KEY"):
+        told[name] = str(tmp_path / Path(told[name]).name)
+        Path(told[name]).touch()
+    config = load(environment=told)
+    published = {int(port) for port in re.findall(r"-p \d+:(\d+)", guide)}
+    outside = (getattr(config.listen, each.name) for each in dataclasses.fields(config.listen))
+    assert published == {split_address(one)[1] for one in outside if one.startswith("0.0.0.0:")}

@@ -12,10 +12,12 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 from support.manifests import PLACES, ROOT, environment, one, rendered
 
 from vidhub.app.hub import DRAIN_S
+from vidhub.cli import app
 from vidhub.config import OFF, ListenOptions, load, split_address
 
 # Kinds of the Prometheus operator, which the schemas of Kubernetes do not know.
@@ -129,6 +131,17 @@ def test_the_hub_takes_its_environment(place: str):
     assert numbers.keys() == {each.name for each in dataclasses.fields(ListenOptions)} - {"sip"}
     defaults = ListenOptions()
     assert numbers == {name: split_address(getattr(defaults, name))[1] for name in numbers}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_each_container_runs_a_command_that_there_is(place: str):
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for pod in pods(place):
+        for container in pod["containers"]:
+            assert "command" not in container  # the image's own
+            name, *rest = container["args"]
+            flags = {flag for parameter in commands[name].params for flag in parameter.opts}
+            assert {word for word in rest if word.startswith("-")} <= flags
 
 
 def test_names_of_services_do_not_become_options():
