@@ -305,6 +305,7 @@ fn oracle(principal: &Principal, grants: &[Grant], action: Action, camera: &Came
             () if camera.quarantined => "CAMERA_QUARANTINED",
             () if purpose != "publish" => "PURPOSE_NOT_GRANTED",
             () if principal.kind == PrincipalKind::Unit && local && own(&principal.unit_id) => "",
+            () if principal.kind == PrincipalKind::Hub && or_here(&camera.hub) != "here" => "",
             () => "POLICY_FORBIDS",
         },
         Action::ViewLive | Action::Snapshot => match () {
