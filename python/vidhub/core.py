@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 from vidhub import _core
 from vidhub._core import CameraSim, FrameUnit
@@ -123,6 +124,12 @@ class Core:
 
     def snapshot(self) -> dict[str, object]:
         return self._inner.snapshot()
+
+    def link_media(self, hub_id: str) -> tuple[int, int]:
+        """RTP payload octets sent to another hub, and received from it."""
+        links = cast("Iterable[tuple[str, str, int]]", self._inner.snapshot()["links"])
+        counted = {direction: octets for hub, direction, octets in links if hub == hub_id}
+        return counted.get("out", 0), counted.get("in", 0)
 
     def counts(self) -> dict[str, int]:
         return self._inner.counts()

@@ -22,14 +22,15 @@ class CoreSnapshot(TypedDict):
     """What `Core.snapshot()` answers. Words as in the contract's label values.
 
     streams: (source, streams running). sinks: (sink, connected). flows: (direction, protocol, octets, packets).
-    dropped: (reason, packets). lost: (protocol, packets). authorisations: (decision, action, count).
-    first_picture: upper bounds in seconds, observations per bucket (not cumulative, one more than bounds), sum in
-    seconds.
+    links: (hub, direction, RTP payload octets), of 64 hubs and "other". dropped: (reason, packets). lost: (protocol,
+    packets). authorisations: (decision, action, count). first_picture: upper bounds in seconds, observations per bucket
+    (not cumulative, one more than bounds), sum in seconds.
     """
 
     streams: Sequence[tuple[str, int]]
     sinks: Sequence[tuple[str, int]]
     flows: Sequence[tuple[str, str, int, int]]
+    links: Sequence[tuple[str, str, int]]
     dropped: Sequence[tuple[str, int]]
     lost: Sequence[tuple[str, int]]
     authorisations: Sequence[tuple[str, str, int]]
@@ -39,12 +40,11 @@ class CoreSnapshot(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class LinkFigures:
-    """One link to another hub. `media` holds (direction, RTP payload octets)."""
+    """One link to another hub."""
 
     peer: str
     is_up: bool
     lag_revisions: int
-    media: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +202,12 @@ def _core_metrics(core: CoreSnapshot) -> Iterator[Metric]:
         packets.add_metric([direction, protocol], packet_count)
     yield octets
     yield packets
+    links = CounterMetricFamily(
+        "vidhub_link_media_bytes", "RTP payload octets between hubs, without headers.", labels=["peer", "direction"]
+    )
+    for peer, direction, octet_count in core["links"]:
+        links.add_metric([peer, direction], octet_count)
+    yield links
     dropped = CounterMetricFamily("vidhub_media_dropped", "Media dropped, by why.", labels=["reason"])
     for reason, count in core["dropped"]:
         dropped.add_metric([reason], count)
@@ -237,14 +243,8 @@ def _histogram(name: str, help_: str, bounds: Sequence[float], counts: Sequence[
 def _link_metrics(links: Iterable[LinkFigures]) -> Iterator[Metric]:
     up = GaugeMetricFamily("vidhub_link_up", "Whether the link to another hub stands.", labels=["peer"])
     lag = GaugeMetricFamily("vidhub_link_lag_revisions", "Revisions the other side has yet to see.", labels=["peer"])
-    media = CounterMetricFamily(
-        "vidhub_link_media_bytes", "RTP payload octets over a link.", labels=["peer", "direction"]
-    )
     for link in links:
         up.add_metric([link.peer], int(link.is_up))
         lag.add_metric([link.peer], link.lag_revisions)
-        for direction, octet_count in link.media:
-            media.add_metric([link.peer, direction], octet_count)
     yield up
     yield lag
-    yield media

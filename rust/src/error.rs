@@ -1,6 +1,13 @@
 //! The one error type: a kind for machines, a reason that never changes, a sentence for people, the cause kept.
 
+use std::collections::BTreeSet;
 use std::fmt;
+
+use parking_lot::Mutex;
+
+/// Reasons that came from outside and are kept for ever, and the longest of them.
+const MAX_WORDS: usize = 1024;
+const MAX_WORD: usize = 64;
 
 /// What kind of failure it is: the canonical gRPC codes (`google.rpc.Code`), without `OK`, `UNKNOWN` and `DATA_LOSS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +133,26 @@ impl std::error::Error for Error {
     }
 }
 
+/// A reason that comes from outside, from another hub or the control plane, as the word that it is. None for what is no
+/// reason, and where too many different ones have come.
+pub fn reason_word(text: &str) -> Option<&'static str> {
+    static WORDS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let is_word = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if text.is_empty() || text.len() > MAX_WORD || !text.bytes().all(is_word) {
+        return None;
+    }
+    let mut words = WORDS.lock();
+    if let Some(known) = words.get(text) {
+        return Some(known);
+    }
+    if words.len() >= MAX_WORDS {
+        return None;
+    }
+    let word: &'static str = Box::leak(text.into());
+    words.insert(word);
+    Some(word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +162,17 @@ mod tests {
         let names: std::collections::HashSet<_> = ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
         assert_eq!(names.len(), ErrorKind::ALL.len());
         assert!(ErrorKind::ALL.iter().all(|kind| (400..600).contains(&kind.http_status())));
+    }
+
+    #[test]
+    fn a_reason_from_outside_is_a_word_or_nothing_and_what_is_kept_of_them_is_bounded() {
+        assert_eq!(reason_word("LINK_DOWN"), Some("LINK_DOWN"));
+        for text in ["", "no word", "lower", "A\r\nB", &"A".repeat(MAX_WORD + 1)] {
+            assert_eq!(reason_word(text), None, "{text}");
+        }
+        let kept = (0..2 * MAX_WORDS).filter(|number| reason_word(&format!("WORD_{number}")).is_some()).count();
+        assert!(kept < MAX_WORDS);
+        assert_eq!(reason_word("LINK_DOWN"), Some("LINK_DOWN"), "what is known stays known");
     }
 
     #[test]

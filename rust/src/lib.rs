@@ -9,6 +9,7 @@ pub mod media;
 pub mod telemetry;
 pub mod wire;
 
+pub mod peer;
 pub mod policy;
 pub mod registry;
 pub mod stream;

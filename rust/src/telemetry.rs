@@ -1,7 +1,10 @@
 //! Counters that the core bumps and the scraper reads. Labels are enums, so no series can grow with cameras or viewers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// Declares a label as a closed set with its words.
 macro_rules! label {
@@ -20,7 +23,7 @@ macro_rules! label {
 
 label!(
     /// How media comes in.
-    SourceKind { RtspPull => "rtsp_pull", RtspPush => "rtsp_push", Whip => "whip" }
+    SourceKind { RtspPull => "rtsp_pull", RtspPush => "rtsp_push", Whip => "whip", Hub => "hub" }
 );
 label!(
     /// How media goes out.
@@ -66,6 +69,29 @@ pub struct Flow {
     pub packets: AtomicU64,
 }
 
+/// Other hubs whose links are told apart; the rest is counted as one.
+pub const MAX_LINKS: usize = 64;
+const OTHER_LINKS: &str = "other";
+
+/// RTP payload octets over the link to one other hub, by direction.
+#[derive(Debug, Default)]
+struct LinkFlow([AtomicU64; Direction::ALL.len()]);
+
+/// Counts the RTP payload that one connection moves over a link, without any header.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    flow: Arc<LinkFlow>,
+    direction: Direction,
+}
+
+impl Meter {
+    pub fn add(&self, octets: u64) {
+        if let Some(counter) = self.flow.0.get(self.direction as usize) {
+            counter.fetch_add(octets, Relaxed);
+        }
+    }
+}
+
 /// A histogram of seconds with fixed buckets.
 #[derive(Default)]
 pub struct Histogram {
@@ -97,6 +123,7 @@ pub struct Telemetry {
     dropped: [AtomicU64; DropReason::ALL.len()],
     lost: [AtomicU64; Protocol::ALL.len()],
     authorisations: [[AtomicU64; Action::ALL.len()]; Verdict::ALL.len()],
+    links: Mutex<Vec<(Box<str>, Arc<LinkFlow>)>>,
     pub source_reconnects: AtomicU64,
     pub first_picture: Histogram,
 }
@@ -119,6 +146,32 @@ impl Telemetry {
         let flow = self.flow(direction, protocol);
         flow.packets.fetch_add(packets, Relaxed);
         flow.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// What counts the media that goes to the hub `peer`, or comes from it.
+    pub fn link(&self, peer: &str, direction: Direction) -> Meter {
+        let mut links = self.links.lock();
+        let of = |links: &[(Box<str>, Arc<LinkFlow>)], peer: &str| {
+            links.iter().find(|(known, _)| **known == *peer).map(|(_, flow)| flow.clone())
+        };
+        let named = if of(&links, peer).is_some() || links.len() < MAX_LINKS { peer } else { OTHER_LINKS };
+        let flow = of(&links, named).unwrap_or_else(|| {
+            let flow = Arc::new(LinkFlow::default());
+            links.push((named.into(), flow.clone()));
+            flow
+        });
+        Meter { flow, direction }
+    }
+
+    /// (hub, direction, RTP payload octets).
+    pub fn links(&self) -> Vec<(String, Direction, u64)> {
+        let links = self.links.lock();
+        let each = |(peer, flow): &(Box<str>, Arc<LinkFlow>)| {
+            let counted = Direction::ALL.iter().zip(&flow.0);
+            let counted = counted.map(|(direction, octets)| (peer.to_string(), *direction, octets.load(Relaxed)));
+            counted.collect::<Vec<_>>()
+        };
+        links.iter().flat_map(each).collect()
     }
 
     pub fn dropped(&self, reason: DropReason) -> &AtomicU64 {
@@ -148,5 +201,23 @@ mod tests {
         assert_eq!(buckets[2], 1);
         assert_eq!(buckets[FIRST_PICTURE_BUCKETS_S.len()], 1);
         assert!((sum - 60.04).abs() < 1e-6);
+    }
+
+    #[test]
+    fn links_are_counted_by_hub_and_the_hubs_told_apart_are_bounded() {
+        let telemetry = Telemetry::default();
+        telemetry.link("city", Direction::Out).add(7);
+        telemetry.link("city", Direction::Out).add(1);
+        telemetry.link("city", Direction::In).add(5);
+        let city = |direction| ("city".to_owned(), direction);
+        let counted: Vec<_> =
+            telemetry.links().into_iter().map(|(hub, direction, octets)| ((hub, direction), octets)).collect();
+        assert_eq!(counted, [(city(Direction::In), 5), (city(Direction::Out), 8)]);
+        for number in 0..2 * MAX_LINKS {
+            telemetry.link(&format!("h{number}"), Direction::In).add(1);
+        }
+        let links = telemetry.links();
+        assert_eq!(links.len(), 2 * (MAX_LINKS + 1));
+        assert!(links.contains(&("other".to_owned(), Direction::In, MAX_LINKS as u64 + 1)));
     }
 }

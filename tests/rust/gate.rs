@@ -1,5 +1,7 @@
 //! The door: who is let in, what a session's end does to its connections, and when a camera's stream runs.
 
+#[path = "gate/foreign.rs"]
+mod foreign;
 #[path = "stream/harness.rs"]
 #[expect(dead_code, reason = "shared with the tests of the stream")]
 mod harness;

@@ -95,6 +95,7 @@ pub fn target(url: &str, username: &str, password: &str) -> Target {
         username: username.to_owned(),
         password: password.to_owned(),
         transport: 0,
+        peer: None,
     }
 }
 

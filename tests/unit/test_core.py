@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from support.domain import HUB, SYSTEM, camera, person, unit
@@ -267,3 +268,98 @@ def test_a_quarantined_camera_is_not_dialled_after_a_restart(options):
         with pytest.raises(TimeoutError):
             quarantined.accept()
         core.stop()
+
+
+def foreign(number: int, hub: str = "lower"):
+    """A camera of another hub, as the catalogue holds it: no address, no login."""
+    known = replace(camera(number, unit_id="u1"), revision=Revision(EPOCH, number), home_hub_id=hub)
+    return replace(known, streams=tuple(replace(stream, url="", username="", password="") for stream in known.streams))
+
+
+CA_PEM = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"
+
+
+async def test_states_of_other_hubs_cameras_are_taken_at_once_and_ours_are_not(core):
+    core.load(Revision(EPOCH, 1), [*(foreign(number) for number in range(1, 20_001)), *rows(20_001)], [])
+    seen: list[CoreEvent] = []
+    core.listen(seen.extend)
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    told = [(camera(number).id, CameraState.OFFLINE, at, "no power") for number in range(1, 20_002)]
+    assert core.apply_states(told) == 20_000
+    assert core.apply_states(told) == 0
+    dark = core.get_camera(SYSTEM, camera(7).id)
+    assert (dark.state, dark.state_reason, dark.state_time) == (CameraState.OFFLINE, "no power", at)
+    assert core.get_camera(SYSTEM, camera(20_001).id).state is CameraState.UNKNOWN
+    assert {(state, count) for state, _, _, count in core.camera_counts()} >= {(3, 20_000)}
+    while core.take_events():
+        pass
+    assert len(seen) == 20_000
+    assert {(event.kind, event.state, event.time) for event in seen} == {("camera_state", 3, at)}
+    for state in (CameraState.QUARANTINED, 99):
+        with pytest.raises(InvalidArgument, match="no state"):
+            core.apply_states([(camera(1).id, CameraState.ONLINE, at, ""), (camera(2).id, state, at, "")])
+    assert core.get_camera(SYSTEM, camera(1).id).state is CameraState.OFFLINE
+
+
+async def test_a_wanted_stream_of_another_hub_is_asked_for_refused_and_let_go(tmp_path):
+    keys = HubKeys.open(tmp_path)
+    core = Core({"hub_id": HUB, "ticket_key_pem": keys.hub_pem.decode(), "threads": 2, "stream": {"linger_s": 0.0}})
+    try:
+        core.load(Revision(EPOCH, 1), [foreign(1), *rows(2)], [])
+        taken: asyncio.Queue[CoreEvent] = asyncio.Queue()
+        core.listen(lambda events: [taken.put_nowait(event) for event in events])
+        core.start_listening()
+        await core.start()
+        subject = camera(1).id
+        assert core.refuse_stream(subject, Profile.MAIN, "LINK_DOWN", "the link is down") is False
+        open_session(core)
+
+        async def watch() -> None:
+            async with asyncio.timeout(20):
+                await anext(core.frames("s1"))
+
+        watching = asyncio.create_task(watch())
+        wanted = await asyncio.wait_for(taken.get(), 20)
+        assert (wanted.kind, wanted.subject, wanted.reason) == ("stream_wanted", subject, "")
+        assert json.loads(wanted.detail) == {"profile": 1, "message": ""}
+        assert core.withdraw_stream(subject, Profile.MAIN, "LINK_DOWN") is False
+        peer = {
+            "peer": "lower",
+            "url": f"rtsps://127.0.0.1:1/{subject}",
+            "ticket": "x",
+            "ca_pem": keys.hub_pem.decode(),
+        }
+        wrong = [
+            ({"url": f"rtsp://127.0.0.1:1/{subject}"}, "LINK_URL_INVALID"),
+            ({"ticket": ""}, "LINK_TICKET_INVALID"),
+            ({"ca_pem": CA_PEM}, "LINK_CA_INVALID"),
+        ]
+        for changed, reason in wrong:
+            for call in (core.supply_stream, lambda *of, **how: core.start_relay("r1", *of, **how)):
+                with pytest.raises(InvalidArgument) as refused:
+                    call(subject, Profile.MAIN, **{**peer, **changed})
+                assert refused.value.reason == reason
+        assert core.refuse_stream(subject, Profile.MAIN, "no word", "the link is down") is True
+        with pytest.raises(Unavailable) as unavailable:
+            await watching
+        assert (unavailable.value.reason, unavailable.value.message) == ("LINK_MEDIA_REFUSED", "the link is down")
+        released = await asyncio.wait_for(taken.get(), 20)
+        assert (released.kind, released.subject) == ("stream_released", subject)
+        assert core.stop_relay("r1", "LINK_ENDED") is False
+    finally:
+        await core.stop()
+
+
+async def test_a_grant_to_a_hub_is_for_its_people_and_for_no_name_of_ours(core):
+    core.load(Revision(EPOCH, 1), rows(1), [])
+    guest = replace(person("zhang", Role.OPERATOR), hub_id="lower")
+    ask = partial(core.authorise, action=Action.VIEW_LIVE, camera_id=camera(1).id, purpose="patrol")
+    assert ask(guest).reason == "NO_GRANT"
+    core.apply_grant(grant(username="", hub_id="lower"))
+    assert (ask(guest).allowed, ask(guest).grant_id) == (True, "g1")
+    assert ask(OPERATOR).reason == "NO_GRANT"
+    assert core.list_cameras(guest, CameraFilter(), limit=10).total == 1
+
+
+async def test_media_to_hubs_is_counted_from_nothing(core):
+    assert (core.snapshot()["links"], core.link_media("lower")) == ([], (0, 0))

@@ -13,7 +13,7 @@ RUST = [
     {"error", "bell"},
     {"media", "telemetry"},
     {"wire"},
-    {"registry", "policy", "ticket", "stream"},
+    {"registry", "policy", "ticket", "stream", "peer"},
     {"source", "sink"},
     {"gate"},
     {"server"},

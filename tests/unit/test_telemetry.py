@@ -16,6 +16,7 @@ def snapshot() -> CoreSnapshot:
         streams=[("rtsp_pull", 2)],
         sinks=[("rtsp", 1), ("whep", 3)],
         flows=[("in", "rtsp_tcp", 1200, 1), ("out", "webrtc_udp", 3600, 3)],
+        links=[("upper", "out", 10), ("upper", "in", 0)],
         dropped=[("slow_viewer", 4)],
         lost=[("rtsp_udp", 9)],
         authorisations=[("allow", "view_live", 5), ("deny", "view_live", 6)],
@@ -36,7 +37,7 @@ def hub() -> tuple[Telemetry, list[str]]:
         snapshot=read_snapshot,
         camera_counts=lambda: [(2, "360602", "11", 8), (99, "360603", "12", 1)],
         audit_entries=lambda: 42,
-        links=lambda: [LinkFigures("upper", True, 3, (("out", 10),))],
+        links=lambda: [LinkFigures("upper", True, 3)],
         version="0.1.0",
     )
     telemetry.watch_house(lambda: HouseFigures(1000, 250, (("server", 1.9e9),), 1.8e9))

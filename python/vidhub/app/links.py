@@ -72,7 +72,6 @@ class LinkParts:
                 hub.id,
                 self.links.get(hub.id) is not None,
                 self.figures.lag(hub.id),
-                tuple(zip(("out", "in"), self.figures.media(hub.id), strict=True)),
             )
             for hub in self.peers.all()
             if hub.joined

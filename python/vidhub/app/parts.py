@@ -168,6 +168,7 @@ async def build(
     )
     figures = HubFigures()
     figures.lag = told.lag
+    figures.media = core.link_media
     figures.cameras = lambda peer: (remote.count(peer), told.count(peer))
     figures.conflicts = lambda peer: told.refused_count(peer) + taken.refused_count(peer)
     live_links = Links()

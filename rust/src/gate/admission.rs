@@ -17,7 +17,7 @@ use super::streams::Lease;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
 use crate::stream::{Description, Interest, SinkHandle, Stream};
-use crate::telemetry::Protocol;
+use crate::telemetry::{Direction, Meter, Protocol};
 
 struct Admitted {
     gate: Arc<Gate>,
@@ -148,6 +148,10 @@ impl Admission for Admitted {
         let from = std::mem::replace(&mut *self.interest.lock(), to);
         drop(playing);
         drop(from);
+    }
+
+    fn link(&self) -> Option<Meter> {
+        self.session.meter(&self.gate.telemetry, Direction::Out)
     }
 
     fn first_picture(&self) {

@@ -9,7 +9,7 @@ use super::ender::Ender;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
 use crate::stream::{Description, Interest, SinkHandle, Stream};
-use crate::telemetry::Protocol;
+use crate::telemetry::{Meter, Protocol};
 
 /// What a client shows at a media port.
 pub enum Proof<'a> {
@@ -103,6 +103,10 @@ pub trait Admission: Send + Sync + 'static {
     /// The viewer has gone over to what `other` gave (`Flow::Switch`), or plays it from the start: the interest in the
     /// stream it came from is given back, and its sink ends with the new one.
     fn switched(&self, _to: Arc<dyn Interest>) {}
+    /// Counts what goes out where the viewer is another hub.
+    fn link(&self) -> Option<Meter> {
+        None
+    }
     /// The first picture went out: `first_picture_seconds` counts from `admit`.
     fn first_picture(&self);
 }
@@ -112,6 +116,10 @@ pub trait Publication: Send + Sync + 'static {
     fn session_id(&self) -> &str;
     /// What its media goes into, once `begin` has returned.
     fn stream(&self) -> &Arc<Stream>;
+    /// Counts what comes in where another hub pushes.
+    fn link(&self) -> Option<Meter> {
+        None
+    }
     /// The connection is about to bring media: older ones of the session and protocol, whoever else pushes the camera,
     /// and a pull of it are ended. The session's end ends it by `ender`. Errors: SESSION_UNKNOWN (Unauthenticated),
     /// CONNECTION_REPLACED (Aborted), CAMERA_BUSY, CAMERA_UNREACHABLE (Unavailable).

@@ -4,10 +4,13 @@ mod admission;
 mod door;
 mod ender;
 mod events;
+mod guests;
+mod lending;
 mod publishing;
 mod pushes;
 mod sessions;
 mod streams;
+mod wanted;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,9 +20,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use door::{Admission, BoxFuture, Door, Proof, Publication, Refusal};
 pub use ender::{Ended, Ender};
 pub use events::{Event, Events};
+pub use lending::Lent;
 pub use sessions::{SessionSpec, Sessions};
 use streams::Lease;
-pub use streams::{Key, StartSource, Streams, StreamsOptions, WatchStream};
+pub use streams::{Key, Origin, StartSource, Streams, StreamsOptions, WatchStream};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
@@ -156,7 +160,7 @@ impl Gate {
         if row.is_quarantined() {
             self.streams.stop_camera(camera, "CAMERA_QUARANTINED");
         } else {
-            self.streams.stop_moved(camera, |profile| address(&row, profile));
+            self.streams.stop_moved(camera, |profile| self.origin(&row, profile));
         }
     }
 
@@ -164,8 +168,21 @@ impl Gate {
         self.policy.load_grants(grants);
     }
 
+    /// Adds a grant, or replaces the one of its id; sessions that the new one does not carry any more are ended.
     pub fn apply_grant(&self, grant: Grant) {
+        let id = grant.id.clone();
+        let is_new = self.policy.grant(&id).is_none();
         self.policy.apply_grant(grant);
+        if !is_new {
+            self.sessions.end_where(|spec| (spec.grant == id && !self.is_carried(spec)).then_some("GRANT_REVOKED"));
+        }
+    }
+
+    /// Whether policy still permits the session by the grant that it stands on.
+    fn is_carried(&self, spec: &SessionSpec) -> bool {
+        let Some(row) = self.registry.get(&spec.camera) else { return false };
+        let decision = self.decide(&spec.principal, spec.action(), &row, &spec.purpose, now());
+        decision.allowed && decision.grant_id == spec.grant
     }
 
     /// Takes a grant back and ends every session it carried.
@@ -217,16 +234,20 @@ impl Gate {
 
     /// Takes an interest in one of the camera's streams; `wanted` None: the main one, or the only one.
     fn lease(&self, camera: &str, wanted: Option<Profile>) -> Result<Lease> {
-        let (key, target) = self.supply(camera, wanted)?;
-        self.streams.lease(key, target)
+        let (key, origin) = self.supply(camera, wanted)?;
+        self.streams.lease(key, origin)
     }
 
-    /// Which of its streams that is, and where it can be pulled from. One that is pushed is there, whatever the record
-    /// says; where there is neither push nor address, the push is waited for.
-    fn supply(&self, camera: &str, wanted: Option<Profile>) -> Result<(Key, Option<Target>)> {
+    /// Which of its streams that is, and where it comes from. One that is pushed is there, whatever the record says; where
+    /// there is neither push nor address, the push is waited for.
+    fn supply(&self, camera: &str, wanted: Option<Profile>) -> Result<(Key, Origin)> {
         let row = self.registry.get(camera).ok_or_else(|| camera_not_found(camera))?;
-        let of = |profile| ((camera.to_owned(), profile), address(&row, profile));
-        let comes = |(key, address): &(Key, Option<Target>)| address.is_some() || self.streams.is_pushed(key);
+        let of = |profile| ((camera.to_owned(), profile), self.origin(&row, profile));
+        let comes = |(key, origin): &(Key, Origin)| match origin {
+            Origin::Camera(_) => true,
+            Origin::Hub => row.stream(key.1).is_some() || self.streams.is_pushed(key),
+            Origin::Pushed => self.streams.is_pushed(key),
+        };
         let Some(wanted) = wanted else {
             let found = [Profile::Main, Profile::Sub].map(of).into_iter().find(comes);
             let registered = if row.stream(Profile::Main).is_some() { Profile::Main } else { Profile::Sub };
@@ -240,21 +261,30 @@ impl Gate {
     }
 
     /// Which stream is pushed under that profile.
-    fn pushed(&self, camera: &str, profile: Profile) -> Result<(Key, Option<Target>)> {
+    fn pushed(&self, camera: &str, profile: Profile) -> Result<(Key, Origin)> {
         let row = self.registry.get(camera).ok_or_else(|| camera_not_found(camera))?;
-        Ok(((camera.to_owned(), profile), address(&row, profile)))
+        Ok(((camera.to_owned(), profile), self.origin(&row, profile)))
     }
-}
 
-/// Where the profile is pulled from; None where it is only ever pushed.
-fn address(row: &Row, profile: Profile) -> Option<Target> {
-    let stream = row.stream(profile).filter(|stream| !stream.url.is_empty())?;
-    Some(target(row.id(), stream))
+    fn is_foreign(&self, row: &Row) -> bool {
+        !row.home_hub_id().is_empty() && row.home_hub_id() != self.policy.here()
+    }
+
+    /// Where the profile comes from, beside who pushes it. What another hub's record says of addresses is not dialled.
+    fn origin(&self, row: &Row, profile: Profile) -> Origin {
+        if self.is_foreign(row) {
+            return Origin::Hub;
+        }
+        match row.stream(profile).filter(|stream| !stream.url.is_empty()) {
+            Some(stream) => Origin::Camera(target(row.id(), stream)),
+            None => Origin::Pushed,
+        }
+    }
 }
 
 fn target(camera: &str, stream: CameraStream) -> Target {
     let CameraStream { url, username, password, transport, .. } = stream;
-    Target { camera: camera.into(), url, username, password, transport }
+    Target { camera: camera.into(), url, username, password, transport, peer: None }
 }
 
 /// Notes what was learned of a camera and says so when it is news.

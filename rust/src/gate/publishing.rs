@@ -16,7 +16,7 @@ use super::streams::Lease;
 use crate::error::Result;
 use crate::media::Profile;
 use crate::stream::Stream;
-use crate::telemetry::Protocol;
+use crate::telemetry::{Direction, Meter, Protocol};
 
 struct Publishing {
     gate: Arc<Gate>,
@@ -51,6 +51,10 @@ impl Publication for Publishing {
 
     fn stream(&self) -> &Arc<Stream> {
         self.lease.stream()
+    }
+
+    fn link(&self) -> Option<Meter> {
+        self.session.meter(&self.gate.telemetry, Direction::In)
     }
 
     fn begin(&self, ender: Ender) -> BoxFuture<'_, Result<()>> {

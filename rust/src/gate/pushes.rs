@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::ender::Ender;
-use super::streams::{Running, Streams};
+use super::streams::{Origin, Running, Streams};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::SourceState;
 
@@ -34,6 +34,8 @@ impl Turn {
             if let Some(pull) = supply.pull.take() {
                 pull.cancel();
             }
+            supply.lent = None;
+            supply.asking.answered(Instant::now());
         }
         // From here on, leaving early leaves nothing behind.
         let mut turn = Self { streams, running, number, permit: None };
@@ -72,7 +74,7 @@ impl Drop for Turn {
         let has_left = is_newest && self.permit.is_some();
         if has_left {
             // Where there is an address to pull from, what comes of pulling tells how the camera is.
-            supply.left = supply.target.is_none().then(|| SourceState::Failed {
+            supply.left = (supply.origin == Origin::Pushed).then(|| SourceState::Failed {
                 reason: "CAMERA_UNREACHABLE",
                 cause: "CAMERA_UNREACHABLE",
                 message: "its unit has stopped pushing it".to_owned(),
@@ -85,6 +87,7 @@ impl Drop for Turn {
         self.permit = None;
         if is_newest {
             self.streams.pull(&self.running);
+            self.streams.supply_ended(&self.running, None);
         }
     }
 }

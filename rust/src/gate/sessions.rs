@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::ender::Ender;
 use super::events::{Event, Events};
+use super::guests::{Guests, is_guest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
-use crate::policy::{Action, Principal};
-use crate::telemetry::Protocol;
+use crate::policy::{Action, Principal, PrincipalKind};
+use crate::telemetry::{Direction, Meter, Protocol, Telemetry};
 use crate::ticket::Operation;
 
 /// Attempts of one session that are admitted and not yet playing.
@@ -131,6 +132,12 @@ impl Session {
         number
     }
 
+    /// Counts what its connections move, where it is another hub's own.
+    pub fn meter(&self, telemetry: &Telemetry, direction: Direction) -> Option<Meter> {
+        let principal = &self.spec.principal;
+        (principal.kind == PrincipalKind::Hub).then(|| telemetry.link(&principal.id, direction))
+    }
+
     /// Returns when the session has ended.
     pub async fn over(&self) {
         self.over.cancelled().await;
@@ -168,6 +175,7 @@ struct Book {
 /// Every open session of the hub.
 pub struct Sessions {
     book: Mutex<Book>,
+    pub(super) guests: Guests,
     events: Arc<Events>,
     /// Rings when the earliest deadline may have changed.
     changed: Notify,
@@ -175,7 +183,7 @@ pub struct Sessions {
 
 impl Sessions {
     pub fn new(events: Arc<Events>) -> Self {
-        Self { book: Mutex::default(), events, changed: Notify::new() }
+        Self { book: Mutex::default(), guests: Guests::default(), events, changed: Notify::new() }
     }
 
     pub fn open(&self, spec: SessionSpec) -> Result<()> {
@@ -242,6 +250,7 @@ impl Sessions {
             session
         };
         if session.end(reason) {
+            self.guests.left(self, &session.spec.camera);
             self.events.push(Event::SessionEnded { session: id.to_owned(), reason });
         }
         true
@@ -260,6 +269,11 @@ impl Sessions {
         let book = self.book.lock();
         let Some(ids) = book.by_camera.get(camera) else { return Vec::new() };
         ids.iter().filter_map(|id| book.by_id.get(id).cloned()).collect()
+    }
+
+    /// Whether somebody of the hub `peer` has a session to watch the camera.
+    pub fn has_guest(&self, camera: &str, peer: &str) -> bool {
+        self.of_camera(camera).iter().any(|session| is_guest(&session.spec, peer))
     }
 
     /// Ends what has expired by `now`; returns the next deadline.

@@ -1,7 +1,8 @@
 //! The streams that run: started by the first who asks, shared by all who follow, kept for a linger time, dropped after.
 //!
 //! What brings a stream's media is its supply: a pull from the camera's address, or whoever pushes it. A push goes before
-//! the pull, a newer push before an older one; the stream and its viewers stay.
+//! the pull, a newer push before an older one; the stream and its viewers stay. What another hub is to bring is asked for
+//! (`wanted.rs`).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::BoxFuture;
 use super::ender::Ender;
+use super::events::Events;
 use super::pushes::Turn;
+use super::wanted::{Asking, RELEASED, keep_asking};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
 use crate::source::Target;
@@ -27,6 +30,17 @@ const MOVED: &str = "STREAM_CHANGED";
 
 /// Which stream: camera id and profile.
 pub type Key = (String, Profile);
+
+/// Where a stream's media may come from, beside who pushes it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// From nowhere else.
+    Pushed,
+    /// From the camera.
+    Camera(Target),
+    /// From another hub, which brings it when it is asked for.
+    Hub,
+}
 
 #[derive(Clone, Debug)]
 pub struct StreamsOptions {
@@ -45,7 +59,7 @@ pub type StartSource = Box<dyn Fn(Target, Arc<Stream>, CancellationToken) -> Box
 pub type WatchStream = Box<dyn Fn(&Key, &SourceState, Option<&Description>) + Send + Sync>;
 
 pub(super) struct Running {
-    profile: Profile,
+    pub key: Key,
     pub stream: Arc<Stream>,
     /// Cancelled when it has left the map.
     pub stop: CancellationToken,
@@ -54,33 +68,40 @@ pub(super) struct Running {
     pub turns: Arc<Semaphore>,
     interest: Mutex<usize>,
     idle: Notify,
+    /// Rings when what is asked for may have changed.
+    pub news: Notify,
     /// What plays from it, by lease.
     sinks: Mutex<HashMap<u64, SinkHandle>>,
 }
 
 /// What brings the media.
 pub(super) struct Supply {
-    /// Where to pull from; None: the camera is only ever pushed.
-    pub target: Option<Target>,
+    pub origin: Origin,
+    /// Where another hub gives it to be pulled.
+    pub lent: Option<Target>,
+    pub asking: Asking,
     /// Ends the pull that runs.
     pub pull: Option<CancellationToken>,
     /// The newest who pushes, by its lease.
     pub push: Option<(u64, Ender)>,
     /// How it was when the last push ended; told for as long as nothing else brings media.
     pub left: Option<SourceState>,
-    viewers: usize,
+    pub viewers: usize,
 }
 
 impl Running {
-    fn new(profile: Profile, stream: Arc<Stream>, target: Option<Target>) -> Arc<Self> {
+    fn new(key: Key, stream: Arc<Stream>, origin: Origin) -> Arc<Self> {
+        let asking = Asking::default();
+        let supply = Supply { origin, lent: None, asking, pull: None, push: None, left: None, viewers: 0 };
         Arc::new(Self {
-            profile,
+            key,
             stream,
             stop: CancellationToken::new(),
-            supply: Mutex::new(Supply { target, pull: None, push: None, left: None, viewers: 0 }),
+            supply: Mutex::new(supply),
             turns: Arc::new(Semaphore::new(1)),
             interest: Mutex::new(0),
             idle: Notify::new(),
+            news: Notify::new(),
             sinks: Mutex::default(),
         })
     }
@@ -90,6 +111,12 @@ impl Running {
         *self.interest.lock() += 1;
         self.supply.lock().viewers += usize::from(views);
         Lease { running: self.clone(), streams: streams.clone(), views, number: NEXT.fetch_add(1, Relaxed) }
+    }
+
+    /// Nobody has an interest. Who pushes another hub's camera does so for those who watch it here, and has none of its own.
+    fn is_idle(&self) -> bool {
+        let supply = self.supply.lock();
+        if supply.origin == Origin::Hub { supply.viewers == 0 } else { *self.interest.lock() == 0 }
     }
 
     /// Ends the source and whoever watches: nothing will come any more, and their session may be as good as ever.
@@ -109,6 +136,7 @@ pub struct Streams {
     options: StreamsOptions,
     start: StartSource,
     watch: WatchStream,
+    pub(super) events: Arc<Events>,
     telemetry: Arc<Telemetry>,
     runtime: tokio::runtime::Handle,
 }
@@ -127,35 +155,40 @@ impl Streams {
         options: StreamsOptions,
         start: StartSource,
         watch: WatchStream,
+        events: Arc<Events>,
         telemetry: Arc<Telemetry>,
         runtime: tokio::runtime::Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { running: Mutex::default(), options, start, watch, telemetry, runtime })
+        Arc::new(Self { running: Mutex::default(), options, start, watch, events, telemetry, runtime })
     }
 
-    /// Takes a viewer's interest in the stream; pulls it when nothing else brings it. `target`: None where there is no
-    /// address to pull from.
-    pub fn lease(self: &Arc<Self>, key: Key, target: Option<Target>) -> Result<Lease> {
-        let lease = self.take(key, target, true)?;
+    /// Takes a viewer's interest in the stream; pulls it, or asks for it, when nothing else brings it.
+    pub fn lease(self: &Arc<Self>, key: Key, origin: Origin) -> Result<Lease> {
+        let lease = self.take(key, origin, true)?;
         self.pull(&lease.running);
+        self.ask(&lease.running);
         Ok(lease)
     }
 
     /// Takes the interest of somebody who is going to push it; `Lease::take_over` does.
-    pub fn lease_to_push(self: &Arc<Self>, key: Key, target: Option<Target>) -> Result<Lease> {
-        self.take(key, target, false)
+    pub fn lease_to_push(self: &Arc<Self>, key: Key, origin: Origin) -> Result<Lease> {
+        self.take(key, origin, false)
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<Arc<Running>> {
+        self.running.lock().get(key).cloned()
     }
 
     pub fn is_pushed(&self, key: &Key) -> bool {
-        self.running.lock().get(key).is_some_and(|running| running.supply.lock().push.is_some())
+        self.find(key).is_some_and(|running| running.supply.lock().push.is_some())
     }
 
-    fn take(self: &Arc<Self>, key: Key, target: Option<Target>, views: bool) -> Result<Lease> {
+    fn take(self: &Arc<Self>, key: Key, origin: Origin, views: bool) -> Result<Lease> {
         let mut running = self.running.lock();
         if let Some(shared) = running.get(&key) {
             let fits = {
                 let supply = shared.supply.lock();
-                supply.push.is_some() || supply.target == target
+                supply.push.is_some() || supply.origin == origin
             };
             if fits {
                 return Ok(shared.lease(self, views));
@@ -163,6 +196,7 @@ impl Streams {
             // The camera's record has changed in this very moment.
             if let Some(old) = running.remove(&key) {
                 old.end(MOVED);
+                self.released(&old);
             }
         }
         if running.len() >= self.options.max_streams {
@@ -174,11 +208,18 @@ impl Streams {
         }
         let name: Arc<str> = format!("{}/{}", key.0, if key.1 == Profile::Main { "main" } else { "sub" }).into();
         let stream = Stream::new(name, self.options.limits.clone(), self.telemetry.clone());
-        let started = Running::new(key.1, stream, target);
+        let is_foreign = origin == Origin::Hub;
+        let started = Running::new(key.clone(), stream, origin);
         let lease = started.lease(self, views);
         running.insert(key.clone(), started.clone());
         drop(running);
-        self.runtime.spawn(report(Arc::downgrade(self), key.clone(), started.clone()));
+        if is_foreign {
+            // How it is, its own hub tells. Who pushes it may have come too late for those who watched.
+            started.idle.notify_one();
+            self.runtime.spawn(keep_asking(Arc::downgrade(self), started.clone()));
+        } else {
+            self.runtime.spawn(report(Arc::downgrade(self), key.clone(), started.clone()));
+        }
         self.runtime.spawn(drop_when_idle(Arc::downgrade(self), key, started, self.options.linger));
         Ok(lease)
     }
@@ -186,7 +227,10 @@ impl Streams {
     /// Starts to pull, if somebody watches and nothing else brings media.
     pub(super) fn pull(self: &Arc<Self>, running: &Arc<Running>) {
         let mut supply = running.supply.lock();
-        let Some(target) = supply.target.clone() else { return };
+        let target = match (&supply.origin, &supply.lent) {
+            (Origin::Camera(target), _) | (Origin::Hub, Some(target)) => target.clone(),
+            (Origin::Hub, None) | (Origin::Pushed, _) => return,
+        };
         if supply.viewers == 0 || supply.push.is_some() || supply.pull.is_some() || running.stop.is_cancelled() {
             return;
         }
@@ -195,7 +239,7 @@ impl Streams {
         supply.left = None;
         drop(supply);
         let (stream, turns) = (running.stream.clone(), running.turns.clone());
-        let streams = self.clone();
+        let (streams, running) = (self.clone(), running.clone());
         self.runtime.spawn(async move {
             // Whoever pushed before has stopped writing by then.
             let turn = tokio::select! {
@@ -203,9 +247,29 @@ impl Streams {
                 () = stop.cancelled() => return,
                 turn = turns.acquire_owned() => turn,
             };
-            (streams.start)(target, stream, stop).await;
+            (streams.start)(target, stream, stop.clone()).await;
             drop(turn);
+            streams.pull_ended(&running, &stop);
         });
+    }
+
+    /// The source has ended: by itself, where another hub lent it.
+    fn pull_ended(&self, running: &Running, stop: &CancellationToken) {
+        if stop.is_cancelled() {
+            return self.tell_taken_back(running);
+        }
+        let failure = {
+            let mut supply = running.supply.lock();
+            if supply.lent.take().is_none() {
+                return;
+            }
+            supply.pull = None;
+            match &*running.stream.state().borrow() {
+                SourceState::Failed { reason, message, .. } => Some((*reason, message.clone())),
+                SourceState::Idle | SourceState::Connecting | SourceState::Live => None,
+            }
+        };
+        self.supply_ended(running, failure);
     }
 
     /// Streams that run, lingering ones included.
@@ -220,24 +284,26 @@ impl Streams {
         }
     }
 
-    /// Stops the streams of one camera that are pulled from elsewhere than `target` says now. Players that are told so
-    /// ask again. One that is pushed goes on.
-    pub fn stop_moved(&self, camera: &str, target: impl Fn(Profile) -> Option<Target>) {
+    /// Stops the streams of one camera that come from elsewhere than `origin` says now. Players that are told so ask again.
+    /// One that is pushed goes on.
+    pub fn stop_moved(&self, camera: &str, origin: impl Fn(Profile) -> Origin) {
         for profile in [Profile::Main, Profile::Sub] {
             let key = (camera.to_owned(), profile);
             let mut all = self.running.lock();
             let Some(running) = all.get(&key) else { continue };
-            let (wanted, mut supply) = (target(profile), running.supply.lock());
-            if supply.target == wanted {
+            let (wanted, mut supply) = (origin(profile), running.supply.lock());
+            if supply.origin == wanted {
                 continue;
             }
-            if supply.push.is_some() {
-                supply.target = wanted;
+            // Between hubs nothing goes on: whose camera it is has changed.
+            if supply.push.is_some() && supply.origin != Origin::Hub && wanted != Origin::Hub {
+                supply.origin = wanted;
                 continue;
             }
             drop(supply);
             if let Some(running) = all.remove(&key) {
                 running.end(MOVED);
+                self.released(&running);
             }
         }
     }
@@ -248,6 +314,7 @@ impl Streams {
             let stays = key.0 != camera;
             if !stays {
                 running.end(reason);
+                self.released(running);
             }
             stays
         });
@@ -301,13 +368,14 @@ async fn drop_when_idle(streams: Weak<Streams>, key: Key, running: Arc<Running>,
         let Some(streams) = streams.upgrade() else { return };
         let mut all = streams.running.lock();
         // Under the map's lock nobody can take a new interest.
-        if *running.interest.lock() > 0 {
+        if !running.is_idle() {
             continue;
         }
         if all.get(&key).is_some_and(|current| Arc::ptr_eq(current, &running)) {
             all.remove(&key);
+            streams.released(&running);
         }
-        running.stop.cancel();
+        running.end(RELEASED);
         return;
     }
 }
@@ -321,7 +389,7 @@ impl Lease {
     }
 
     pub fn profile(&self) -> Profile {
-        self.running.profile
+        self.running.key.1
     }
 
     pub fn stream(&self) -> &Arc<Stream> {
@@ -368,7 +436,14 @@ impl Lease {
     fn impatient(&self) -> Error {
         let waited = self.streams.options.patience.as_secs_f64();
         let supply = self.running.supply.lock();
-        if supply.push.is_none() && supply.target.is_none() {
+        if supply.origin == Origin::Hub {
+            return Error::new(
+                ErrorKind::Unavailable,
+                "LINK_NO_MEDIA",
+                format!("the hub that shares this camera has brought nothing within {waited:.0} s: try again"),
+            );
+        }
+        if supply.push.is_none() && supply.origin == Origin::Pushed {
             return Error::new(
                 ErrorKind::Unavailable,
                 "CAMERA_UNREACHABLE",
@@ -401,12 +476,20 @@ pub(super) fn stopped() -> Error {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.running.supply.lock().viewers -= usize::from(self.views);
+        let is_last_to_watch = {
+            let mut supply = self.running.supply.lock();
+            supply.viewers -= usize::from(self.views);
+            supply.origin == Origin::Hub && supply.viewers == 0
+        };
         self.running.sinks.lock().remove(&self.number);
-        let mut interest = self.running.interest.lock();
-        *interest -= 1;
-        if *interest == 0 {
+        let is_last = {
+            let mut interest = self.running.interest.lock();
+            *interest -= 1;
+            *interest == 0
+        };
+        if is_last || is_last_to_watch {
             self.running.idle.notify_one();
+            self.running.news.notify_one();
         }
     }
 }

@@ -3,6 +3,7 @@
 mod frames;
 mod options;
 mod probing;
+mod relays;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,9 +23,11 @@ use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
 use probing::{Probing, target_of};
+use relays::Relays;
 
 pub use frames::FrameReader;
 pub use options::{HubOptions, ListenOptions, Secret, TlsFiles, TlsPem};
+pub use relays::MAX_RELAYS;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Door, Events, Gate, StartSource, Streams, StreamsOptions};
@@ -57,6 +60,7 @@ pub struct Hub {
     probing: Arc<Probing>,
     /// Held once by each reader of frames, which counts them.
     readers: Arc<()>,
+    relays: Arc<Relays>,
     webrtc: Mutex<Option<Arc<Webrtc>>>,
     /// Plain and behind TLS.
     rtsp: Mutex<Vec<RtspServer>>,
@@ -118,6 +122,7 @@ impl Hub {
                 let probing = probing.clone();
                 move |camera: &str| probing.note_live(camera)
             }),
+            events.clone(),
             telemetry.clone(),
             runtime.handle().clone(),
         );
@@ -135,6 +140,7 @@ impl Hub {
             source_threads,
             probing,
             readers: Arc::new(()),
+            relays: Arc::default(),
             webrtc: Mutex::new(None),
             rtsp: Mutex::default(),
             accepting: CancellationToken::new(),

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::options::ProbeOptions;
 use crate::gate::{self, Event, Events};
 use crate::media::Profile;
-use crate::registry::{Camera, CameraStream, Candidates, Filter, Registry, State};
+use crate::registry::{Camera, CameraStream, Candidates, Filter, Registry, Row, State};
 use crate::source::{self, ProbeResult, ProbeState, Prober, Target};
 
 /// Rows taken from the registry at a time when probing begins.
@@ -48,7 +48,8 @@ impl Probing {
         let mut after = String::new();
         loop {
             let page = registry.page(&Candidates::All, &Filter::default(), &after, ROWS, &mut |_| true);
-            for row in page.rows.iter().filter(|row| !row.is_quarantined()) {
+            let is_probed = |row: &&Row| !row.is_quarantined() && row.home_hub_id().is_empty();
+            for row in page.rows.iter().filter(is_probed) {
                 let stream = row.stream(Profile::Main).or_else(|| row.stream(Profile::Sub));
                 if let Some(target) = stream.and_then(|stream| target(row.id(), stream)) {
                     prober.upsert(target);
@@ -95,11 +96,11 @@ impl Probing {
     }
 }
 
-/// What to probe of a camera: its main stream, or its only one.
+/// What to probe of a camera: its main stream, or its only one. How another hub's is, that hub tells.
 pub fn target_of(camera: &Camera) -> Option<Arc<Target>> {
     let of = |profile| camera.streams.iter().find(|stream| stream.profile == profile);
     let stream = of(Profile::Main).or_else(|| of(Profile::Sub))?;
-    if camera.quarantined { None } else { target(&camera.id, stream.clone()) }
+    if camera.quarantined || !camera.home_hub_id.is_empty() { None } else { target(&camera.id, stream.clone()) }
 }
 
 fn target(camera: &str, stream: CameraStream) -> Option<Arc<Target>> {
@@ -108,7 +109,7 @@ fn target(camera: &str, stream: CameraStream) -> Option<Arc<Target>> {
         return None;
     }
     let CameraStream { url, username, password, transport, .. } = stream;
-    Some(Arc::new(Target { camera: camera.into(), url, username, password, transport }))
+    Some(Arc::new(Target { camera: camera.into(), url, username, password, transport, peer: None }))
 }
 
 fn note(registry: &Registry, events: &Events, result: &ProbeResult) {

@@ -67,6 +67,11 @@ impl Policy {
         })
     }
 
+    /// This hub's own id.
+    pub fn here(&self) -> &str {
+        self.rules.here()
+    }
+
     /// Replaces all grants.
     pub fn load_grants(&self, grants: Vec<Grant>) {
         let mut book = GrantBook::default();

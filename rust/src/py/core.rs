@@ -8,10 +8,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::frames::FrameReader;
-use super::values::{self, CameraBasic, CameraPage, CameraRow, ChangeRow, Decision, Event, GrantRow, Principal};
-use crate::error::{Error, ErrorKind};
+use super::values::{
+    self, CameraBasic, CameraPage, CameraRow, ChangeRow, Decision, Event, GrantRow, Principal, StateRow,
+};
+use crate::error::{Error, ErrorKind, reason_word};
 use crate::gate::{self, SessionSpec};
 use crate::hub::{Hub, HubOptions};
+use crate::peer::Peer;
 use crate::policy::Action;
 use crate::registry::{Circle, Filter, State};
 use crate::telemetry::{self, DropReason, FIRST_PICTURE_BUCKETS_S, Protocol, SinkKind, SourceKind, Verdict};
@@ -89,6 +92,8 @@ impl Core {
             Protocol::ALL.iter().map(|protocol| (protocol.word(), figures.lost(*protocol).load(Relaxed))).collect();
         all.set_item("lost", lost)?;
         all.set_item("authorisations", authorisations)?;
+        let links = figures.links().into_iter().map(|(hub, direction, octets)| (hub, direction.word(), octets));
+        all.set_item("links", links.collect::<Vec<_>>())?;
         all.set_item("source_reconnects", figures.source_reconnects.load(Relaxed))?;
         all.set_item("first_picture", (FIRST_PICTURE_BUCKETS_S.to_vec(), buckets, sum))?;
         Ok(all)
@@ -186,9 +191,11 @@ impl Core {
     }
 
     #[pyo3(signature = (states, /))]
-    fn apply_states(&self, states: Vec<(String, u8, f64, String)>) -> PyResult<usize> {
-        let _ = states;
-        Err(not_yet().into())
+    fn apply_states(&self, py: Python<'_>, states: Vec<StateRow>) -> PyResult<usize> {
+        Ok(py.detach(|| {
+            let states = states.into_iter().map(values::state).collect::<Result<_, _>>()?;
+            Ok::<_, Error>(self.hub.gate().apply_states(states))
+        })?)
     }
 
     fn counts(&self) -> HashMap<&'static str, usize> {
@@ -314,9 +321,11 @@ impl Core {
 
     // Media between hubs.
 
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword of the Python call")]
     #[pyo3(signature = (camera_id, profile, *, peer, url, ticket, ca_pem))]
     fn supply_stream(
         &self,
+        py: Python<'_>,
         camera_id: &str,
         profile: u8,
         peer: &str,
@@ -324,26 +333,37 @@ impl Core {
         ticket: &str,
         ca_pem: &str,
     ) -> PyResult<()> {
-        let _ = (camera_id, profile, peer, url, ticket, ca_pem);
-        Err(not_yet().into())
+        let profile = values::profile(profile)?;
+        Ok(py.detach(|| {
+            let peer = Peer::new(peer, url, ticket, ca_pem)?;
+            self.hub.gate().supply_stream(camera_id, profile, peer)
+        })?)
     }
 
     #[pyo3(signature = (camera_id, profile, reason, /))]
-    fn withdraw_stream(&self, camera_id: &str, profile: u8, reason: &str) -> PyResult<bool> {
-        let _ = (camera_id, profile, reason);
-        Err(not_yet().into())
+    fn withdraw_stream(&self, py: Python<'_>, camera_id: &str, profile: u8, reason: &str) -> PyResult<bool> {
+        let profile = values::profile(profile)?;
+        Ok(py.detach(|| self.hub.gate().withdraw_stream(camera_id, profile, of_link(reason))))
     }
 
     #[pyo3(signature = (camera_id, profile, reason, message, /))]
-    fn refuse_stream(&self, camera_id: &str, profile: u8, reason: &str, message: &str) -> PyResult<bool> {
-        let _ = (camera_id, profile, reason, message);
-        Err(not_yet().into())
+    fn refuse_stream(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        profile: u8,
+        reason: &str,
+        message: String,
+    ) -> PyResult<bool> {
+        let profile = values::profile(profile)?;
+        Ok(py.detach(|| self.hub.gate().refuse_stream(camera_id, profile, of_link(reason), message)))
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of the Python call")]
     #[pyo3(signature = (relay_id, camera_id, profile, *, peer, url, ticket, ca_pem))]
     fn start_relay(
         &self,
+        py: Python<'_>,
         relay_id: &str,
         camera_id: &str,
         profile: u8,
@@ -352,14 +372,16 @@ impl Core {
         ticket: &str,
         ca_pem: &str,
     ) -> PyResult<()> {
-        let _ = (relay_id, camera_id, profile, peer, url, ticket, ca_pem);
-        Err(not_yet().into())
+        let profile = values::profile(profile)?;
+        Ok(py.detach(|| {
+            let peer = Peer::new(peer, url, ticket, ca_pem)?;
+            self.hub.start_relay(relay_id, camera_id, profile, peer)
+        })?)
     }
 
     #[pyo3(signature = (relay_id, reason, /))]
-    fn stop_relay(&self, relay_id: &str, reason: &str) -> PyResult<bool> {
-        let _ = (relay_id, reason);
-        Err(not_yet().into())
+    fn stop_relay(&self, py: Python<'_>, relay_id: &str, reason: &str) -> bool {
+        py.detach(|| self.hub.stop_relay(relay_id, of_link(reason)))
     }
 
     // Frames.
@@ -371,8 +393,9 @@ impl Core {
     }
 }
 
-fn not_yet() -> Error {
-    Error::new(ErrorKind::Unavailable, "LINK_MEDIA_UNAVAILABLE", "the core does not move media between hubs yet")
+/// The reason of a link, for those who wait or are ended.
+fn of_link(reason: &str) -> &'static str {
+    reason_word(reason).unwrap_or("LINK_MEDIA_REFUSED")
 }
 
 #[pyfunction]

@@ -112,6 +112,17 @@ pub fn change((revision, kind, id): ChangeRow) -> Result<registry::Change> {
     Ok(registry::Change { revision, kind, id })
 }
 
+/// (camera id, state, time, reason)
+pub type StateRow = (String, u8, f64, String);
+
+pub fn state((camera, number, time, reason): StateRow) -> Result<(String, registry::State, f64, String)> {
+    let state = registry::State::from_number(number.into()).filter(|state| *state != registry::State::Quarantined);
+    let state = state.ok_or_else(|| {
+        invalid("STATE_UNKNOWN", format!("{number} is no state that a camera is found in: UNKNOWN to INVALID, 1 to 5"))
+    })?;
+    Ok((camera, state, time, reason))
+}
+
 #[pyclass(frozen, module = "vidhub._core")]
 pub struct Principal {
     pub inner: policy::Principal,
@@ -251,6 +262,15 @@ impl From<(std::time::SystemTime, gate::Event)> for Event {
             }
             gate::Event::CameraState { camera, number, state, reason } => {
                 Self { reason, number, state, ..plain("camera_state", camera) }
+            }
+            gate::Event::StreamNeed { camera, profile, is_wanted, reason, message } => {
+                let detail = serde_json::json!({ "profile": profile, "message": message });
+                let kind = if is_wanted { "stream_wanted" } else { "stream_released" };
+                Self { reason: reason.to_owned(), detail: detail.to_string(), ..plain(kind, camera) }
+            }
+            gate::Event::RelayLive { relay } => plain("relay_live", relay),
+            gate::Event::RelayEnded { relay, reason, message } => {
+                Self { reason: reason.to_owned(), detail: message, ..plain("relay_ended", relay) }
             }
             gate::Event::StreamMedia { camera, profile, codec, width, height } => {
                 let detail = serde_json::json!({

@@ -247,6 +247,31 @@ impl Registry {
         Some(number)
     }
 
+    /// Notes how cameras of other hubs than `here` are: (id, state, time, reason) each, in one go. What was news: (time, id,
+    /// number in the state log, state, reason).
+    pub fn set_foreign_states(
+        &self,
+        told: impl IntoIterator<Item = (String, State, f64, String)>,
+        here: &str,
+    ) -> Vec<(f64, String, u64, u8, String)> {
+        let mut news = Vec::new();
+        let mut states = self.states.write();
+        // Under the states' lock, so that no slot changes hands meanwhile.
+        let snapshot = self.snapshot.load();
+        for (id, state, time, reason) in told {
+            let Some(slot) = snapshot.find(&id) else { continue };
+            let home = snapshot.fixed(slot).and_then(|fixed| snapshot.hubs.value(fixed.codes.hub));
+            let is_foreign = home.is_some_and(|home| !home.is_empty() && **home != *here);
+            if let Some(number) = is_foreign.then(|| states.set(slot, state, &reason, time)).flatten() {
+                news.push((time, id, number, state.number(), reason));
+            }
+        }
+        if let Some((_, _, number, ..)) = news.last() {
+            self.moved.send_modify(|moved| moved.1 = *number);
+        }
+        news
+    }
+
     /// Wakes when the revision or the state log moves: (revision, state number).
     pub fn subscribe(&self) -> watch::Receiver<(u64, u64)> {
         self.moved.subscribe()

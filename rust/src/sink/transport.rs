@@ -1,11 +1,11 @@
-//! The viewer's socket, plain or behind TLS, without blocking.
+//! The socket of a viewer, or of a hub that is sent to, plain or behind TLS, without blocking.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use rustls::ServerConnection;
+use rustls::Connection;
 use socket2::{SockRef, TcpKeepalive};
 
 /// The kernel doubles it for its own bookkeeping: a reader that stalls costs at most 384 KiB there.
@@ -18,7 +18,7 @@ const TLS_BUFFER_BYTES: usize = 64 * 1024;
 pub struct Transport {
     socket: TcpStream,
     /// Encrypts for this viewer alone; the shared buffer ends here.
-    tls: Option<Box<ServerConnection>>,
+    tls: Option<Box<Connection>>,
     written: u64,
 }
 
@@ -27,13 +27,14 @@ impl Transport {
         Self::new(socket, None)
     }
 
-    /// `session` has its handshake behind it.
-    pub fn tls(socket: std::net::TcpStream, mut session: ServerConnection) -> io::Result<Self> {
+    /// `session` has its handshake behind it, whichever side it is of.
+    pub fn tls(socket: std::net::TcpStream, session: impl Into<Connection>) -> io::Result<Self> {
+        let mut session = session.into();
         session.set_buffer_limit(Some(TLS_BUFFER_BYTES));
         Self::new(socket, Some(Box::new(session)))
     }
 
-    fn new(socket: std::net::TcpStream, tls: Option<Box<ServerConnection>>) -> io::Result<Self> {
+    fn new(socket: std::net::TcpStream, tls: Option<Box<Connection>>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let options = SockRef::from(&socket);
         options.set_tcp_nodelay(true)?;
@@ -118,7 +119,7 @@ impl Transport {
     }
 }
 
-fn push_tls(session: &mut ServerConnection, socket: &TcpStream, written: &mut u64) -> io::Result<()> {
+fn push_tls(session: &mut Connection, socket: &TcpStream, written: &mut u64) -> io::Result<()> {
     while session.wants_write() {
         match session.write_tls(&mut Quiet(socket.as_fd()))? {
             0 => return Err(io::ErrorKind::WriteZero.into()),

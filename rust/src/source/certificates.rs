@@ -20,12 +20,10 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::peer::TLS_PORT;
 
 /// Addresses whose certificate is remembered; beyond, the one that was dialled longest ago is forgotten.
 const MAX_REMEMBERED: usize = 65_536;
-
-/// Of `rtsps://` without a port.
-pub const TLS_PORT: u16 = 322;
 
 type Fingerprint = [u8; 32];
 

@@ -1,5 +1,6 @@
 //! Why a camera brings no pictures, in words for people that hold no credentials.
 
+use crate::error::Error;
 use crate::stream::SourceState;
 
 /// What went wrong with a camera.
@@ -28,6 +29,15 @@ pub enum FailureKind {
     NoPicture,
     /// It answers, but not with a usable stream.
     Invalid,
+    /// The hub that was to give it does not, for its own reason.
+    Hub(&'static str),
+}
+
+impl From<Error> for Failure {
+    /// The other hub's media port can't be used.
+    fn from(error: Error) -> Self {
+        Self::new(FailureKind::Hub(error.reason()), error.message())
+    }
 }
 
 impl Failure {
@@ -51,6 +61,7 @@ impl FailureKind {
             }
             Self::Silent => "CAMERA_SILENT",
             Self::NoKeyframe => "CAMERA_NO_KEYFRAME",
+            Self::Hub(reason) => reason,
         }
     }
 
@@ -61,7 +72,7 @@ impl FailureKind {
             Self::Certificate => "CAMERA_CERTIFICATE_REFUSED",
             Self::NoPicture => "CAMERA_NO_PICTURE",
             Self::Invalid => "CAMERA_INVALID",
-            Self::RefusedLogin | Self::Unreachable | Self::Silent | Self::NoKeyframe => self.reason(),
+            Self::RefusedLogin | Self::Unreachable | Self::Silent | Self::NoKeyframe | Self::Hub(_) => self.reason(),
         }
     }
 }

@@ -313,7 +313,7 @@ async fn probe(target: &Target, options: &Options) -> ProbeResult {
         Err(failure) => {
             let state = match failure.kind {
                 FailureKind::RefusedLogin => ProbeState::Refused,
-                FailureKind::Unreachable | FailureKind::Silent => ProbeState::Offline,
+                FailureKind::Unreachable | FailureKind::Silent | FailureKind::Hub(_) => ProbeState::Offline,
                 FailureKind::Invalid
                 | FailureKind::Denied
                 | FailureKind::Certificate
@@ -374,6 +374,7 @@ mod tests {
             username: String::new(),
             password: String::new(),
             transport: 0,
+            peer: None,
         })
     }
 

@@ -10,7 +10,7 @@ use super::intake::{Arrived, Intake};
 use super::offer::{self, Offer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::Stream;
-use crate::telemetry::{Direction, DropReason, Protocol, SourceKind, Telemetry};
+use crate::telemetry::{Direction, DropReason, Meter, Protocol, SourceKind, Telemetry};
 use crate::wire::depay::Packet;
 use crate::wire::reception::Reception;
 use crate::wire::reorder::{Ordered, Reorder};
@@ -63,6 +63,7 @@ pub struct Push {
     telemetry: Arc<Telemetry>,
     kind: SourceKind,
     protocol: Protocol,
+    link: Option<Meter>,
     intake: Intake,
     tracks: Vec<Receiving>,
     began: Instant,
@@ -70,8 +71,8 @@ pub struct Push {
     is_live: bool,
     /// Of the reports that go back.
     ssrc: u32,
-    /// Packets and octets that are not counted yet.
-    moved: (u64, u64),
+    /// Packets, octets and payload octets that are not counted yet.
+    moved: (u64, u64, u64),
 }
 
 struct Receiving {
@@ -87,12 +88,12 @@ struct Held {
 }
 
 impl Push {
-    /// `patience`: packets may come in any order, and a missing one is waited for so long.
+    /// `link`: where another hub pushes. `patience`: packets may come in any order, and a missing one is waited for so long.
     pub fn new(
         stream: Arc<Stream>,
         tracks: &[Announced],
-        kind: SourceKind,
-        protocol: Protocol,
+        (kind, protocol): (SourceKind, Protocol),
+        link: Option<Meter>,
         patience: Option<Duration>,
         telemetry: Arc<Telemetry>,
         now: Instant,
@@ -107,7 +108,8 @@ impl Push {
         let tracks = tracks.iter().map(receiving).collect();
         let (began, last_picture) = (now, now);
         let ssrc = rand::random();
-        Self { telemetry, kind, protocol, intake, tracks, began, last_picture, is_live: false, ssrc, moved: (0, 0) }
+        let (is_live, moved) = (false, (0, 0, 0));
+        Self { telemetry, kind, protocol, link, intake, tracks, began, last_picture, is_live, ssrc, moved }
     }
 
     /// When the last complete picture came, or the push began.
@@ -136,6 +138,7 @@ impl Push {
     pub fn received(&mut self, place: usize, header: rtp::Header, payload: &[u8], now: Instant) -> bool {
         self.moved.0 += 1;
         self.moved.1 += (rtp::HEADER_LEN + payload.len()) as u64;
+        self.moved.2 += payload.len() as u64;
         let at = now.saturating_duration_since(self.began);
         let Some(track) = self.tracks.get_mut(place) else { return false };
         track.reception.packet(header.ssrc, header.sequence, header.timestamp, at);
@@ -182,9 +185,17 @@ impl Push {
             }
             self.release(place, released);
         }
-        let (packets, octets) = std::mem::take(&mut self.moved);
+        self.count();
+    }
+
+    /// Moves what has come into the counters.
+    fn count(&mut self) {
+        let (packets, octets, payload_octets) = std::mem::take(&mut self.moved);
         if packets > 0 {
             self.telemetry.moved(Direction::In, self.protocol, packets, octets);
+            if let Some(link) = &self.link {
+                link.add(payload_octets);
+            }
         }
     }
 
@@ -230,6 +241,6 @@ impl Drop for Push {
         if self.is_live {
             self.telemetry.streams(self.kind).fetch_sub(1, Relaxed);
         }
-        self.telemetry.moved(Direction::In, self.protocol, self.moved.0, self.moved.1);
+        self.count();
     }
 }

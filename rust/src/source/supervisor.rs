@@ -21,7 +21,8 @@ const STEADY: Duration = Duration::from_secs(10);
 /// After how many `keyframe_timeout`s without a keyframe the camera is dialled anew.
 const KEYFRAME_PATIENCE: u32 = 3;
 
-/// Pulls `target` into `stream` until `cancel`; to be spawned as a task of its own.
+/// Pulls `target` into `stream` until `cancel`; to be spawned as a task of its own. What another hub gives is pulled once:
+/// its ticket is good for one connection, and the next comes with another.
 ///
 /// Every attempt has a new connection, a new resolution and a new login. How it goes is told by `Stream::report`:
 /// `Connecting` before each attempt, `Failed` after one, `Idle` at the end; `Live` comes with the first keyframe.
@@ -42,6 +43,7 @@ pub async fn supervise(
         options,
         telemetry,
     };
+    let is_once = pull.target.peer.is_some();
     let mut failures = 0u32;
     loop {
         pull.stream.report(SourceState::Connecting);
@@ -49,6 +51,13 @@ pub async fn supervise(
             biased;
             () = cancel.cancelled() => break,
             failure = pull.once() => failure,
+        };
+        let failure = match &pull.target.peer {
+            Some(peer) if failure.kind == FailureKind::Unreachable => Failure::new(
+                FailureKind::Hub("LINK_MEDIA_UNREACHABLE"),
+                format!("the media connection to hub {} is cut", peer.id()),
+            ),
+            _ => failure,
         };
         if pull.live_since.take().is_some_and(|since| since.at.elapsed() >= STEADY) {
             failures = 0;
@@ -61,6 +70,9 @@ pub async fn supervise(
         );
         pull.stream.report(failure.into_state());
         pull.take_leave().await;
+        if is_once {
+            return;
+        }
         tokio::select! {
             biased;
             () = cancel.cancelled() => break,
@@ -89,20 +101,21 @@ struct Pull {
 /// Counts as a live stream while it exists.
 struct Live {
     at: Instant,
+    kind: SourceKind,
     telemetry: Arc<Telemetry>,
     _playing: Playing,
 }
 
 impl Live {
-    fn new(telemetry: Arc<Telemetry>, playing: Playing) -> Self {
-        telemetry.streams(SourceKind::RtspPull).fetch_add(1, Relaxed);
-        Self { at: Instant::now(), telemetry, _playing: playing }
+    fn new(kind: SourceKind, telemetry: Arc<Telemetry>, playing: Playing) -> Self {
+        telemetry.streams(kind).fetch_add(1, Relaxed);
+        Self { at: Instant::now(), kind, telemetry, _playing: playing }
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.telemetry.streams(SourceKind::RtspPull).fetch_sub(1, Relaxed);
+        self.telemetry.streams(self.kind).fetch_sub(1, Relaxed);
     }
 }
 
@@ -128,9 +141,11 @@ impl Pull {
 
     /// Takes packets until the camera fails or falls silent.
     async fn watch(&mut self) -> Failure {
-        let Self { camera: Some(camera), intake, telemetry, options, .. } = self else {
+        let Self { camera: Some(camera), intake, telemetry, options, target, .. } = self else {
             return Failure::new(FailureKind::Unreachable, "the camera has gone");
         };
+        let meter = target.peer.as_ref().map(|peer| telemetry.link(peer.id(), Direction::In));
+        let kind = if meter.is_some() { SourceKind::Hub } else { SourceKind::RtspPull };
         let protocol = camera.protocol();
         let started = Instant::now();
         let stall_timeout = options.stall_timeout;
@@ -145,6 +160,7 @@ impl Pull {
         let mut overflow_told = false;
         loop {
             let mut brought = Brought::default();
+            let mut payload_octets = 0;
             // The watchdogs are polled first: a flood of anything but pictures must not starve them.
             let arrivals = tokio::select! {
                 biased;
@@ -174,6 +190,7 @@ impl Pull {
                 arrivals = camera.advance(|media| match media {
                     Media::Packet { place, packet, at } => {
                         let header = packet.header;
+                        payload_octets += packet.payload.len() as u64;
                         let one = intake.take(
                             place,
                             Arrived {
@@ -198,6 +215,9 @@ impl Pull {
                 Err(failure) => return failure,
             };
             telemetry.moved(Direction::In, protocol, arrivals.packets, arrivals.octets);
+            if let Some(meter) = &meter {
+                meter.add(payload_octets);
+            }
             if arrivals.malformed > 0 {
                 telemetry.dropped(DropReason::Malformed).fetch_add(arrivals.malformed, Relaxed);
             }
@@ -205,7 +225,7 @@ impl Pull {
                 telemetry.dropped(DropReason::SourceGap).fetch_add(arrivals.overflown, Relaxed);
                 if !std::mem::replace(&mut overflow_told, true) {
                     warn!(
-                        camera = %self.target.camera, datagrams = arrivals.overflown,
+                        camera = %target.camera, datagrams = arrivals.overflown,
                         "the kernel has no room for what the camera sends by UDP: raise net.core.rmem_max"
                     );
                 }
@@ -218,11 +238,11 @@ impl Pull {
                 last_picture = Instant::now();
             }
             if brought.keyframe && self.live_since.is_none() {
-                let playing = options.dials.plays(self.target.camera.clone());
-                self.live_since = Some(Live::new(telemetry.clone(), playing));
+                let playing = options.dials.plays(target.camera.clone());
+                self.live_since = Some(Live::new(kind, telemetry.clone(), playing));
                 self.stream.report(SourceState::Live);
                 info!(
-                    camera = %self.target.camera, protocol = protocol.word(),
+                    camera = %target.camera, protocol = protocol.word(),
                     after_ms = started.elapsed().as_millis() as u64, "the source is live"
                 );
             }
@@ -251,7 +271,8 @@ fn pause(options: &Options, kind: FailureKind, failures: u32) -> Duration {
         | FailureKind::Silent
         | FailureKind::NoKeyframe
         | FailureKind::NoPicture
-        | FailureKind::Invalid => options.retry,
+        | FailureKind::Invalid
+        | FailureKind::Hub(_) => options.retry,
     };
     let doubled = first.saturating_mul(1u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX)).min(longest);
     doubled.mul_f64(0.75 + rand::random::<f64>() / 2.0)

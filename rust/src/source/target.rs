@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// One stream of a camera, as its unit registered it.
+use crate::peer::Peer;
+
+/// One stream of a camera, as its unit registered it, or as another hub gives it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// Camera id, for logs and results.
@@ -14,6 +16,17 @@ pub struct Target {
     pub password: String,
     /// 0 unspecified, 1 TCP, 2 UDP.
     pub transport: u8,
+    /// The hub that gives it: dialled once, with its ticket, and by nothing else that stands here.
+    pub peer: Option<Box<Peer>>,
+}
+
+impl Target {
+    /// A camera of another hub, where that hub gives it.
+    pub fn at(camera: &str, peer: Peer) -> Self {
+        let url = peer.url().to_owned();
+        let (username, password) = (String::new(), String::new());
+        Self { camera: camera.into(), url, username, password, transport: 1, peer: Some(peer.into()) }
+    }
 }
 
 impl fmt::Debug for Target {

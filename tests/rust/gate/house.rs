@@ -26,6 +26,7 @@ pub const PEER: SocketAddr = harness::PEER;
 pub struct House {
     pub gate: Arc<Gate>,
     pub events: Arc<Events>,
+    pub telemetry: Arc<Telemetry>,
     pub shards: Arc<Shards>,
     pub started: Arc<AtomicUsize>,
     pub stopped: Arc<AtomicUsize>,
@@ -76,15 +77,15 @@ pub fn house(source: Source, linger: Duration, patience: Duration) -> House {
     let options =
         StreamsOptions { linger, patience, limits: StreamLimits { gop_cache_bytes: 1 << 20 }, max_streams: 16 };
     let watch = gate::watch_streams(registry.clone(), events.clone(), |_| {});
-    let streams = Streams::new(options, start, watch, telemetry.clone(), runtime.handle().clone());
+    let streams = Streams::new(options, start, watch, events.clone(), telemetry.clone(), runtime.handle().clone());
     let key = aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
     let body = base64::engine::general_purpose::STANDARD.encode(key.as_ref());
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
     let tickets = Tickets::new("hub", &pem).unwrap();
-    let gate = Gate::new(Policy::new("hub").unwrap(), tickets, registry, events.clone(), streams, telemetry);
+    let gate = Gate::new(Policy::new("hub").unwrap(), tickets, registry, events.clone(), streams, telemetry.clone());
     gate.load("e1", 1, vec![camera(CAMERA), camera(OTHER)], Vec::new()).unwrap();
     gate.apply_grant(grant("g1"));
-    House { gate, events, shards: Shards::start(1).unwrap(), started, stopped, runtime }
+    House { gate, events, telemetry, shards: Shards::start(1).unwrap(), started, stopped, runtime }
 }
 
 pub fn quick(source: Source) -> House {
@@ -127,7 +128,7 @@ fn grant(id: &str) -> Grant {
     }
 }
 
-fn spec(id: &str) -> SessionSpec {
+pub fn spec(id: &str) -> SessionSpec {
     let principal = Principal {
         kind: PrincipalKind::User,
         id: "zhang".into(),

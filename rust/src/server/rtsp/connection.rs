@@ -400,6 +400,7 @@ impl<S: Socket> Connection<S> {
             protocol,
             queue_bytes: self.context.sink_queue_bytes,
             telemetry: self.context.telemetry.clone(),
+            link: admission.link(),
             wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO),
             first_picture: Box::new({
                 let admission = admission.clone();

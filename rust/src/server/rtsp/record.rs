@@ -188,11 +188,13 @@ impl<S: Socket> Reading<S> {
             }
         }
         let protocol = if ports.is_empty() { connection.context.protocol } else { Protocol::RtspUdp };
+        let link = publication.link();
+        let kind = if link.is_some() { SourceKind::Hub } else { SourceKind::RtspPush };
         let push = Push::new(
             publication.stream().clone(),
             &tracks,
-            SourceKind::RtspPush,
-            protocol,
+            (kind, protocol),
+            link,
             (!ports.is_empty()).then_some(reorder::MAX_WAIT),
             connection.context.telemetry.clone(),
             Instant::now(),

@@ -1,8 +1,11 @@
 //! One RTSP viewer's connection on its shard, from PLAY on: media interleaved on it (RFC 2326 §10.12), or beside it by UDP.
+//! A connection of our own to another hub is served likewise from RECORD on (`relay.rs`).
 
+mod announce;
 mod clock;
 mod datagrams;
 mod media;
+mod relay;
 mod requests;
 
 use std::any::Any;
@@ -16,7 +19,8 @@ use tracing::debug;
 
 use crate::media::MediaKind;
 use crate::stream::{Description, Flow, Sink, Stream, WireUnit};
-use crate::telemetry::{Direction, DropReason, Protocol, SinkKind, Telemetry};
+use crate::telemetry::{Direction, DropReason, Meter, Protocol, SinkKind, Telemetry};
+use crate::wire::rtp;
 use crate::wire::rtsp::Parser;
 
 use super::outbox::{MAX_SLICES, Outbox};
@@ -24,7 +28,9 @@ use super::transport::Transport;
 use clock::Clock;
 use datagrams::Paced;
 
+pub use announce::{Recorded, record};
 pub use datagrams::{Feedback, Ports};
+pub use relay::Relay;
 pub use requests::METHODS;
 
 /// A reader that takes nothing for so long while data waits is closed.
@@ -58,6 +64,8 @@ pub struct Play {
     /// Bound of the private backlog.
     pub queue_bytes: usize,
     pub telemetry: Arc<Telemetry>,
+    /// Where the viewer is another hub.
+    pub link: Option<Meter>,
     /// Wall-clock time since 1970, for sender reports.
     pub wall: Duration,
     /// Called at the first complete keyframe written.
@@ -85,6 +93,9 @@ pub struct RtspSink {
     parser: Parser,
     /// Set until PLAY is answered.
     play: Option<PendingPlay>,
+    /// The other side takes what we push, and the cache is being handed over; nothing is answered then.
+    is_joining: bool,
+    is_pushing: bool,
     session: String,
     base: String,
     stream: Arc<Stream>,
@@ -112,6 +123,7 @@ pub struct RtspSink {
     sent_octets: u64,
     protocol: Protocol,
     telemetry: Arc<Telemetry>,
+    link: Option<Meter>,
     first_picture: Option<Box<dyn FnOnce() + Send>>,
     _keep: Box<dyn Any + Send>,
 }
@@ -149,6 +161,8 @@ impl RtspSink {
             transport: play.transport,
             parser: play.parser,
             play: Some(PendingPlay { cseq: play.cseq, until: now + PLAY_PATIENCE }),
+            is_joining: false,
+            is_pushing: false,
             session: play.session,
             base: play.base,
             stream: play.stream,
@@ -171,9 +185,17 @@ impl RtspSink {
             sent_octets: 0,
             protocol: play.protocol,
             telemetry: play.telemetry,
+            link: play.link,
             first_picture: Some(play.first_picture),
             _keep: play.keep,
         }
+    }
+
+    /// The same where the other side has asked for nothing, but takes what we push: media follows at once.
+    fn pushing(play: Play, now: Instant) -> Self {
+        let mut sink = Self::new(play, now);
+        (sink.play, sink.is_joining, sink.is_pushing) = (None, true, true);
+        sink
     }
 
     /// Writes what waits until the socket is full or others should have their turn.
@@ -259,6 +281,9 @@ impl RtspSink {
     fn count(&mut self) {
         if self.sent_packets > 0 {
             self.telemetry.moved(Direction::Out, self.protocol, self.sent_packets, self.sent_octets);
+            if let Some(link) = &self.link {
+                link.add(self.sent_octets.saturating_sub(rtp::HEADER_LEN as u64 * self.sent_packets));
+            }
             (self.sent_packets, self.sent_octets) = (0, 0);
         }
     }
@@ -318,7 +343,7 @@ impl Sink for RtspSink {
         let starts_gop = unit.starts_gop() || !self.has_video;
         self.clock.see(unit.unit.pts, track.rate_hz);
         track.first_sequence.get_or_insert(unit.first_sequence());
-        let is_burst = self.play.is_some();
+        let is_burst = self.play.is_some() || self.is_joining;
         if let Some(paced) = &mut self.paced {
             let dropped = paced.push(unit.datagrams(), index, packets, starts_gop, is_burst);
             self.count_dropped(dropped);
@@ -338,6 +363,11 @@ impl Sink for RtspSink {
     }
 
     fn on_flush(&mut self, now: Instant) -> Flow {
+        if std::mem::take(&mut self.is_joining) {
+            self.progress = now;
+            self.report(now);
+            return self.flush(now);
+        }
         if self.play.is_none() || self.paced.as_ref().map_or(self.outbox.is_empty(), Paced::is_empty) {
             return Flow::Continue;
         }

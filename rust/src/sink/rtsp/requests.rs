@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Flow, INBOUND_BUDGET, RtspSink};
+use crate::error::reason_word;
 use crate::wire::rtsp::{self, Fault, Incoming, Request, Response};
 
 /// Methods that exist on this server.
@@ -122,7 +123,9 @@ impl RtspSink {
             "TEARDOWN" => {
                 let answer = self.ok(cseq).header("Connection", "close");
                 self.say(answer.into_bytes(), now);
-                self.close("CLIENT_TEARDOWN", now);
+                // Whoever takes what we push says why it takes no more.
+                let said = request.headers.get("X-Vidhub-Reason").filter(|_| self.is_pushing).and_then(reason_word);
+                self.close(said.unwrap_or("CLIENT_TEARDOWN"), now);
                 return;
             }
             // Live can't be held.

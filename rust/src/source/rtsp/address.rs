@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use tokio::net::lookup_host;
 use url::{Host, Url};
 
-use super::super::certificates::TLS_PORT;
 use super::super::{Denial, Failure, FailureKind, Options, Target};
+use crate::peer::TLS_PORT;
 
 const PORT: u16 = 554;
 /// Addresses of one name that are tried.

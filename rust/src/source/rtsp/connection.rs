@@ -38,6 +38,8 @@ pub enum Broken {
     TooLarge,
     /// The camera has ended the session by a request of its own.
     Ended,
+    /// So has another hub, and says why.
+    EndedByHub(&'static str),
 }
 
 impl Broken {
@@ -48,6 +50,9 @@ impl Broken {
                 (FailureKind::Unreachable, format!("the camera has cut the connection ({during})"))
             }
             Self::Ended => (FailureKind::Unreachable, format!("the camera has ended the session ({during})")),
+            Self::EndedByHub(reason) => {
+                (FailureKind::Hub(reason), format!("the hub that shares the camera has ended it: {reason}"))
+            }
             Self::Deaf => (FailureKind::Silent, format!("the camera takes no more requests ({during}): restart it")),
             Self::NotRtsp => (FailureKind::Invalid, format!("what the camera sends is no RTSP ({during})")),
             Self::TooLarge => {
@@ -93,7 +98,18 @@ impl Connection {
         } else {
             Stream::Clear(socket)
         };
-        Ok(Self { stream, reader: Reader::default(), rest: Vec::new(), unsent: Vec::new(), peer, local })
+        Ok(Self::over(stream, peer, local))
+    }
+
+    /// Over a connection to another hub, whose certificate was looked at.
+    pub fn secured(stream: TlsStream<TcpStream>) -> Result<Self, Failure> {
+        let ends = |socket: &TcpStream| Ok::<_, io::Error>((socket.peer_addr()?, socket.local_addr()?));
+        let (peer, local) = ends(stream.get_ref().0).map_err(|_| Broken::Closed.explain("the TLS handshake"))?;
+        Ok(Self::over(Stream::Tls(Box::new(stream)), peer, local))
+    }
+
+    fn over(stream: Stream, peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { stream, reader: Reader::default(), rest: Vec::new(), unsent: Vec::new(), peer, local }
     }
 
     pub fn is_secure(&self) -> bool {

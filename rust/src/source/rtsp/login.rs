@@ -3,6 +3,8 @@
 use rand::distr::{Alphanumeric, SampleString};
 
 use super::super::{Failure, FailureKind, Target};
+use super::refused_by_hub;
+use crate::peer::Peer;
 use crate::wire::digest::{Challenge, next_nonce};
 use crate::wire::rtsp::Answer;
 
@@ -14,6 +16,8 @@ const CLIENT_NONCE_LEN: usize = 24;
 pub struct Login {
     username: String,
     password: String,
+    /// Another hub's ticket, as it is shown.
+    ticket: Option<String>,
     challenge: Option<Challenge>,
     /// Requests signed with the challenge's nonce.
     count: u32,
@@ -28,6 +32,7 @@ impl Login {
         Self {
             username: target.username.clone(),
             password: target.password.clone(),
+            ticket: target.peer.as_deref().map(Peer::authorization),
             challenge: None,
             count: 0,
             client_nonce: String::new(),
@@ -36,8 +41,12 @@ impl Login {
         }
     }
 
-    /// The `Authorization` header of the next request, once the camera has asked for one.
+    /// The `Authorization` header of the next request, once the camera has asked for one. A ticket is shown at DESCRIBE, and
+    /// what follows belongs to its connection.
     pub fn authorization(&mut self, method: &str, uri: &str) -> Option<String> {
+        if let Some(ticket) = &self.ticket {
+            return (method == "DESCRIBE").then(|| ticket.clone());
+        }
         match self.challenge.as_ref()? {
             Challenge::Basic => {
                 use base64::Engine as _;
@@ -63,6 +72,9 @@ impl Login {
     /// says nothing about the login; some cameras renew it in mid-session and forget to say `stale`.
     pub fn challenged(&mut self, answer: &Answer) -> Result<(), Failure> {
         let refused = |message: &str| Err(Failure::new(FailureKind::RefusedLogin, message));
+        if self.ticket.is_some() {
+            return Err(refused_by_hub(answer));
+        }
         if self.username.is_empty() {
             return refused("the camera wants a login and none is registered");
         }

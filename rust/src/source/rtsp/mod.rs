@@ -21,10 +21,18 @@ pub use session::Camera;
 
 use self::connection::Connection;
 use super::{Failure, FailureKind, Options, Target};
+use crate::error::reason_word;
+use crate::wire::rtsp::{Answer, Headers};
 
 /// Connects and asks what there is. Name, address and login are looked at anew each time.
 pub async fn describe(target: &Target, options: &Options) -> Result<Camera, Failure> {
     let address = Address::of(target)?;
+    if let Some(peer) = &target.peer {
+        let connection = Connection::secured(peer.dial().await?)?;
+        // The other hub may have to wait for its camera itself.
+        let deadline = Instant::now() + 2 * options.connect_timeout + options.stall_timeout;
+        return Camera::describe(connection, &address, target, options, deadline).await;
+    }
     let _dial = options.dials.admit(&address.host).await;
     let deadline = Instant::now() + options.connect_timeout;
     let addresses = timeout_at(deadline, address.resolve(options)).await.map_err(|_| {
@@ -83,6 +91,17 @@ fn refusal(status: u16, method: &str) -> Failure {
     Failure::new(kind, message)
 }
 
+/// The same where another hub was to give the camera: it says why not, by a word of its own.
+fn refused_by_hub(answer: &Answer) -> Failure {
+    let reason = said(&answer.headers);
+    Failure::new(FailureKind::Hub(reason), format!("the hub that shares the camera refuses it: {reason}"))
+}
+
+/// The word by which another hub refuses or ends.
+fn said(headers: &Headers) -> &'static str {
+    headers.get("X-Vidhub-Reason").and_then(reason_word).unwrap_or("LINK_MEDIA_REFUSED")
+}
+
 fn no_answer(method: &str) -> Failure {
     Failure::new(
         FailureKind::Silent,
@@ -93,7 +112,7 @@ fn no_answer(method: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::rtsp::{Answer, Input, Reader};
+    use crate::wire::rtsp::{Input, Reader};
 
     pub fn target(url: &str) -> Target {
         Target {
@@ -102,6 +121,7 @@ mod tests {
             username: "admin".into(),
             password: "hunter2#".into(),
             transport: 0,
+            peer: None,
         }
     }
 

@@ -15,7 +15,7 @@ use super::connection::{Broken, Connection};
 use super::description::{Description, Track};
 use super::login::Login;
 use super::play::Playing;
-use super::{Address, no_answer, refusal};
+use super::{Address, no_answer, refusal, refused_by_hub, said};
 use crate::telemetry::Protocol;
 use crate::wire::rtsp::{Answer, Headers, Input, Lower, Transport, request};
 
@@ -77,7 +77,8 @@ impl Camera {
         let url = camera.control.clone();
         let answer = camera.ask("DESCRIBE", &url, &[("Accept", "application/sdp")], deadline).await?;
         if !is_success(answer.status) {
-            return Err(refusal(answer.status, "DESCRIBE"));
+            let is_of_hub = target.peer.is_some();
+            return Err(if is_of_hub { refused_by_hub(&answer) } else { refusal(answer.status, "DESCRIBE") });
         }
         let Description { control, tracks } = Description::read(&answer, address, camera.connection.peer, target)?;
         (camera.control, camera.tracks) = (control, tracks);
@@ -310,7 +311,8 @@ impl Camera {
     pub(super) fn obey(&mut self, requests: &[(String, Headers)]) -> Result<(), Broken> {
         for (method, headers) in requests {
             if matches!(method.as_str(), "TEARDOWN" | "REDIRECT") {
-                return Err(Broken::Ended);
+                let by_hub = self.target.peer.as_ref().map(|_| said(headers));
+                return Err(by_hub.map_or(Broken::Ended, Broken::EndedByHub));
             }
             let is_ping = matches!(method.as_str(), "OPTIONS" | "GET_PARAMETER" | "SET_PARAMETER");
             let status = if is_ping { "200 OK" } else { "501 Not Implemented" };

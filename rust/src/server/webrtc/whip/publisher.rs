@@ -279,8 +279,8 @@ impl Sink for Publisher {
         let push = Push::new(
             self.berth.publication.stream().clone(),
             &self.tracks,
-            SourceKind::Whip,
-            self.protocol(),
+            (SourceKind::Whip, self.protocol()),
+            None,
             Some(LOSS_PATIENCE),
             self.telemetry.clone(),
             now,
