@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.hub import PATIENCE_S, HubProcess, hub
+from support.hub import PATIENCE_S, HubProcess, UnitIdentity, camera_message, hub
+
+from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
 # name: (level, region)
 PROVINCE = ("jiangxi", "province", "360000")
@@ -111,3 +113,46 @@ async def three_levels(folder: Path, **environment: str) -> AsyncIterator[ThreeL
         await link(province, city, CITY)
         await link(city, district, DISTRICT)
         yield ThreeLevels(province, city, district)
+
+
+def camera(number: int, region: str = "360602", **changed: Any) -> camera_pb2.Camera:
+    """A camera of the district that its id names."""
+    message = camera_message(number)
+    message.id = f"{region}001113220{number:05d}"
+    message.region_code = region
+    for name, value in changed.items():
+        setattr(message, name, value)
+    return message
+
+
+async def register(unit: UnitIdentity, *cameras: camera_pb2.Camera) -> list[str]:
+    """As the unit; the ids."""
+
+    async def batches() -> AsyncIterator[camera_service_pb2.RegisterCamerasRequest]:
+        for start in range(0, len(cameras), 500):
+            yield camera_service_pb2.RegisterCamerasRequest(cameras=cameras[start : start + 500])
+
+    found: list[str] = []
+    async with unit.channel() as channel:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        async for answer in stub.RegisterCameras(batches()):
+            assert not answer.rejected, answer.rejected[0]
+            found += answer.ids
+    return found
+
+
+async def in_step(lower: HubProcess, upper: HubProcess, cameras: int, within_s: float = PATIENCE_S) -> str:
+    """Looks until both sides tell the same digest of so many cameras."""
+    seen: object = None
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                names = [Path(one.data).name for one in (lower, upper)]
+                below = await lower.ask("hub_digest", hub=names[1])
+                above = await upper.ask("hub_digest", hub=names[0])
+                seen = (below, above)
+                if below == above and below["cameras"] == cameras:
+                    return str(below["sha256"])
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not in step after {within_s} s: {seen}") from None
