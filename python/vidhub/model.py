@@ -139,7 +139,10 @@ class LegalRecord:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """One video resource and its record. device: the fields of `vidhub.v1.DeviceRecord` that are set, by name."""
+    """One video resource and its record. device: the fields of `vidhub.v1.DeviceRecord` that are set, by name.
+
+    unit_name: what the hub of another hub's camera calls its unit.
+    """
 
     id: str
     name: str
@@ -159,6 +162,7 @@ class Camera:
     update_time: datetime | None = None
     home_hub_id: str = ""
     stale: bool = False
+    unit_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Sharing:
             remote=domain.remote,
             watches=domain.watches,
             hub_id=domain.hub_id,
+            unit_name=lambda unit_id: f"单位{unit_id}",
         )
         self.into = CatalogueIn(
             store=domain.store,

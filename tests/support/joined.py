@@ -28,7 +28,7 @@ from vidhub.model import (
     Revision,
     Scope,
 )
-from vidhub.store import cameras, grants, meta, tables
+from vidhub.store import cameras, grants, meta, remote_cameras
 from vidhub.v1 import link_service_pb2 as pb
 
 
@@ -62,12 +62,12 @@ class Hub:
         def work(conn: Connection) -> Revision:
             number = meta.next_revision(conn)
             cameras.upsert_many(conn, [remote], self.domain.secrets, revision=number, now=now)
-            conn.execute(tables.remote_cameras.insert().values(camera_id=camera.id, hub_id=by, digest=b"\0" * 32))
+            remote_cameras.put(conn, by, [(camera.id, bytes(32), "")])
             return Revision("", number)
 
         revision = await self.domain.store.write(work)
         self.domain.core.apply_cameras(revision.number, [remote])
-        self.domain.remote.put(by, [camera.id])
+        self.domain.remote.put(by, [camera])
 
     async def share(
         self, to: str, *, purposes: Sequence[str] = ("patrol",), actions: Sequence[Action] = (Action.VIEW_LIVE,)

@@ -131,7 +131,7 @@ def to_camera(camera: Camera, names: Names = NAMELESS) -> camera_pb2.Camera:
         update_time=to_time(camera.update_time),
         home_hub_id=camera.home_hub_id,
         stale=camera.stale,
-        unit_name=names.unit(camera.unit_id),
+        unit_name=camera.unit_name or names.unit(camera.unit_id),
         region_name=names.region(camera.region_code),
     )
 

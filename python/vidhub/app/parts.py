@@ -162,7 +162,15 @@ async def build(
     people.on_suspended(lambda user: _note(book.end_all_of(PrincipalKind.USER, user.name, "USER_SUSPENDED")))
     units.on_cut_off(lambda unit: _note(book.end_all_of(PrincipalKind.UNIT, unit, "CERTIFICATE_REVOKED")))
     peers = await Peers.open(store, audit, units.register, hub)
-    told = CatalogueOut(store=store, core=core, shares=shares, remote=remote, watches=watches, hub_id=hub.id)
+    told = CatalogueOut(
+        store=store,
+        core=core,
+        shares=shares,
+        remote=remote,
+        watches=watches,
+        hub_id=hub.id,
+        unit_name=units.name_of,
+    )
     taken = CatalogueIn(
         store=store, audit=audit, core=core, remote=remote, received=received, hub_id=hub.id, noted=peers.note_have
     )

@@ -160,7 +160,7 @@ class ReceivedCameras:
         revision = Revision(meta.epoch(conn), number)
         stored = tuple(replace(one.camera, revision=revision) for one in wanted)
         cameras.upsert_many(conn, stored, self._secrets, revision=number, now=self._clock())
-        remote_cameras.put(conn, peer, [(one.camera.id, one.digest) for one in wanted])
+        remote_cameras.put(conn, peer, [(one.camera.id, one.digest, one.camera.unit_name) for one in wanted])
         remote_cameras.remove(conn, gone)
         changes.append(conn, [(number, "upserted", one.id) for one in stored])
         changes.append(conn, [(number, "removed", camera_id) for camera_id in gone])
@@ -171,7 +171,7 @@ class ReceivedCameras:
     def _apply(self, peer: str, taken: Taken) -> None:
         if taken.number:
             self._remote.drop(taken.removed)
-            self._remote.put(peer, (camera.id for camera in taken.upserted))
+            self._remote.put(peer, taken.upserted)
             self._core.apply_cameras(taken.number, taken.upserted, taken.removed)
             self._watches.wake()
 

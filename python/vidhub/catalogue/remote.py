@@ -1,4 +1,4 @@
-"""Which cameras are other hubs', by which link they came, and whether that link is up.
+"""Which cameras are other hubs', by which link they came, what their units are called, and whether that link is up.
 
 A camera whose link is down is stale: what is known of it is the last that was known. In memory, because lists ask it
 for each row; about 130 octets a camera.
@@ -18,8 +18,8 @@ Listener = Callable[[Collection[str]], None]
 class RemoteCameras:
     """On the event loop alone, but for `link_of` and `is_stale`, which any thread may ask."""
 
-    def __init__(self, links: Iterable[tuple[str, str]] = ()) -> None:
-        """links: (camera id, hub whose link it came by). All links are down."""
+    def __init__(self, known: Iterable[tuple[str, str, str, str]] = ()) -> None:
+        """known: (camera id, hub whose link it came by, id and name of its unit). All links are down."""
         self._names: dict[str, str] = {}
         self._by_hub: dict[str, set[str]] = {}
         self._links: dict[str, str] = {}
@@ -27,8 +27,10 @@ class RemoteCameras:
         # Lost from sight further down, as the link that is up says.
         self._stale_below: set[str] = set()
         self._listeners: list[Listener] = []
-        for camera_id, hub_id in links:
-            self._put(camera_id, hub_id)
+        # By hub and id of the unit: no hub names another's. As many as there are units, not cameras.
+        self._units: dict[tuple[str, str], str] = {}
+        for camera_id, hub_id, unit_id, unit_name in known:
+            self._put(hub_id, camera_id, unit_id, unit_name)
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -42,8 +44,14 @@ class RemoteCameras:
         return hub_id is not None and (hub_id not in self._up or camera_id in self._stale_below)
 
     def told(self, camera: Camera) -> Camera:
-        """The camera as callers are told of it: with `stale`."""
-        return replace(camera, stale=True) if camera.home_hub_id and self.is_stale(camera.id) else camera
+        """The camera as callers are told of it: with `stale` and the name of its unit."""
+        if not camera.home_hub_id:
+            return camera
+        return replace(camera, stale=self.is_stale(camera.id), unit_name=self.unit_name(camera))
+
+    def unit_name(self, camera: Camera) -> str:
+        """What the camera's hub calls its unit; "" for our own."""
+        return self._units.get((self.link_of(camera.id), camera.unit_id), "")
 
     def of(self, hub_id: str) -> Collection[str]:
         """Cameras that came by the link."""
@@ -58,9 +66,9 @@ class RemoteCameras:
 
     # What the link to a hub brings.
 
-    def put(self, hub_id: str, ids: Iterable[str]) -> None:
-        for camera_id in ids:
-            self._put(camera_id, hub_id)
+    def put(self, hub_id: str, cameras: Iterable[Camera]) -> None:
+        for camera in cameras:
+            self._put(hub_id, camera.id, camera.unit_id, camera.unit_name)
 
     def drop(self, ids: Iterable[str]) -> None:
         for camera_id in ids:
@@ -71,6 +79,7 @@ class RemoteCameras:
                 held.discard(camera_id)
                 if not held:
                     del self._by_hub[hub_id]
+                    self._units = {key: name for key, name in self._units.items() if key[0] != hub_id}
 
     def link_up(self, hub_id: str) -> None:
         if hub_id not in self._up:
@@ -95,9 +104,11 @@ class RemoteCameras:
 
     # Inside.
 
-    def _put(self, camera_id: str, hub_id: str) -> None:
+    def _put(self, hub_id: str, camera_id: str, unit_id: str, unit_name: str) -> None:
         name = self._names.setdefault(hub_id, hub_id)
         self._links[camera_id] = name
+        if unit_name:
+            self._units[name, unit_id] = unit_name
         self._by_hub.setdefault(name, set()).add(camera_id)
 
     def _tell(self, moved: Collection[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from vidhub.link.live import Link
 from vidhub.link.records import Records
 from vidhub.link.sending import Sender
 from vidhub.link.state_telling import StateTeller
-from vidhub.model import CoreEvent, Revision
+from vidhub.model import Camera, CoreEvent, Revision
 from vidhub.store import Store
 
 log = structlog.get_logger(__name__)
@@ -50,8 +50,14 @@ class CatalogueOut:
         remote: RemoteCameras,
         watches: Watches,
         hub_id: str,
+        unit_name: Callable[[str], str],
     ) -> None:
-        self.records = Records(store, shares, hub_id)
+        """unit_name: what this hub calls a unit of its own, by id."""
+
+        def called(camera: Camera) -> str:
+            return remote.unit_name(camera) if camera.home_hub_id else unit_name(camera.unit_id)
+
+        self.records = Records(store, shares, hub_id, called)
         self._store = store
         self._core = core
         self._shares = shares

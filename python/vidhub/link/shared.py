@@ -28,7 +28,7 @@ _LEGAL = frozenset(field.name for field in camera_pb2.LegalRecord.DESCRIPTOR.fie
 RULES = {
     **dict.fromkeys(
         ("id", "name", "unit_id", "region_code", "industry", "place_category", "location.latitude",
-         "location.longitude", "streams.profile", "state", "state_time", "state_reason", "home_hub_id"),
+         "location.longitude", "streams.profile", "state", "state_time", "state_reason", "home_hub_id", "unit_name"),
         GOES,
     ),
     "location.address": "location.address",
@@ -37,9 +37,7 @@ RULES = {
     **{f"device.{name}": NEVER for name in _NEVER_OF_DEVICE},
     **{f"streams.{name}": NEVER for name in
        ("url", "username", "password", "transport", "codec", "width", "height", "frame_rate")},
-    **dict.fromkeys(
-        ("revision", "create_time", "update_time", "stale", "unit_name", "region_name"), NEVER
-    ),
+    **dict.fromkeys(("revision", "create_time", "update_time", "stale", "region_name"), NEVER),
 }  # fmt: skip
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -62,8 +60,9 @@ _PROFILES = {int(profile): CameraStream(profile) for profile in _MAIN_AND_SUB}
 _STREAMS = {profile: camera_pb2.CameraStream(profile=int(profile)) for profile in _MAIN_AND_SUB}  # type: ignore[arg-type]
 
 
-def offer(camera: Camera, fields: frozenset[str], hub_id: str) -> camera_pb2.Camera:
-    """The record as a linked hub gets it. fields: groups that go along; hub_id: this hub, whose own cameras bear it."""
+def offer(camera: Camera, fields: frozenset[str], hub_id: str, unit_name: str) -> camera_pb2.Camera:
+    """The record as a linked hub gets it. fields: groups that go along; hub_id: this hub, whose own cameras bear it;
+    unit_name: what people call the camera's unit."""
     place = camera.location
     message = camera_pb2.Camera(
         id=camera.id,
@@ -79,6 +78,7 @@ def offer(camera: Camera, fields: frozenset[str], hub_id: str) -> camera_pb2.Cam
         ),
         streams=[_STREAMS[stream.profile] for stream in camera.streams if stream.profile in _STREAMS],
         home_hub_id=camera.home_hub_id or hub_id,
+        unit_name=unit_name[:128],
     )
     if camera.state is CameraState.QUARANTINED:
         message.state = camera_pb2.CAMERA_STATE_QUARANTINED
@@ -120,6 +120,7 @@ def taken(message: camera_pb2.Camera) -> Camera:
         _moment(message) if is_cut_off else None,
         message.state_reason if is_cut_off else "",
         home_hub_id=message.home_hub_id,
+        unit_name=message.unit_name,
     )
 
 
@@ -135,6 +136,8 @@ def broken(message: camera_pb2.Camera) -> str:
         return "NAME_INVALID"
     if len(message.unit_id) > 64 or _CONTROL.search(message.unit_id):
         return "UNIT_ID_INVALID"
+    if len(message.unit_name) > 128 or _CONTROL.search(message.unit_name):
+        return "UNIT_NAME_INVALID"
     if not _REGION.fullmatch(message.region_code):
         return "REGION_UNKNOWN"
     if not _INDUSTRY.fullmatch(message.industry):

@@ -9,13 +9,12 @@ from vidhub.access.grants import covers
 from vidhub.access.shares import FIELD_GROUPS, Preview, Shares
 from vidhub.core import Core
 from vidhub.errors import NotFound, PermissionDenied
-from vidhub.link import shared
 from vidhub.link.catalogue_in import CatalogueIn
 from vidhub.link.catalogue_out import CatalogueOut
 from vidhub.link.links import Links
 from vidhub.link.peers import Peers
 from vidhub.model import Action, Camera, Grant, HubSide, LinkedHub, Principal, PrincipalKind, Role, Scope
-from vidhub.store import Store, cameras, remote_cameras
+from vidhub.store import Store, remote_cameras
 from vidhub.v1 import camera_pb2
 
 _SYSTEM = Principal(PrincipalKind.SYSTEM)
@@ -96,11 +95,7 @@ class SharingDesk:
         """What the hub would see by such a rule, and the first of them as it would have them."""
         preview = await self._shares.preview(principal, self._peers.find(hub).id, scope)
         ids = [camera.id for camera in preview.sample]
-        groups, own = frozenset(fields), self._peers.own.id
-        sample = await self._store.read(
-            lambda conn: [shared.offer(camera, groups, own) for camera in cameras.list_full(conn, ids)]
-        )
-        return preview, sample
+        return preview, await self._told.records.with_fields(ids, frozenset(fields))
 
     # Digests.
 

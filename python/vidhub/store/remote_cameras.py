@@ -38,9 +38,9 @@ class Conflict:
 # What is held.
 
 
-def put(conn: Connection, hub_id: str, rows: Sequence[tuple[str, bytes]]) -> None:
-    """rows: (camera id, digest) of cameras whose rows in `cameras` are there."""
-    bulk.upsert(conn, tables.remote_cameras, [(camera_id, hub_id, digest) for camera_id, digest in rows])
+def put(conn: Connection, hub_id: str, rows: Sequence[tuple[str, bytes, str]]) -> None:
+    """rows: (camera id, digest, name of its unit) of cameras whose rows in `cameras` are there."""
+    bulk.upsert(conn, tables.remote_cameras, [(camera_id, hub_id, digest, name) for camera_id, digest, name in rows])
 
 
 def remove(conn: Connection, ids: Sequence[str]) -> None:
@@ -86,11 +86,14 @@ def first(conn: Connection, hub_id: str, limit: int) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def load(conn: Connection) -> Iterator[tuple[str, str]]:
-    """(camera id, the hub whose link it came by) of all."""
-    rows = conn.exec_driver_sql("SELECT camera_id, hub_id FROM remote_cameras")
+def load(conn: Connection) -> Iterator[tuple[str, str, str, str]]:
+    """(camera id, the hub whose link it came by, id and name of its unit) of all."""
+    rows = conn.exec_driver_sql(
+        "SELECT r.camera_id, r.hub_id, c.unit_id, r.unit_name "
+        "FROM remote_cameras r JOIN cameras c ON c.id = r.camera_id"
+    )
     for part in rows.partitions(_FETCH):
-        yield from ((row[0], row[1]) for row in part)
+        yield from ((row[0], row[1], row[2], row[3]) for row in part)
 
 
 # What is not taken.

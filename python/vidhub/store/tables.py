@@ -296,13 +296,15 @@ hubs = Table(
     Column("accept_time", BigInteger),
 )
 
-# Cameras of other hubs beside their row in `cameras`: the link that they come by, and the digest of what it said.
+# Cameras of other hubs beside their row in `cameras`: the link that they come by, the digest of what it said, and what
+# their hub calls their unit.
 remote_cameras = Table(
     "remote_cameras",
     metadata,
     Column("camera_id", String(20), ForeignKey("cameras.id", ondelete="CASCADE"), primary_key=True),
     Column("hub_id", String(64), nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
+    Column("unit_name", Text, nullable=False),
     Index("remote_cameras_by_hub", "hub_id", "camera_id"),
 )
 

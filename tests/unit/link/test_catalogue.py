@@ -25,7 +25,7 @@ async def test_what_is_shared_arrives_and_nothing_else(district: Sharing, city: 
         text = b"".join(message.SerializeToString() for message in link.sent)
         assert [one for one in (b"rtsp", b"hunter22", ids[290].encode()) if one in text] == []
     found = await city.domain.catalogue.get(SYSTEM, ids[0])
-    assert (found.name, found.home_hub_id, found.unit_id) == ("东门1", "district", "u1")
+    assert (found.name, found.home_hub_id, found.unit_id, found.unit_name) == ("东门1", "district", "u1", "单位u1")
     assert [(one.url, one.username, one.password) for one in found.streams] == [("", "", "")]
     assert (found.location.address, found.legal.purpose) == ("", "")
 

@@ -21,7 +21,7 @@ from vidhub.v1 import link_service_pb2 as pb
 
 
 def record(number: int, **changed: Any) -> Any:
-    message = shared.offer(camera(number, unit_id="u9"), frozenset(), "district")
+    message = shared.offer(camera(number, unit_id="u9"), frozenset(), "district", "")
     for name, value in changed.items():
         setattr(message, name, value)
     return message

@@ -72,7 +72,7 @@ def test_every_field_of_the_record_has_its_rule():
 
 @pytest.mark.parametrize("groups", [(), *((group,) for group in FIELD_GROUPS), FIELD_GROUPS])
 def test_what_leaves_is_what_the_rules_say(groups: tuple[str, ...]):
-    message = shared.offer(full(), frozenset(groups), "here")
+    message = shared.offer(full(), frozenset(groups), "here", "某中学")
     for path, rule in shared.RULES.items():
         assert is_set(message, path) == (rule == shared.GOES or rule in groups), path
     assert message.home_hub_id == "here"
@@ -82,8 +82,8 @@ def test_what_leaves_is_what_the_rules_say(groups: tuple[str, ...]):
 
 def test_what_comes_in_is_what_left_and_never_more():
     record = full()
-    message = shared.offer(record, frozenset(FIELD_GROUPS), "here")
-    assert shared.offer(shared.taken(message), frozenset(FIELD_GROUPS), "there") == message
+    message = shared.offer(record, frozenset(FIELD_GROUPS), "here", "某中学")
+    assert shared.offer(shared.taken(message), frozenset(FIELD_GROUPS), "there", "某中学") == message
     message.streams[0].url, message.streams[0].password = "rtsp://192.0.2.1/", "x"
     message.device.ip_address, message.revision.number, message.stale = "192.0.2.1", 7, True
     taken = shared.taken(message)
@@ -94,7 +94,7 @@ def test_what_comes_in_is_what_left_and_never_more():
 def good() -> camera_pb2.Camera:
     device = {key: value for key, value in full().device if not isinstance(value, str)}
     record = camera(1, unit_id="u1", device=tuple({**device, "install_time": "2026-01-01"}.items()))
-    return shared.offer(record, frozenset(FIELD_GROUPS), "here")
+    return shared.offer(record, frozenset(FIELD_GROUPS), "here", "某中学")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,7 @@ def good() -> camera_pb2.Camera:
         ("NAME_INVALID", {"name": ""}),
         ("NAME_INVALID", {"name": "a\nb"}),
         ("UNIT_ID_INVALID", {"unit_id": "u" * 65}),
+        ("UNIT_NAME_INVALID", {"unit_name": "某中学\n"}),
         ("REGION_UNKNOWN", {"region_code": "36060"}),
         ("INDUSTRY_UNKNOWN", {"industry": "1a"}),
         ("PLACE_FORBIDDEN", {"place_category": 90}),

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("camera_id", sa.String(length=20), nullable=False),
         sa.Column("hub_id", sa.String(length=64), nullable=False),
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("unit_name", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["camera_id"], ["cameras.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("camera_id"),
     )
