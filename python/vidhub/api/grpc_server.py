@@ -26,7 +26,8 @@ STREAMS_PER_CONNECTION_MAX = 200
 METADATA_MAX_BYTES = 16 * 1024
 HANDSHAKE_TIMEOUT_MS = 10_000
 # TLS is looked at once per connection: an old one must come again. Calls get the grace time to end.
-CONNECTION_AGE_MS = 3_600_000
+# The link of a lower hub goes through this too: it comes again at once.
+CONNECTION_AGE_MS = 24 * 3_600_000
 CONNECTION_AGE_GRACE_MS = 300_000
 CONNECTION_IDLE_MS = 900_000
 # A peer may ping this often; more is "too_many_pings".

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
+from vidhub.api import convert
 from vidhub.api.call import Call
 from vidhub.store.purposes import PurposeKind
 from vidhub.v1 import system_service_pb2 as pb
 
 
 class SystemServicer:
-    """purposes: the register. counts: as `Core.counts`. uptime_s: seconds since the hub started."""
+    """purposes: the register. link_versions: newest and oldest of LinkService. counts: as `Core.counts`. uptime_s:
+    seconds since the hub started."""
 
     def __init__(
         self,
@@ -21,10 +24,12 @@ class SystemServicer:
         counts: Callable[[], Mapping[str, int]],
         uptime_s: Callable[[], float],
         purposes: Sequence[PurposeKind] = (),
+        link_versions: tuple[int, int] = (0, 0),
     ) -> None:
         self._hub_id = hub_id
         self._hub_name = hub_name
         self._version = version
+        self._link_versions = link_versions
         self._counts = counts
         self._uptime_s = uptime_s
         self._purposes = [
@@ -43,4 +48,7 @@ class SystemServicer:
             sessions=counts["sessions"],
             uptime_s=self._uptime_s(),
             purposes=self._purposes,
+            time=convert.to_time(datetime.now(UTC)),
+            link_version=self._link_versions[0],
+            oldest_link_version=self._link_versions[1],
         )

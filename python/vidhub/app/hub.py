@@ -34,6 +34,7 @@ from vidhub.config import OFF, Config, split_address
 from vidhub.core import FrameUnit
 from vidhub.errors import FailedPrecondition, Internal, VidhubError
 from vidhub.identity import Authentication
+from vidhub.link.live import OLDEST_VERSION, VERSION
 from vidhub.lockfile import DataLock
 
 ADMIN_SOCKET = "admin.sock"
@@ -259,6 +260,7 @@ class App:
                 counts=parts.core.counts,
                 uptime_s=lambda: time.monotonic() - self._began,
                 purposes=parts.purposes.kinds(),
+                link_versions=(VERSION, OLDEST_VERSION),
             ),
         }
 

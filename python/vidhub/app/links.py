@@ -12,6 +12,7 @@ from vidhub.api.admin import AdminOperations
 from vidhub.core import Core
 from vidhub.identity import HubKeys
 from vidhub.link.dialer import Dialer
+from vidhub.link.doctor import Doctor
 from vidhub.link.greeting import Greeter
 from vidhub.link.hub_service import Enrolment, HubFigures, HubServicer, HubView
 from vidhub.link.keys import LinkKeys
@@ -60,8 +61,9 @@ class LinkParts:
         link_address: Callable[[], str],
         media_address: Callable[[], str],
     ) -> None:
+        doctor = Doctor(self.peers, self.links, self.keys)
         HubOperations(
-            principal, self.linking, self.view, link_address=link_address, media_address=media_address
+            principal, self.linking, self.view, doctor, link_address=link_address, media_address=media_address
         ).add_to(operations)
         ShareOperations(principal, self.desk).add_to(operations)
 

@@ -19,6 +19,7 @@ from vidhub.cli import (
     camera_sim,
     config,
     demo,
+    doctor,
     grant,
     hub,
     hub_share,
@@ -70,6 +71,7 @@ camera_sim.add_to(app)
 view.add_to(app)
 bench_ticket.add_to(app)
 backup.add_to(app)
+doctor.add_to(app)
 app.add_typer(user.app, name="user")
 app.add_typer(unit.app, name="unit")
 app.add_typer(camera.app, name="camera")

@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file vidhub/v1/system_service.proto.
  */
 export const file_vidhub_v1_system_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch52aWRodWIvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSISChBHZXRTdGF0dXNSZXF1ZXN0IrYBChFHZXRTdGF0dXNSZXNwb25zZRIOCgZodWJfaWQYASABKAkSEAoIaHViX25hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIPCgdjYW1lcmFzGAQgASgEEg8KB3N0cmVhbXMYBSABKAQSEAoIc2Vzc2lvbnMYBiABKAQSEAoIdXB0aW1lX3MYByABKAESKAoIcHVycG9zZXMYCCADKAsyFi52aWRodWIudjEuUHVycG9zZUtpbmQiVgoLUHVycG9zZUtpbmQSDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB25hbWVfZW4YAyABKAkSGgoScmVmZXJlbmNlX3JlcXVpcmVkGAQgASgIMlcKDVN5c3RlbVNlcnZpY2USRgoJR2V0U3RhdHVzEhsudmlkaHViLnYxLkdldFN0YXR1c1JlcXVlc3QaHC52aWRodWIudjEuR2V0U3RhdHVzUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Ch52aWRodWIvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSISChBHZXRTdGF0dXNSZXF1ZXN0IpMCChFHZXRTdGF0dXNSZXNwb25zZRIOCgZodWJfaWQYASABKAkSEAoIaHViX25hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIPCgdjYW1lcmFzGAQgASgEEg8KB3N0cmVhbXMYBSABKAQSEAoIc2Vzc2lvbnMYBiABKAQSEAoIdXB0aW1lX3MYByABKAESKAoIcHVycG9zZXMYCCADKAsyFi52aWRodWIudjEuUHVycG9zZUtpbmQSKAoEdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMbGlua192ZXJzaW9uGAogASgNEhsKE29sZGVzdF9saW5rX3ZlcnNpb24YCyABKA0iVgoLUHVycG9zZUtpbmQSDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB25hbWVfZW4YAyABKAkSGgoScmVmZXJlbmNlX3JlcXVpcmVkGAQgASgIMlcKDVN5c3RlbVNlcnZpY2USRgoJR2V0U3RhdHVzEhsudmlkaHViLnYxLkdldFN0YXR1c1JlcXVlc3QaHC52aWRodWIudjEuR2V0U3RhdHVzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message vidhub.v1.GetStatusRequest
@@ -70,6 +72,25 @@ export type GetStatusResponse = Message<"vidhub.v1.GetStatusResponse"> & {
    * @generated from field: repeated vidhub.v1.PurposeKind purposes = 8;
    */
   purposes: PurposeKind[];
+
+  /**
+   * The hub's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 9;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Newest and oldest version of LinkService that it speaks; 0: none.
+   *
+   * @generated from field: uint32 link_version = 10;
+   */
+  linkVersion: number;
+
+  /**
+   * @generated from field: uint32 oldest_link_version = 11;
+   */
+  oldestLinkVersion: number;
 };
 
 /**
