@@ -279,6 +279,7 @@ async def served(
             version="0",
             counts=lambda: {"cameras": len(catalogue.cameras), "streams": 0, "sessions": 0},
             uptime_s=lambda: 1.5,
+            clock=lambda: NOW,
         ),
         **{name: Nothing() for name in OTHER_SERVICES},
         **(others or {}),

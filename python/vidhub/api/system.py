@@ -25,11 +25,13 @@ class SystemServicer:
         uptime_s: Callable[[], float],
         purposes: Sequence[PurposeKind] = (),
         link_versions: tuple[int, int] = (0, 0),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._hub_id = hub_id
         self._hub_name = hub_name
         self._version = version
         self._link_versions = link_versions
+        self._clock = clock
         self._counts = counts
         self._uptime_s = uptime_s
         self._purposes = [
@@ -48,7 +50,7 @@ class SystemServicer:
             sessions=counts["sessions"],
             uptime_s=self._uptime_s(),
             purposes=self._purposes,
-            time=convert.to_time(datetime.now(UTC)),
+            time=convert.to_time(self._clock()),
             link_version=self._link_versions[0],
             oldest_link_version=self._link_versions[1],
         )

@@ -13,6 +13,7 @@ from vidhub.core import Core
 from vidhub.identity import HubKeys
 from vidhub.link.dialer import Dialer
 from vidhub.link.doctor import Doctor
+from vidhub.link.endings import Endings
 from vidhub.link.greeting import Greeter
 from vidhub.link.hub_service import Enrolment, HubFigures, HubServicer, HubView
 from vidhub.link.keys import LinkKeys
@@ -37,16 +38,20 @@ class LinkParts:
     view: HubView
     figures: HubFigures
     greeter: Greeter
+    endings: Endings
     dialer: Dialer
     desk: SharingDesk
 
     async def run(self) -> None:
         """Dials, and goes on dialling."""
-        await self.dialer.run()
+        try:
+            await self.dialer.run()
+        finally:
+            await self.endings.close()
 
     def servicers(self) -> Mapping[str, object]:
         return {
-            "vidhub.v1.LinkService": LinkServicer(self.peers, self.links, self.greeter),
+            "vidhub.v1.LinkService": LinkServicer(self.peers, self.links, self.greeter, self.endings),
             "vidhub.v1.HubService": HubServicer(self.linking, self.view, self.desk),
         }
 
@@ -103,6 +108,6 @@ def build_links(
     )
     linking = Linking(peers, links, link_keys)
     view = HubView(peers, links, link_keys, figures)
-    return LinkParts(
-        peers, links, link_keys, linking, view, figures, greeter, Dialer(peers, links, greeter, link_keys), desk
-    )
+    endings = Endings(peers, link_keys)
+    dialer = Dialer(peers, links, greeter, link_keys, endings)
+    return LinkParts(peers, links, link_keys, linking, view, figures, greeter, endings, dialer, desk)

@@ -12,6 +12,7 @@ import grpc
 import structlog
 
 from vidhub.errors import DeadlineExceeded, Unavailable, VidhubError
+from vidhub.link.endings import OVER, Endings
 from vidhub.link.greeting import HELLO_S, Greeter, describe, parse
 from vidhub.link.keys import LinkIdentity, LinkKeys
 from vidhub.link.links import FAREWELL_S, Links
@@ -33,8 +34,6 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
-# What an upper hub answers when it has ended the link while we were away.
-_OVER = frozenset({"CERTIFICATE_REVOKED", "LINK_ENDED"})
 
 log = structlog.get_logger(__name__)
 
@@ -42,11 +41,12 @@ log = structlog.get_logger(__name__)
 class Dialer:
     """`run` keeps a task for each upper hub."""
 
-    def __init__(self, peers: Peers, links: Links, greeter: Greeter, keys: LinkKeys) -> None:
+    def __init__(self, peers: Peers, links: Links, greeter: Greeter, keys: LinkKeys, endings: Endings) -> None:
         self._peers = peers
         self._links = links
         self._greeter = greeter
         self._keys = keys
+        self._endings = endings
         self._changed = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         peers.on_changed(lambda _: self._changed.set())
@@ -123,9 +123,9 @@ class Dialer:
     async def _refused(self, hub: LinkedHub, error: grpc.aio.AioRpcError | None, identity: LinkIdentity) -> None:
         """Finds out why, and raises it."""
         told = None if error is None else translate(error, hub.link_address)
-        if told is not None and told.reason in _OVER:
-            await self._peers.ended_there(hub.id, told.reason)
-            await self._peers.tell_ended(hub.id)
+        if told is not None and told.reason in OVER:
+            await self._endings.carry_through(hub, told.reason)
+            raise told from error
         if told is None or told.reason in {"HUB_UNREACHABLE", "HUB_NOT_TRUSTED", "INTERNAL", "CANCELLED"}:
             raise await why_not(hub, identity)
         raise type(told)("LINK_FORBIDDEN", f"{hub.name} refuses the link: {told.reason}: {told.message}") from error
@@ -147,9 +147,8 @@ class Dialer:
         log.info("a link is down", hub=hub.id, reason=reason)
         if self._peers.get(hub.id) is None:
             return
-        if reason in _OVER:
-            await self._peers.ended_there(hub.id, reason)
-            await self._peers.tell_ended(hub.id)
+        if reason in OVER:
+            await self._endings.carry_through(hub, reason)
         self._peers.note_trouble(hub.id, reason, describe(reason, hub.name))
 
 

@@ -9,6 +9,7 @@ from vidhub import __version__
 from vidhub.api import convert
 from vidhub.api.call import Call
 from vidhub.errors import VidhubError
+from vidhub.link.greeting import describe
 from vidhub.link.keys import LinkKeys
 from vidhub.link.linking import Linking
 from vidhub.link.links import Links
@@ -90,6 +91,10 @@ class HubView:
             message.clock_skew_s = link.skew_s
         if trouble is not None:
             message.trouble_reason, message.trouble_message = trouble.reason, trouble.message
+        elif link is not None and link.end_reason:
+            message.trouble_reason, message.trouble_message = link.end_reason, describe(link.end_reason, hub.name)
+        elif hub.end_reason:
+            message.trouble_reason, message.trouble_message = hub.end_reason, describe(hub.end_reason, hub.name)
         return message
 
     def _certificate_end(self, hub: LinkedHub) -> datetime | None:

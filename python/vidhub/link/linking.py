@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from vidhub.config import split_address
 from vidhub.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated, VidhubError
 from vidhub.identity.accounts import require_administrator
-from vidhub.identity.ca import check_id
+from vidhub.identity.ca import check_id, identity_of
 from vidhub.link import renewal
 from vidhub.link.keys import LinkKeys
 from vidhub.link.links import Links
@@ -174,6 +174,9 @@ def _read(invitation: Mapping[str, object]) -> tuple[LinkedHub, str, str]:
         raise _damaged("its certificates do not belong together") from cause
     if key.public_key() != claim.public_key():
         raise _damaged("its key does not belong to its certificate")
+    named = identity_of(claim.public_bytes(Encoding.DER))
+    if named is None or named[:2] != (upper.id, "claim"):
+        raise _damaged(f"its claim is not of hub {upper.id}")
     try:
         check_validity(claim_pem.encode())
     except FailedPrecondition as over:

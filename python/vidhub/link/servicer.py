@@ -11,6 +11,7 @@ import structlog
 
 from vidhub.api.call import Call
 from vidhub.errors import DeadlineExceeded, PermissionDenied, VidhubError
+from vidhub.link.endings import Endings
 from vidhub.link.greeting import HELLO_S, Greeter, describe, unknown_hub
 from vidhub.link.links import FAREWELL_S, Links
 from vidhub.link.live import HEARTBEAT_S, Link
@@ -25,10 +26,11 @@ log = structlog.get_logger(__name__)
 
 
 class LinkServicer:
-    def __init__(self, peers: Peers, links: Links, greeter: Greeter) -> None:
+    def __init__(self, peers: Peers, links: Links, greeter: Greeter, endings: Endings) -> None:
         self._peers = peers
         self._links = links
         self._greeter = greeter
+        self._endings = endings
 
     async def link(self, requests: AsyncIterator[pb.LinkRequest], call: Call) -> AsyncGenerator[pb.LinkResponse]:
         hub = self._peers.get(call.caller.id)
@@ -65,9 +67,8 @@ class LinkServicer:
         if isinstance(error, VidhubError):
             reason = error.reason
         log.info("a link is down", hub=hub.id, reason=reason)
-        if reason == "LINK_ENDED" and self._peers.get(hub.id) is not None:
-            await self._peers.ended_there(hub.id, reason)
-            await self._peers.tell_ended(hub.id)
+        if reason == "LINK_ENDED":
+            await self._endings.carry_through(hub, reason)
         if reason != "LINK_REPLACED":
             said = error.message if isinstance(error, VidhubError) else describe(reason, hub.name)
             self._peers.note_trouble(hub.id, reason, said)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import resource
+from datetime import datetime
 from typing import Any
 
 import grpc
 import pytest
-from support.edges import Edges, details_of, refused, refused_json
+from support.edges import NOW, Edges, details_of, refused, refused_json
 
 from vidhub.api import MESSAGE_MAX_BYTES
 from vidhub.v1 import (
@@ -34,7 +35,9 @@ async def test_both_edges_give_the_same_answer(edges: Edges) -> None:
             system_service_pb2.GetStatusRequest()
         )
         http_answer = await client.post("/vidhub.v1.SystemService/GetStatus", json={})
-    assert http_answer.json() == {"hubId": "h1", "hubName": "hub", "version": "0", "uptimeS": 1.5}
+    told = http_answer.json()
+    assert datetime.fromisoformat(told.pop("time")) == NOW
+    assert told == {"hubId": "h1", "hubName": "hub", "version": "0", "uptimeS": 1.5}
     assert (grpc_answer.hub_id, grpc_answer.uptime_s) == ("h1", 1.5)
 
 

@@ -221,11 +221,11 @@ async def test_the_round_trip_is_known_from_an_echo() -> None:
 async def test_a_newer_link_of_a_hub_takes_the_place_of_the_older() -> None:
     links = Links()
     async with running() as one, links.holding(one.link):
-        assert links.get("yuehu") is one.link
+        await one.until(lambda: links.get("yuehu") is one.link)
         async with running() as other, links.holding(other.link):
             await one.link.gone()
             assert one.link.end_reason == "LINK_REPLACED"
-            assert links.get("yuehu") is other.link
+            await other.until(lambda: links.get("yuehu") is other.link)
             await links.drain()
             assert other.link.end_reason == "HUB_DRAINING"
         assert links.connected("yuehu") is None
