@@ -16,6 +16,8 @@ export class HubError extends Error {
     readonly reason: string,
     message: string,
     readonly code: Code = Code.Unknown,
+    /** The hub that refused, where it was another. */
+    readonly hub = "",
   ) {
     super(message);
   }
@@ -177,24 +179,48 @@ async function attempt<T>(work: () => Promise<T>): Promise<T> {
 export function hubError(cause: unknown): HubError {
   if (cause instanceof HubError) return cause;
   const error = ConnectError.from(cause);
-  const reason = reasonOf(error);
+  const { reason, hub } = infoOf(error);
   if (!reason && (error.code === Code.Unknown || error.code === Code.Unavailable)) {
     return new HubError("HUB_UNREACHABLE", error.rawMessage, error.code);
   }
-  return new HubError(reason || Code[error.code]!.toUpperCase(), error.rawMessage, error.code);
+  return new HubError(reason || Code[error.code]!.toUpperCase(), error.rawMessage, error.code, hub);
 }
 
-/** `reason` of the google.rpc.ErrorInfo among the details. */
-function reasonOf(error: ConnectError): string {
+interface Info {
+  reason: string;
+  hub: string;
+}
+
+/** The google.rpc.ErrorInfo among the details. */
+function infoOf(error: ConnectError): Info {
   for (const detail of error.details) {
-    if ("type" in detail && detail.type === "google.rpc.ErrorInfo") return firstString(detail.value);
+    if ("type" in detail && detail.type === "google.rpc.ErrorInfo") return readInfo(detail.value);
   }
-  return "";
+  return { reason: "", hub: "" };
 }
 
-/** Field 1 of a protobuf message, when it is a string: all we need of ErrorInfo. */
-export function firstString(message: Uint8Array): string {
-  const length = message[1];
-  if (message[0] !== 0x0a || length === undefined || length > 127) return "";
-  return new TextDecoder().decode(message.subarray(2, 2 + length));
+/** What we need of ErrorInfo: its reason (field 1), and "hub" of its metadata (field 3). All of its fields are short. */
+export function readInfo(message: Uint8Array): Info {
+  const info = { reason: "", hub: "" };
+  for (const [field, value] of fieldsOf(message)) {
+    if (field === 1) info.reason = new TextDecoder().decode(value);
+    if (field !== 3) continue;
+    const [key, word] = fieldsOf(value).map(([, bytes]) => new TextDecoder().decode(bytes));
+    if (key === "hub" && word) info.hub = word;
+  }
+  return info;
+}
+
+/** Fields of a protobuf message that have a length, as far as it can be read. */
+function fieldsOf(message: Uint8Array): [number, Uint8Array][] {
+  const found: [number, Uint8Array][] = [];
+  let at = 0;
+  while (at + 1 < message.length) {
+    const tag = message[at]!;
+    const length = message[at + 1]!;
+    if ((tag & 7) !== 2 || tag > 127 || length > 127 || at + 2 + length > message.length) break;
+    found.push([tag >> 3, message.subarray(at + 2, at + 2 + length)]);
+    at += 2 + length;
+  }
+  return found;
 }

@@ -24,8 +24,10 @@ export function setLanguage(language: Language): void {
   document.documentElement.lang = language;
 }
 
-/** The sentence for a stable reason of the hub, or the hub's own words where we have none. */
-export function sentenceOf(reason: string, fallback: string): string {
-  const key = `reason.${reason}`;
-  return i18n.global.te(key) ? i18n.global.t(key) : fallback || reason;
+/** The sentence for a stable reason of the hub, or the hub's own words where we have none. `by`: another hub, if it was. */
+export function sentenceOf(reason: string, fallback: string, by = ""): string {
+  const { t, te } = i18n.global;
+  const key = by && te(`below.${reason}`) ? `below.${reason}` : `reason.${reason}`;
+  const said = te(key) ? t(key) : fallback || reason;
+  return by ? t("refusedBy", { hub: by, said }) : said;
 }

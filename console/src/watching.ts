@@ -49,16 +49,21 @@ const PASSING = new Set([
   "MESSAGE_TIMEOUT",
   "READER_STALLED",
   "VIEWER_SILENT",
+  "LINK_DOWN",
+  "LINK_TIMEOUT",
+  "STREAM_LOST",
 ]);
 const ways = new Ways(abilities());
 /** The hub's doing, not a decision: the same purpose opens a new session, on record like the first. */
-const REOPENED = new Set(["SESSION_LOST", "HUB_DRAINING", "HUB_STOPPED"]);
+const REOPENED = new Set(["SESSION_LOST", "HUB_DRAINING", "HUB_STOPPED", "LINK_DOWN", "LINK_LEASE_EXPIRED"]);
 
 export class Watching {
   readonly view = shallowReactive({
     phase: "opening" as Phase,
     reason: "",
     detail: "",
+    /** The hub that refused, where it was another. */
+    by: "",
     watermark: "",
     frozenSeconds: 0,
     figures: undefined as Figures | undefined,
@@ -102,6 +107,7 @@ export class Watching {
       const error = hubError(cause);
       if (PASSING.has(error.reason)) this.again(error.reason, error.message);
       else this.finish("failed", error.reason, error.message);
+      this.view.by = error.hub;
       return;
     }
     // Closed while it was being opened: the session must not stay behind.
@@ -245,7 +251,7 @@ export class Watching {
 
   private again(reason: string, detail: string, retryAfter = 0): void {
     this.tearDown();
-    Object.assign(this.view, { phase: "reconnecting", reason, detail });
+    Object.assign(this.view, { phase: "reconnecting", reason, detail, by: "" });
     const wait = Math.max(retryAfter * 1000, this.pause * (0.75 + Math.random() / 2));
     this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
     this.retry = setTimeout(() => void (this.session ? this.renewAndConnect() : this.start()), wait);
@@ -299,7 +305,7 @@ export class Watching {
   private finish(phase: Phase, reason: string, detail: string): void {
     this.tearDown();
     this.session = undefined;
-    Object.assign(this.view, { phase, reason, detail });
+    Object.assign(this.view, { phase, reason, detail, by: "" });
   }
 
   private tearDown(): void {
