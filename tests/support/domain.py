@@ -138,13 +138,18 @@ class Domain:
 
 
 @contextlib.asynccontextmanager
-async def domain_of(directory: Path, *, session_ttl_s: float = 600.0, hub_id: str = HUB) -> AsyncIterator[Domain]:
-    """Opened as a hub opens it, and stopped as one that is killed: nothing says that the stop was clean."""
+async def domain_of(
+    directory: Path, *, session_ttl_s: float = 600.0, hub_id: str = HUB, **options: object
+) -> AsyncIterator[Domain]:
+    """Opened as a hub opens it, and stopped as one that is killed: nothing says that the stop was clean.
+
+    options: more of the core's.
+    """
     store = await Store.open(f"sqlite:///{directory / 'vidhub.db'}")
     keys = HubKeys.open(directory)
     secrets = Secrets.open(directory / "keys" / "secrets.json")
     audit = await AuditLog.open(store, keys.hub)
-    core = Core({"hub_id": hub_id, "ticket_key_pem": keys.hub_pem.decode(), "threads": 2})
+    core = Core({"hub_id": hub_id, "ticket_key_pem": keys.hub_pem.decode(), "threads": 2, **options})
     failures: list[Exception] = []
     fanout = Fanout(core, failures.append)
     telemetry = Telemetry()

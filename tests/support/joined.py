@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import Connection
 from support.domain import Domain, domain_of
 
-from vidhub.identity import HubKeys
+from vidhub.identity import CertificateAuthority, HubKeys
 from vidhub.link.links import Links
 from vidhub.link.live import Link, Part
+from vidhub.link.streams import Streams
 from vidhub.link.views import Views
 from vidhub.model import (
     Action,
@@ -43,6 +44,9 @@ class Hub:
     keys: HubKeys
     parts: list[Part]
     clock: Clock
+    ca_pem: str
+    # Where its core listens, by listener; empty without media.
+    bound: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def signing_key_pem(self) -> str:
@@ -119,10 +123,13 @@ class Line:
 
 
 @contextlib.asynccontextmanager
-async def hub_of(directory: Path, name: str, *, ahead: float = 0.0) -> AsyncIterator[Hub]:
+async def hub_of(directory: Path, name: str, *, ahead: float = 0.0, media: bool = False) -> AsyncIterator[Hub]:
+    """ahead: of the true time, by its links. media: its core listens, and dials cameras on this machine."""
     directory.mkdir()
     clock = Clock(ahead)
-    async with domain_of(directory, hub_id=name) as domain:
+    ca = CertificateAuthority.open(directory, name)
+    async with domain_of(directory, hub_id=name, **(_listening(ca) if media else {})) as domain:
+        bound = await domain.core.start() if media else {}
         links = Links()
         keys = HubKeys.open(directory)
         views = Views(
@@ -137,10 +144,33 @@ async def hub_of(directory: Path, name: str, *, ahead: float = 0.0) -> AsyncIter
         )
         domain.book.reach(views)
         domain.fanout.on("session_ended", views.ended)
+        streams = Streams(
+            store=domain.store,
+            audit=domain.audit,
+            core=domain.core,
+            links=links,
+            book=domain.book,
+            views=views,
+            holder=domain.remote.link_of,
+        )
+        streams.listen(domain.fanout)
         try:
-            yield Hub(name, domain, links, views, keys, [views], clock)
+            yield Hub(name, domain, links, views, keys, [views, streams], clock, ca.ca_pem, bound)
         finally:
             await views.close()
+            await streams.close()
+
+
+def _listening(ca: CertificateAuthority) -> dict[str, object]:
+    shown = ca.server_certificate(["127.0.0.1"])
+    listeners = ("http", "rtsp", "rtsps", "webrtc")
+    return {
+        "listen": dict.fromkeys(listeners, "127.0.0.1:0"),
+        "rtsps_certificate": {"certificate_pem": shown.certificate_pem.decode(), "key_pem": shown.key_pem.decode()},
+        "source": {"allow": ["127.0.0.0/8"]},
+        "stream": {"linger_s": 1},
+        "probe": {"interval_s": 0},
+    }
 
 
 @contextlib.asynccontextmanager
@@ -157,8 +187,8 @@ async def joined(upper: Hub, lower: Hub) -> AsyncIterator[Line]:
             joined=True,
             accepted_here=True,
             accepted_there=True,
-            media_address=f"{there.id}.example:8322",
-            ca_pem="CA",
+            media_address=there.bound.get("rtsps") or f"{there.id}.example:8322",
+            ca_pem=there.ca_pem,
         )
         hello = pb.Hello(version=1, oldest_version=1, hub_id=there.id, accepted=True)
         hello.signing_key_pem = there.signing_key_pem

@@ -66,7 +66,9 @@ class SessionBook:
         self._count: Counter[str] = Counter()
         # Raised each time somebody loses all their sessions, so that one being opened meanwhile is noticed.
         self._cuts: Counter[str] = Counter()
-        self._open: dict[str, Principal] = {}
+        # Of each session: who holds it, and its camera.
+        self._open: dict[str, tuple[Principal, str]] = {}
+        self._on_camera: Counter[str] = Counter()
 
     def reach(self, beyond: Beyond) -> None:
         """The way to the cameras of other hubs, once there is one."""
@@ -80,7 +82,12 @@ class SessionBook:
 
     def viewer(self, session_id: str) -> Principal | None:
         """Who holds the session, as they were when it was opened; None when it is not open."""
-        return self._open.get(session_id)
+        found = self._open.get(session_id)
+        return found[0] if found is not None else None
+
+    def is_watched(self, camera_id: str) -> bool:
+        """Whether a session on the camera is open."""
+        return self._on_camera[camera_id] > 0
 
     def check_open(self, session_id: str) -> None:
         """Raises FailedPrecondition SESSION_ENDED."""
@@ -143,7 +150,7 @@ class SessionBook:
                 self._ends.add(session.id, self._clock(), error.reason)
                 raise
 
-        self._book(session.id, principal)
+        self._book(session, principal)
         reason = "SESSION_CLOSED"
         try:
             if is_far:
@@ -277,7 +284,7 @@ class SessionBook:
             rtsp_password=session.rtsp_password,
             connections=connections,
         )
-        self._book(session.id, principal)
+        self._book(session, principal)
 
     def refused(self, principal: Principal, camera_id: str, purpose: Purpose, error: VidhubError) -> None:
         """A refusal is on record too, with the hub that refused where it was another."""
@@ -294,17 +301,19 @@ class SessionBook:
         )
         error.on_record = True
 
-    def _book(self, session_id: str, principal: Principal) -> None:
-        if session_id not in self._open:
-            self._open[session_id] = principal
+    def _book(self, session: Session, principal: Principal) -> None:
+        if session.id not in self._open:
+            self._open[session.id] = principal, session.camera_id
             self._count[principal.ref] += 1
+            self._on_camera[session.camera_id] += 1
 
     def _forget(self, session_id: str) -> None:
-        principal = self._open.pop(session_id, None)
-        if principal is not None:
-            self._count[principal.ref] -= 1
-            if self._count[principal.ref] <= 0:
-                del self._count[principal.ref]
+        found = self._open.pop(session_id, None)
+        if found is not None:
+            for counter, key in ((self._count, found[0].ref), (self._on_camera, found[1])):
+                counter[key] -= 1
+                if counter[key] <= 0:
+                    del counter[key]
 
 
 def until(wanted: datetime, bound: datetime | None) -> datetime:

@@ -43,6 +43,7 @@ from vidhub.link.hub_service import HubFigures
 from vidhub.link.links import Links
 from vidhub.link.peers import Peers
 from vidhub.link.sharing import SharingDesk
+from vidhub.link.streams import Streams
 from vidhub.link.views import Views
 from vidhub.model import Camera, Principal, PrincipalKind, Revision
 from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions, remote_cameras
@@ -191,8 +192,12 @@ async def build(
     )
     stack.push_async_callback(views.close)
     book.reach(views)
-    speakers = (told, taken, views)
     desk = SharingDesk(store=store, core=core, peers=peers, links=live_links, shares=shares, told=told, taken=taken)
+    streams = Streams(
+        store=store, audit=audit, core=core, links=live_links, book=book, views=views, holder=remote.link_of
+    )
+    stack.push_async_callback(streams.close)
+    speakers = (told, taken, views, streams)
     links = build_links(
         data=data,
         peers=peers,
@@ -225,6 +230,7 @@ async def build(
     fanout.on("session_ended", book.ended)
     fanout.on("session_ended", ends.take)
     fanout.on("session_ended", views.ended)
+    streams.listen(fanout)
     parts = Parts(
         hub,
         store,
