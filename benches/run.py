@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from support.hub import Ended
 
-from benches import ROOT, control, footage, media, network, programs, rtsp
+from benches import ROOT, control, footage, links, media, network, programs, rtsp
 from benches.figures import Figures, document, page, table
 
-PARTS = ("core", "rtsp", "media", "network", "control")
+PARTS = ("core", "rtsp", "media", "network", "control", "links")
 CACHE = ROOT / ".cache"
 CORE = "The core, 100,000 cameras"
 
@@ -108,6 +108,9 @@ async def _all(options: argparse.Namespace, figures: Figures, cores: list[int], 
     if "control" in wanted:
         size = {"rounds": 2, "per_round": 10_000} if options.quick else {"rounds": 5, "per_round": 20_000}
         await control.measure(figures, step, cores=(hub_core, load_core), **size)
+    if "links" in wanted:
+        many = 20_000 if options.quick else 100_000
+        await links.measure(figures, step, cores=(hub_core, load_core), cameras=many, rounds=rounds)
 
 
 async def _core(program: Path, figures: Figures, core: int) -> None:

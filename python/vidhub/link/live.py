@@ -29,7 +29,7 @@ _MOST_URGENT = 4_096
 _MOST_BULK = 2
 # Messages that wait for one part. When it is behind, reading stops, and so does the sender.
 _MOST_WAITING = 64
-# Bodies of a thousand records: their parts check them by the same rules, at a fraction of protovalidate's cost.
+# Bodies of many records: their parts check each by the same rules, for one that is bad must not stop the rest.
 CHECKED_BY_PARTS = frozenset({"catalogue_delta", "catalogue_digest", "catalogue_range", "camera_states"})
 # Refusals told to the other side, one a second of each reason; the rest are counted.
 _PROBLEM_PAUSE_S = 1.0

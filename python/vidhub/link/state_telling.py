@@ -78,7 +78,7 @@ class StateTeller:
             state = self._state(camera_id) if camera_id in told() else None
             if state is None:
                 continue
-            octets = state.ByteSize()
+            octets = state.ByteSize() + 3  # and what stands before it
             if size + octets > BULK_BYTES or len(message.states) == MOST_STATES:
                 await self._link.send_bulk(camera_states=message)
                 message, size = pb.CameraStates(), 0

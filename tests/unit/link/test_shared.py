@@ -8,12 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.domain import camera
 
 from vidhub.access.shares import FIELD_GROUPS
-from vidhub.api.validate import violations
 from vidhub.link import shared
 from vidhub.model import CameraState, CameraStream, LegalRecord, Location, Profile
 from vidhub.v1 import camera_pb2
@@ -101,10 +98,10 @@ def good() -> camera_pb2.Camera:
     ("reason", "change"),
     [
         ("ID_INVALID", {"id": "36"}),
-        ("NAME_INVALID", {"name": ""}),
+        ("NAME_MISSING", {"name": ""}),
         ("NAME_INVALID", {"name": "a\nb"}),
-        ("UNIT_ID_INVALID", {"unit_id": "u" * 65}),
         ("UNIT_NAME_INVALID", {"unit_name": "某中学\n"}),
+        ("UNIT_ID_TOO_LONG", {"unit_id": "u" * 65}),
         ("REGION_UNKNOWN", {"region_code": "36060"}),
         ("INDUSTRY_UNKNOWN", {"industry": "1a"}),
         ("PLACE_FORBIDDEN", {"place_category": 90}),
@@ -112,15 +109,15 @@ def good() -> camera_pb2.Camera:
         ("HOME_HUB_ID_INVALID", {"home_hub_id": "a b"}),
         ("LOCATION_INVALID", {"location.latitude": math.nan}),
         ("LOCATION_INVALID", {"location.longitude": 180.5}),
-        ("ADDRESS_INVALID", {"location.address": "x" * 257}),
+        ("ADDRESS_TOO_LONG", {"location.address": "x" * 257}),
         ("STATE_INVALID", {"state": camera_pb2.CAMERA_STATE_ONLINE}),
-        ("STATE_REASON_INVALID", {"state_reason": "x" * 257}),
+        ("STATE_REASON_TOO_LONG", {"state_reason": "x" * 257}),
         ("STATE_TIME_INVALID", {"state_time.seconds": 2**60}),
-        ("LEGAL_INVALID", {"legal.retention_days": 40_000}),
-        ("LEGAL_INVALID", {"legal.signage_date": "yesterday"}),
-        ("DEVICE_INVALID", {"device.ptz_type": 100}),
-        ("DEVICE_INVALID", {"device.height_m": math.inf}),
-        ("DEVICE_INVALID", {"device.model": "x" * 129}),
+        ("RETENTION_DAYS_INVALID", {"legal.retention_days": 40_000}),
+        ("DATE_INVALID", {"legal.signage_date": "yesterday"}),
+        ("PTZ_TYPE_INVALID", {"device.ptz_type": 100}),
+        ("HEIGHT_M_INVALID", {"device.height_m": math.inf}),
+        ("MODEL_TOO_LONG", {"device.model": "x" * 129}),
     ],
 )
 def test_a_record_that_breaks_a_rule_is_named(reason: str, change: dict[str, Any]):
@@ -141,35 +138,3 @@ def test_streams_are_main_and_sub_once_each():
     assert shared.broken(message) == "PROFILE_INVALID"
     message.streams[1].profile = camera_pb2.STREAM_PROFILE_AUTO
     assert shared.broken(message) == "PROFILE_INVALID"
-
-
-_TEXTS = st.one_of(
-    st.text(max_size=6),
-    st.sampled_from(["", *("a" * size for size in (64, 65, 128, 129, 513)), "\x00", "\x85", "360602", "2026-01-31"]),
-)  # fmt: skip
-_NUMBERS = st.one_of(st.integers(0, 200), st.sampled_from([36_500, 36_501, 65_536]))
-_FLOATS = st.one_of(st.floats(), st.sampled_from([0.0, 90.0, 90.1, 180.0, 360.0, 361.0, -1000.0, 100_001.0]))
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.data())
-def test_the_cheap_check_passes_nothing_that_the_rules_of_the_proto_refuse(data: st.DataObject):
-    message = good()
-    # What `taken` reads, and the proto has rules for.
-    paths = sorted(path for path, rule in shared.RULES.items() if rule != shared.NEVER)
-    for path in data.draw(st.lists(st.sampled_from(paths), max_size=3)):
-        if path in ("state_time", "streams.profile", "state"):
-            continue
-        *outer, name = path.split(".")
-        place: Any = message
-        for one in outer:
-            place = getattr(place, one)
-        field = place.DESCRIPTOR.fields_by_name[name]
-        if field.cpp_type == field.CPPTYPE_STRING:
-            setattr(place, name, data.draw(_TEXTS))
-        elif field.cpp_type == field.CPPTYPE_DOUBLE:
-            setattr(place, name, data.draw(_FLOATS))
-        else:
-            setattr(place, name, data.draw(_NUMBERS))
-    if shared.broken(message) == "":
-        assert violations(message) == ()
