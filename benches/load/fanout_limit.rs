@@ -69,7 +69,7 @@ struct Floor {
 fn packets(picture: &clip::Picture) -> Packets {
     let (data, nals) = clip::annex_b(picture);
     let mut packets = Packets::new();
-    h264_pay::packetise(&data, &nals, |parts| {
+    h264_pay::packetise(&data, &nals, rtp::MAX_PAYLOAD, |parts| {
         let header =
             rtp::Header { marker: false, payload_type: 96, sequence: packets.len() as u16, timestamp: 0, ssrc: 1 };
         let mut packet = header.to_bytes().to_vec();

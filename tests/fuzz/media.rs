@@ -86,23 +86,27 @@ pub fn reorder(data: &[u8]) {
 pub fn h264(data: &[u8]) {
     let codec = Codec::H264;
     pictures::<H264>(data, codec, |data, nals| {
-        let mut count = 0;
-        h264_pay::packetise(data, nals, |parts| {
-            assert!(parts.concat().len() <= rtp::MAX_PAYLOAD);
-            count += 1;
-        });
-        assert_eq!(count, h264_pay::count(data, nals));
+        for max in [rtp::MAX_PAYLOAD, rtp::LARGE_PAYLOAD] {
+            let mut count = 0;
+            h264_pay::packetise(data, nals, max, |parts| {
+                assert!(parts.concat().len() <= max);
+                count += 1;
+            });
+            assert_eq!(count, h264_pay::count(data, nals, max));
+        }
     });
 }
 
 pub fn h265(data: &[u8]) {
     pictures::<H265>(data, Codec::H265, |data, nals| {
-        let mut count = 0;
-        h265_pay::packetise(data, nals, |parts| {
-            assert!(parts.concat().len() <= rtp::MAX_PAYLOAD);
-            count += 1;
-        });
-        assert_eq!(count, h265_pay::count(data, nals));
+        for max in [rtp::MAX_PAYLOAD, rtp::LARGE_PAYLOAD] {
+            let mut count = 0;
+            h265_pay::packetise(data, nals, max, |parts| {
+                assert!(parts.concat().len() <= max);
+                count += 1;
+            });
+            assert_eq!(count, h265_pay::count(data, nals, max));
+        }
     });
 }
 

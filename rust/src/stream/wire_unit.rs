@@ -107,14 +107,30 @@ impl Shape {
     /// How many packets the unit will take. Known without cutting it, so that sequence numbers are given out whether
     /// or not anybody needs the packets.
     pub(super) fn count(&self, unit: &AccessUnit) -> usize {
+        self.count_of(unit, rtp::MAX_PAYLOAD)
+    }
+
+    /// The same for pictures in packets of at most `max` octets of payload.
+    fn count_of(&self, unit: &AccessUnit, max: usize) -> usize {
         match self.payload {
-            Payload::H264 => h264_pay::count(&unit.data, &unit.nals),
-            Payload::H265 => h265_pay::count(&unit.data, &unit.nals),
+            Payload::H264 => h264_pay::count(&unit.data, &unit.nals, max),
+            Payload::H265 => h265_pay::count(&unit.data, &unit.nals, max),
             Payload::Aac => aac::count(&unit.data),
             Payload::G711 { channels } => g711::count(&unit.data, channels),
             Payload::Opus => usize::from(!unit.data.is_empty()),
         }
     }
+}
+
+/// How a unit is cut into packets.
+#[derive(Clone, Copy)]
+struct Cut {
+    /// Octets of a picture's payload.
+    max: usize,
+    /// The first sequence number.
+    first: u64,
+    /// Packets.
+    count: usize,
 }
 
 /// One access unit on its way to the viewers.
@@ -188,7 +204,7 @@ impl WireUnit {
     pub fn packets(&self) -> &[RtpPacket] {
         self.packets.get_or_init(|| {
             let mut packets = Vec::with_capacity(self.count);
-            self.each_packet(|header, sequence, parts| {
+            self.each_packet(self.usual(), |header, sequence, parts| {
                 let mut packet = RtpPacket {
                     marker: header.marker,
                     sequence,
@@ -224,29 +240,39 @@ impl WireUnit {
         }
     }
 
+    /// The unit in large packets, framed likewise, for one connection to another hub; how many they are. Their sequence
+    /// numbers are that connection's own, and begin with `first`: nobody shares them.
+    pub fn large(&self, first: u64) -> (Bytes, usize) {
+        let count = self.shape.count_of(&self.unit, rtp::LARGE_PAYLOAD);
+        let cut = Cut { max: rtp::LARGE_PAYLOAD, first, count };
+        (self.framed(cut), count)
+    }
+
     /// The same packets framed for RTSP interleaved transport (RFC 2326 §10.12), one contiguous buffer:
     /// RTP of track n goes on channel 2n; SSRC and payload type from the stream's description.
     pub fn interleaved(&self) -> Bytes {
-        let derive = || {
-            let channel = (self.unit.track as u8) << 1;
-            let mut out = self.room(INTERLEAVED_HEADER);
-            self.each_packet(|header, _, parts| {
-                let length = rtp::HEADER_LEN + parts.iter().map(|part| part.len()).sum::<usize>();
-                let [length0, length1] = (length as u16).to_be_bytes();
-                out.extend_from_slice(&[b'$', channel, length0, length1]);
-                out.extend_from_slice(&header.to_bytes());
-                parts.iter().for_each(|part| out.extend_from_slice(part));
-            });
-            Bytes::from(out)
-        };
+        let derive = || self.framed(self.usual());
         self.interleaved.lock().get_or_insert_with(derive).clone()
+    }
+
+    fn framed(&self, cut: Cut) -> Bytes {
+        let channel = (self.unit.track as u8) << 1;
+        let mut out = self.room(INTERLEAVED_HEADER, cut.count);
+        self.each_packet(cut, |header, _, parts| {
+            let length = rtp::HEADER_LEN + parts.iter().map(|part| part.len()).sum::<usize>();
+            let [length0, length1] = (length as u16).to_be_bytes();
+            out.extend_from_slice(&[b'$', channel, length0, length1]);
+            out.extend_from_slice(&header.to_bytes());
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+        });
+        out.into()
     }
 
     /// The same packets for UDP: SSRC and payload type from the stream's description.
     pub fn datagrams(&self) -> Datagrams {
         let derive = || {
-            let (mut out, mut runs) = (self.room(0), SmallVec::<[Run; 4]>::new());
-            self.each_packet(|header, _, parts| {
+            let (mut out, mut runs) = (self.room(0, self.count), SmallVec::<[Run; 4]>::new());
+            self.each_packet(self.usual(), |header, _, parts| {
                 let start = out.len();
                 out.extend_from_slice(&header.to_bytes());
                 parts.iter().for_each(|part| out.extend_from_slice(part));
@@ -291,15 +317,20 @@ impl WireUnit {
     }
 
     /// A buffer for all packets with so many octets in front of each. Start codes make up for the lengths in aggregates.
-    fn room(&self, framing: usize) -> Vec<u8> {
-        Vec::with_capacity(self.unit.data.len() + self.count * (framing + rtp::HEADER_LEN + MAX_HEAD))
+    fn room(&self, framing: usize, packets: usize) -> Vec<u8> {
+        Vec::with_capacity(self.unit.data.len() + packets * (framing + rtp::HEADER_LEN + MAX_HEAD))
     }
 
-    fn each_packet(&self, mut each: impl FnMut(rtp::Header, u64, &[&[u8]])) {
+    /// The packets that all viewers share.
+    fn usual(&self) -> Cut {
+        Cut { max: rtp::MAX_PAYLOAD, first: self.first_sequence, count: self.count }
+    }
+
+    fn each_packet(&self, Cut { max, first, count }: Cut, mut each: impl FnMut(rtp::Header, u64, &[&[u8]])) {
         let Shape { payload, payload_type, ssrc, .. } = self.shape;
         let mut place = 0;
         let mut next = |offset: u32, ends_at: Option<usize>, parts: &[&[u8]]| {
-            let sequence = self.first_sequence + place as u64;
+            let sequence = first + place as u64;
             place += 1;
             let header = rtp::Header {
                 marker: ends_at == Some(place),
@@ -312,9 +343,9 @@ impl WireUnit {
         };
         let data = &self.unit.data;
         match payload {
-            Payload::H264 => h264_pay::packetise(data, &self.unit.nals, |parts| next(0, Some(self.count), parts)),
-            Payload::H265 => h265_pay::packetise(data, &self.unit.nals, |parts| next(0, Some(self.count), parts)),
-            Payload::Aac => aac::packetise(data, |parts| next(0, Some(self.count), parts)),
+            Payload::H264 => h264_pay::packetise(data, &self.unit.nals, max, |parts| next(0, Some(count), parts)),
+            Payload::H265 => h265_pay::packetise(data, &self.unit.nals, max, |parts| next(0, Some(count), parts)),
+            Payload::Aac => aac::packetise(data, |parts| next(0, Some(count), parts)),
             // The marker would mean the end of a silence, which nobody suppresses here (RFC 3551 §4.1, RFC 7587 §4.1).
             Payload::G711 { channels } => g711::packetise(data, channels, |offset, parts| next(offset, None, parts)),
             Payload::Opus if data.is_empty() => {}
@@ -421,6 +452,32 @@ mod tests {
                 }
                 prop_assert_eq!(&came.unwrap().data[..], &wire.unit.data[..]);
             }
+        }
+    }
+
+    #[test]
+    fn large_packets_hold_the_same_unit_and_count_for_themselves() {
+        let mut depacketiser = Depacketiser::<H264>::default();
+        let mut next = 65_530;
+        for (place, size) in [1, 1_500, 15_000, 100_000, 700].into_iter().enumerate() {
+            let unit = picture(&[SPS.to_vec(), PPS.to_vec(), slice(0x65, size)], place as i64 * 3600);
+            let wire = wire(shape(Payload::H264), unit, 7);
+            let (buffer, count) = wire.large(next);
+            let frames = frames(&buffer);
+            assert_eq!(frames.len(), count);
+            assert!(count <= 2 + size / 15_000 && buffer.len() < wire.unit.data.len() + 32 * count);
+            let mut came = None;
+            for (number, (channel, frame)) in frames.iter().enumerate() {
+                let rtp::Header { marker, sequence, timestamp, .. } = frame.header;
+                assert_eq!((*channel, sequence, marker), (2, (next + number as u64) as u16, number + 1 == count));
+                assert!(frame.payload.len() <= rtp::LARGE_PAYLOAD);
+                for event in depacketiser.push(Packet { sequence, timestamp, marker, payload: frame.payload }) {
+                    let Event::Unit(unit) = event else { panic!("lost") };
+                    assert!(came.replace(unit).is_none());
+                }
+            }
+            assert_eq!(came.unwrap().data, wire.unit.data);
+            next += count as u64;
         }
     }
 

@@ -6,8 +6,6 @@
 
 use std::ops::Range;
 
-use super::rtp::MAX_PAYLOAD;
-
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 /// F and NRI of a NAL unit header.
@@ -32,14 +30,14 @@ fn nal<'a>(data: &'a [u8], range: &Range<u32>) -> Option<&'a [u8]> {
 }
 
 /// Walks the NAL units in order and says how each travels. Runs are taken greedily.
-fn plan<'a>(data: &'a [u8], nals: &'a [Range<u32>], mut each: impl FnMut(Step<'a>)) {
+fn plan<'a>(data: &'a [u8], nals: &'a [Range<u32>], max: usize, mut each: impl FnMut(Step<'a>)) {
     let mut at = 0;
     while let Some(range) = nals.get(at) {
         let Some(unit) = nal(data, range) else {
             at += 1;
             continue;
         };
-        if unit.len() > MAX_PAYLOAD {
+        if unit.len() > max {
             each(Step::Fragments(unit));
             at += 1;
             continue;
@@ -47,7 +45,7 @@ fn plan<'a>(data: &'a [u8], nals: &'a [Range<u32>], mut each: impl FnMut(Step<'a
         let (mut size, mut members, mut end) = (1 + 2 + unit.len(), 1, at + 1);
         while let Some(next) = nals.get(end) {
             if let Some(next) = nal(data, next) {
-                if size + 2 + next.len() > MAX_PAYLOAD {
+                if size + 2 + next.len() > max {
                     break;
                 }
                 size += 2 + next.len();
@@ -62,20 +60,20 @@ fn plan<'a>(data: &'a [u8], nals: &'a [Range<u32>], mut each: impl FnMut(Step<'a
 
 /// Fragments that a NAL unit needs: its header octet does not travel, and all but the last are of one size, so that UDP
 /// GSO can send them as segments.
-fn fragments(unit: &[u8]) -> (usize, usize) {
+fn fragments(unit: &[u8], max: usize) -> (usize, usize) {
     let body = unit.len().saturating_sub(1);
-    let count = body.div_ceil(MAX_PAYLOAD - FU_HEADERS).max(1);
+    let count = body.div_ceil(max - FU_HEADERS).max(1);
     (count, body.div_ceil(count).max(1))
 }
 
-/// How many payloads `packetise` will give for this picture.
-pub fn count(data: &[u8], nals: &[Range<u32>]) -> usize {
+/// How many payloads `packetise` will give for this picture. `max`: octets of each, at least 16 and at most 65,000.
+pub fn count(data: &[u8], nals: &[Range<u32>], max: usize) -> usize {
     let mut packets = 0;
-    plan(data, nals, |step| {
+    plan(data, nals, max, |step| {
         packets += match step {
             Step::Whole(_) | Step::Aggregate(_) => 1,
             Step::Fragments(unit) => {
-                let (_, size) = fragments(unit);
+                let (_, size) = fragments(unit, max);
                 (unit.len() - 1).div_ceil(size)
             }
         }
@@ -84,9 +82,9 @@ pub fn count(data: &[u8], nals: &[Range<u32>]) -> usize {
 }
 
 /// Gives the payloads in order, each as parts to be written one after the other.
-pub fn packetise(data: &[u8], nals: &[Range<u32>], mut emit: impl FnMut(&[&[u8]])) {
+pub fn packetise(data: &[u8], nals: &[Range<u32>], max: usize, mut emit: impl FnMut(&[&[u8]])) {
     let mut scratch = Vec::new();
-    plan(data, nals, |step| match step {
+    plan(data, nals, max, |step| match step {
         Step::Whole(unit) => emit(&[unit]),
         Step::Aggregate(run) => {
             scratch.clear();
@@ -106,7 +104,7 @@ pub fn packetise(data: &[u8], nals: &[Range<u32>], mut emit: impl FnMut(&[&[u8]]
         }
         Step::Fragments(unit) => {
             let Some((&first, body)) = unit.split_first() else { return };
-            let (_, size) = fragments(unit);
+            let (_, size) = fragments(unit, max);
             let mut chunks = body.chunks(size).peekable();
             let mut start = 0x80;
             while let Some(chunk) = chunks.next() {
@@ -122,6 +120,7 @@ pub fn packetise(data: &[u8], nals: &[Range<u32>], mut emit: impl FnMut(&[&[u8]]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::rtp::MAX_PAYLOAD;
     use super::*;
 
     /// A picture of these NAL units in Annex B, as `AccessUnit` holds it.
@@ -139,8 +138,8 @@ mod tests {
     fn payloads(units: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let (data, nals) = picture(units);
         let mut payloads = Vec::new();
-        packetise(&data, &nals, |parts| payloads.push(parts.concat()));
-        assert_eq!(payloads.len(), count(&data, &nals));
+        packetise(&data, &nals, MAX_PAYLOAD, |parts| payloads.push(parts.concat()));
+        assert_eq!(payloads.len(), count(&data, &nals, MAX_PAYLOAD));
         payloads
     }
 
@@ -205,7 +204,7 @@ mod tests {
         let units = [vec![], unit(0x41, 10), unit(FU_A, 10), vec![0x80]];
         assert_eq!(payloads(&units), [unit(0x41, 10)]);
         let nothing = &[Range { start: 7, end: 3 }, 0..u32::MAX];
-        assert_eq!(count(&[1, 2, 3], nothing), 0);
+        assert_eq!(count(&[1, 2, 3], nothing, MAX_PAYLOAD), 0);
     }
 
     proptest! {

@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use super::rtp::MAX_PAYLOAD;
-
 /// Aggregation packet and fragmentation unit (RFC 7798 §4.4.2, §4.4.3).
 const AP: u8 = 48;
 const FU: u8 = 49;
@@ -36,14 +34,14 @@ fn nal<'a>(data: &'a [u8], range: &Range<u32>) -> Option<&'a [u8]> {
 }
 
 /// Walks the NAL units in order and says how each travels. Runs are taken greedily.
-fn plan<'a>(data: &'a [u8], nals: &'a [Range<u32>], mut each: impl FnMut(Step<'a>)) {
+fn plan<'a>(data: &'a [u8], nals: &'a [Range<u32>], max: usize, mut each: impl FnMut(Step<'a>)) {
     let mut at = 0;
     while let Some(range) = nals.get(at) {
         let Some(unit) = nal(data, range) else {
             at += 1;
             continue;
         };
-        if unit.len() > MAX_PAYLOAD {
+        if unit.len() > max {
             each(Step::Fragments(unit));
             at += 1;
             continue;
@@ -51,7 +49,7 @@ fn plan<'a>(data: &'a [u8], nals: &'a [Range<u32>], mut each: impl FnMut(Step<'a
         let (mut size, mut members, mut end) = (HEADER + 2 + unit.len(), 1, at + 1);
         while let Some(next) = nals.get(end) {
             if let Some(next) = nal(data, next) {
-                if size + 2 + next.len() > MAX_PAYLOAD {
+                if size + 2 + next.len() > max {
                     break;
                 }
                 size += 2 + next.len();
@@ -65,27 +63,27 @@ fn plan<'a>(data: &'a [u8], nals: &'a [Range<u32>], mut each: impl FnMut(Step<'a
 }
 
 /// How large each fragment is but the last: equal, so that UDP GSO can send them as segments.
-fn fragment_size(unit: &[u8]) -> usize {
+fn fragment_size(unit: &[u8], max: usize) -> usize {
     let body = unit.len().saturating_sub(HEADER);
-    body.div_ceil(body.div_ceil(MAX_PAYLOAD - FU_HEADERS).max(1)).max(1)
+    body.div_ceil(body.div_ceil(max - FU_HEADERS).max(1)).max(1)
 }
 
-/// How many payloads `packetise` will give for this picture.
-pub fn count(data: &[u8], nals: &[Range<u32>]) -> usize {
+/// How many payloads `packetise` will give for this picture. `max`: octets of each, at least 16 and at most 65,000.
+pub fn count(data: &[u8], nals: &[Range<u32>], max: usize) -> usize {
     let mut packets = 0;
-    plan(data, nals, |step| {
+    plan(data, nals, max, |step| {
         packets += match step {
             Step::Whole(_) | Step::Aggregate(_) => 1,
-            Step::Fragments(unit) => (unit.len() - HEADER).div_ceil(fragment_size(unit)),
+            Step::Fragments(unit) => (unit.len() - HEADER).div_ceil(fragment_size(unit, max)),
         }
     });
     packets
 }
 
 /// Gives the payloads in order, each as parts to be written one after the other.
-pub fn packetise(data: &[u8], nals: &[Range<u32>], mut emit: impl FnMut(&[&[u8]])) {
+pub fn packetise(data: &[u8], nals: &[Range<u32>], max: usize, mut emit: impl FnMut(&[&[u8]])) {
     let mut scratch = Vec::new();
-    plan(data, nals, |step| match step {
+    plan(data, nals, max, |step| match step {
         Step::Whole(unit) => emit(&[unit]),
         Step::Aggregate(run) => {
             // RFC 7798 §4.4.2: F is the OR of all, layer and temporal id the lowest of all.
@@ -107,7 +105,7 @@ pub fn packetise(data: &[u8], nals: &[Range<u32>], mut emit: impl FnMut(&[&[u8]]
         }
         Step::Fragments(unit) => {
             let Some((&[first, second], body)) = unit.split_first_chunk::<HEADER>() else { return };
-            let mut chunks = body.chunks(fragment_size(unit)).peekable();
+            let mut chunks = body.chunks(fragment_size(unit, max)).peekable();
             let mut start = 0x80;
             while let Some(chunk) = chunks.next() {
                 let end = if chunks.peek().is_none() { 0x40 } else { 0 };
@@ -125,6 +123,7 @@ mod tests {
     use super::super::depay::{Depacketiser, Event, Packet};
     use super::super::h265::H265;
     use super::super::h265::samples::{PPS, SPS, VPS};
+    use super::super::rtp::MAX_PAYLOAD;
     use super::*;
 
     fn unit(kind: u8, layer: u8, temporal: u8, size: usize) -> Vec<u8> {
@@ -140,8 +139,8 @@ mod tests {
             data.extend_from_slice(nal);
         }
         let mut out = Vec::new();
-        packetise(&data, &ranges, |parts| out.push(parts.concat()));
-        assert_eq!(out.len(), count(&data, &ranges));
+        packetise(&data, &ranges, MAX_PAYLOAD, |parts| out.push(parts.concat()));
+        assert_eq!(out.len(), count(&data, &ranges, MAX_PAYLOAD));
         assert!(out.iter().all(|payload| payload.len() <= MAX_PAYLOAD));
         out
     }

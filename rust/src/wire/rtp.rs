@@ -7,6 +7,10 @@ pub const HEADER_LEN: usize = 12;
 /// every path carries.
 pub const MAX_PAYLOAD: usize = 1200;
 
+/// The same on a connection to another hub, where nothing of a packet's size is left on the wire: so that headers are not
+/// worth counting.
+pub const LARGE_PAYLOAD: usize = 16_000;
+
 const VERSION: u8 = 2;
 
 /// The fixed part of an RTP header.

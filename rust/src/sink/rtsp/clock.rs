@@ -77,6 +77,7 @@ mod tests {
             rate_hz,
             ssrc: 1,
             first_sequence: None,
+            next_large: 0,
             packets: 2,
             octets: 3,
             lost: 0,

@@ -81,6 +81,8 @@ struct TrackState {
     ssrc: u32,
     /// Sequence number of the first unit.
     first_sequence: Option<u64>,
+    /// Sequence number of the next large packet, where the viewer is another hub.
+    next_large: u64,
     packets: u32,
     octets: u32,
     /// Packets that the viewer has reported as lost so far, and those sent by then.
@@ -146,6 +148,7 @@ impl RtspSink {
                 rate_hz: track.clock_rate_hz.max(1),
                 ssrc: *ssrc,
                 first_sequence: None,
+                next_large: 0,
                 packets: 0,
                 octets: 0,
                 lost: 0,
@@ -338,11 +341,20 @@ impl Sink for RtspSink {
         let Some(track) = self.tracks.get_mut(index).filter(|track| track.is_set_up) else {
             return Flow::Continue;
         };
-        let packets = unit.packet_count();
         // Without the video track any sound may be the first.
         let starts_gop = unit.starts_gop() || !self.has_video;
         self.clock.see(unit.unit.pts, track.rate_hz);
-        track.first_sequence.get_or_insert(unit.first_sequence());
+        // To another hub it goes in packets of its own.
+        let (large, packets, sequence) = match &self.link {
+            Some(_) if self.paced.is_none() => {
+                let sequence = track.next_large;
+                let (bytes, packets) = unit.large(sequence);
+                track.next_large += packets as u64;
+                (Some(bytes), packets, sequence)
+            }
+            _ => (None, unit.packet_count(), unit.first_sequence()),
+        };
+        track.first_sequence.get_or_insert(sequence);
         let is_burst = self.play.is_some() || self.is_joining;
         if let Some(paced) = &mut self.paced {
             let dropped = paced.push(unit.datagrams(), index, packets, starts_gop, is_burst);
@@ -353,11 +365,12 @@ impl Sink for RtspSink {
             return Flow::Continue;
         }
         if is_burst {
-            self.outbox.push_burst(unit.interleaved(), index, packets, starts_gop);
+            self.outbox.push_burst(large.unwrap_or_else(|| unit.interleaved()), index, packets, starts_gop);
             return Flow::Continue;
         }
         self.starts_waiting(now);
-        let taken = self.outbox.push_unit(unit.interleaved(), index, packets, starts_gop);
+        let bytes = large.unwrap_or_else(|| unit.interleaved());
+        let taken = self.outbox.push_unit(bytes, index, packets, starts_gop);
         self.count_dropped(taken.dropped_packets);
         if self.is_blocked { Flow::Continue } else { self.flush(now) }
     }
