@@ -132,19 +132,19 @@ async def _handshake(host: str, port: int, ca_pem: str, identity: LinkIdentity |
                         writer.write(_HTTP2)
                         await writer.drain()
                         if not await reader.read(1):
-                            raise ConnectionResetError("closed")
+                            return _not_taken(name, "it closes")
                 finally:
-                    writer.close()
-                    with contextlib.suppress(OSError, ssl.SSLError):
-                        await writer.wait_closed()
+                    writer.transport.abort()
     except ssl.SSLCertVerificationError as cause:
         return _their_certificate(cause, host, name)
     except ssl.SSLError as cause:
+        if identity is not None and "ALERT" in (cause.reason or ""):
+            return _not_taken(name, cause.reason)
         return Hop(
             name,
             "LINK_TLS",
-            f"the other side does not accept our certificate ({cause.reason or 'TLS failed'})",
-            "see whether the link was ended there; else join with a new invitation",
+            f"{host} port {port} does not speak TLS as a hub does ({cause.reason or 'TLS failed'})",
+            "see that this is the right port of the hub",
         )
     except TimeoutError:
         return Hop(
@@ -162,6 +162,15 @@ async def _handshake(host: str, port: int, ca_pem: str, identity: LinkIdentity |
         name,
         "",
         f"{certificate.subject.rfc4514_string()}, good until {certificate.not_valid_after_utc:%Y-%m-%d %H:%M}Z",
+    )
+
+
+def _not_taken(name: str, how: str) -> Hop:
+    return Hop(
+        name,
+        "LINK_TLS",
+        f"the other side does not accept our certificate ({how})",
+        "see whether its authority was made anew; else join with a new invitation",
     )
 
 
