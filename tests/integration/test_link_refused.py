@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from support.links import CITY, DISTRICT, OTHER_DISTRICT, PROVINCE, link, listed
 from support.site import cli
 
 from vidhub.identity import CertificateAuthority
+from vidhub.link.greeting import HELLO_S
 from vidhub.link.live import VERSION
 from vidhub.link.rules import to_level
 from vidhub.mtls import new_key, secure_channel, signing_request, translate
@@ -187,6 +189,17 @@ async def test_a_call_that_does_not_begin_with_hello(city: HubProcess, first: by
     place = ("by-hand", "district", "360602")
     impostor = await Impostor.enrolled(city, place)
     assert await impostor.refused(first) == reason
+    await city.ask("hub_end", hub="by-hand", reason="the test is over")
+
+
+async def test_a_call_that_says_nothing_is_not_waited_for_longer_than_ten_seconds(city: HubProcess):
+    impostor = await Impostor.enrolled(city, ("by-hand", "district", "360602"))
+    async with impostor.call() as call:
+        began = time.monotonic()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert translate(caught.value, "").reason == "HELLO_MISSING"
+        assert HELLO_S - 1 < time.monotonic() - began < HELLO_S + 5
     await city.ask("hub_end", hub="by-hand", reason="the test is over")
 
 

@@ -131,7 +131,7 @@ async def _ask(hub: LinkedHub, identity: LinkIdentity) -> list[Hop]:
         else Hop(
             "link.clock",
             "CLOCK_SKEW",
-            f"{skew:+.0f} s from ours, tickets bear {CLOCK_LEEWAY_S:.0f}",
+            f"{skew:+.0f} s from ours, more than {CLOCK_LEEWAY_S:.0f}",
             "set the clocks (NTP)",
         )
     )

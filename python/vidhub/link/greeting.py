@@ -125,8 +125,8 @@ def parse(kind: type[pb.LinkRequest] | type[pb.LinkResponse], data: bytes) -> pb
 
 
 _MESSAGES = {
-    "CLOCK_SKEW": f"its clock and ours differ by more than {CLOCK_LEEWAY_S:.0f} s, which is all that tickets bear: "
-    "set the clocks (NTP)",
+    "CLOCK_SKEW": f"its clock and ours differ by more than {CLOCK_LEEWAY_S:.0f} s: what both registers say of one "
+    "event does not fit together; set the clocks (NTP)",
     "LINK_SILENT": "nothing was heard from {name} for 10 s: the way to it is cut, or it hangs; we go on trying",
     "LINK_DOWN": "the connection to {name} broke: we go on trying",
     "LINK_REPLACED": "a newer link of {name} took the place of this one",
