@@ -12,8 +12,8 @@ from vidhub.v1 import link_service_pb2 as pb
 
 # Linked hubs of one hub, invited ones among them.
 MOST_HUBS = 64
-# Clocks that differ by more are shown. The link bears it (see `clocks.py`), but registers of use do not fit together, and
-# certificates hold from an hour before they were made.
+# Clocks that differ by more are shown. The link bears it (see `clocks.py`), but registers of use do not fit together,
+# and certificates hold from an hour before they were made.
 CLOCK_LEEWAY_S = 300.0
 # Hubs named in `above`.
 MOST_ABOVE = 64
