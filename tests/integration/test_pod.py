@@ -17,7 +17,8 @@ import pytest
 from support.manifests import ROOT, environment, one
 
 PATIENCE_S = 60.0
-# What the kubelet and the container's runtime do. The volume's root is the group's (fsGroup); $1 is the source.
+# What the kubelet and the container's runtime do. The volume's root is the group's (fsGroup); $1 is the source, what
+# follows the arguments of the container.
 SCRIPT = """
 set -e
 mount --make-rprivate /
@@ -34,8 +35,9 @@ chmod 2775 /var/lib/vidhub
 mount -t tmpfs -o mode=1777,size=64m none /tmp
 mount -o remount,bind,ro /
 cd /mnt/src
+shift
 exec setpriv --reuid 10001 --regid 10001 --groups 10001 --bounding-set=-all --inh-caps=-all --no-new-privs \
-    /mnt/src/.venv/bin/python -m vidhub.cli --json serve
+    /mnt/src/.venv/bin/python -m vidhub.cli --json "$@"
 """
 PYTHON = "/mnt/src/.venv/bin/python"
 
@@ -68,11 +70,12 @@ class Pod:
 
 
 @contextlib.asynccontextmanager
-async def pod(place: str) -> AsyncIterator[Pod]:
-    inside = {**environment(place), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": "/mnt/src/python"}
+async def pod(workload: dict[str, Any], options: dict[str, str]) -> AsyncIterator[Pod]:
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    inside = {**options, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": "/mnt/src/python"}
     inside["PYTHONDONTWRITEBYTECODE"] = "1"
     process = await asyncio.create_subprocess_exec(
-        *("unshare", "--mount", "--net", "sh", "-c", SCRIPT, "sh", str(ROOT)),
+        *("unshare", "--mount", "--net", "sh", "-c", SCRIPT, "sh", str(ROOT), *container["args"]),
         stdout=asyncio.subprocess.PIPE,
         env=inside,
     )
@@ -92,8 +95,9 @@ async def pod(place: str) -> AsyncIterator[Pod]:
 async def test_the_hub_runs_as_its_pod_would(place: str):
     assert os.geteuid() == 0, "wants root, for namespaces"
     assert Path(sys.prefix) == ROOT / ".venv"
-    grace = one(place, "StatefulSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    async with pod(place) as hub:
+    workload = one(place, "StatefulSet")
+    grace = workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    async with pod(workload, environment(place)) as hub:
         assert hub.ready["http"] == "0.0.0.0:8080"
         assert await hub.ask("/readyz") == "ok"
         assert await hub.ask("/healthz") == "ok"
@@ -116,3 +120,16 @@ async def test_the_hub_runs_as_its_pod_would(place: str):
         hub.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(grace):
             assert await hub.process.wait() == 0
+
+
+async def test_the_demos_cameras_play_in_their_pod():
+    """They encode footage where alone they may write, and answer where the manifest says."""
+    workload = one("overlays/demo", "Deployment", "cameras")
+    port = workload["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"]
+    async with pod(workload, {}) as cameras:
+        assert cameras.ready["rtsp"] == f"0.0.0.0:{port}"
+        ask = (
+            f"import socket; s = socket.create_connection(('127.0.0.1', {port}), 5);"
+            "s.sendall(b'OPTIONS * RTSP/1.0\\r\\nCSeq: 1\\r\\n\\r\\n'); print(s.recv(99).split(b'\\r')[0].decode())"
+        )
+        assert await cameras.run(PYTHON, "-c", ask) == (0, "RTSP/1.0 200 OK\n")
