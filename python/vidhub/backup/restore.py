@@ -83,7 +83,9 @@ def restore(file: Path, data_dir: Path, *, keys: Path | None, accept_broken_regi
                 return restored
         except OSError as cause:
             raise Unavailable(
-                "DATA_DIR_UNUSABLE", f"{data_dir}: {cause.strerror}: check --data-dir, its owner and the disk"
+                "DATA_DIR_UNUSABLE",
+                f"{cause.filename or data_dir}: {cause.strerror}: check --data-dir, the owner of the directory that it "
+                "is made in, and the disk",
             ) from cause
 
 

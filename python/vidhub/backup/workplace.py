@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_LOCK = "lock"
+
 
 @contextlib.contextmanager
 def workplace(beside: Path, prefix: str) -> Iterator[Path]:
@@ -19,18 +21,18 @@ def workplace(beside: Path, prefix: str) -> Iterator[Path]:
     try:
         yield place
     finally:
+        os.close(handle)  # first: a network file system keeps what is removed while it is open
         shutil.rmtree(place, ignore_errors=True)
-        os.close(handle)
 
 
 def _claim(beside: Path, prefix: str) -> tuple[Path, int]:
     """The directory, and the lock that tells others that it is in use for as long as we live."""
     while True:
         place = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
-        with contextlib.suppress(FileNotFoundError):
-            handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with contextlib.suppress(FileNotFoundError):  # another one swept it before it was locked
+            handle = os.open(place / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if place.exists():  # else another one swept it before it was locked
+            if place.exists():
                 return place, handle
             os.close(handle)
 
@@ -38,8 +40,12 @@ def _claim(beside: Path, prefix: str) -> tuple[Path, int]:
 def _sweep(beside: Path, prefix: str) -> None:
     for left in beside.glob(f"{prefix}*"):
         try:
-            handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:  # somebody else's, or gone
+            handle = os.open(left / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            with contextlib.suppress(OSError):
+                left.rmdir()  # killed before it was locked, so empty
+            continue
+        except OSError:  # somebody else's
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -435,10 +435,13 @@ def test_an_empty_directory_is_taken(made: Path, tmp_path: Path):
 
 
 def test_what_a_killed_one_left_is_swept_and_what_another_works_in_is_not(tmp_path: Path):
-    left = tmp_path / ".work-left"
-    left.mkdir()
-    (left / "key").write_text("secret")
+    for name in ("lock", "key"):  # one that was killed at work
+        (tmp_path / ".work-left").mkdir(exist_ok=True)
+        (tmp_path / ".work-left" / name).write_text("secret")
+    (tmp_path / ".work-begun").mkdir()  # and one just before
+    (tmp_path / ".work-other").write_text("somebody else's")
     with workplace(tmp_path, ".work-") as first, workplace(tmp_path, ".work-") as second:
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted((first.name, second.name))
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == {first.name, second.name, ".work-other"}
         assert stat.S_IMODE(first.stat().st_mode) == 0o700
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".work-other"]
