@@ -22,7 +22,7 @@ def workplace(beside: Path, prefix: str) -> Iterator[Path]:
         yield place
     finally:
         os.close(handle)  # first: a network file system keeps what is removed while it is open
-        shutil.rmtree(place, ignore_errors=True)
+        _remove(place)
 
 
 def _claim(beside: Path, prefix: str) -> tuple[Path, int]:
@@ -43,14 +43,25 @@ def _sweep(beside: Path, prefix: str) -> None:
             handle = os.open(left / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             with contextlib.suppress(OSError):
-                left.rmdir()  # killed before it was locked, so empty
+                left.rmdir()  # killed before it was locked, or when all was removed: so it is empty
             continue
         except OSError:  # somebody else's
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
+            _remove(left)
         except BlockingIOError:  # at work
             pass
         finally:
             os.close(handle)
+
+
+def _remove(place: Path) -> None:
+    """The lock goes last, so that what is killed here is swept by the next one."""
+    with contextlib.suppress(OSError):
+        for path in place.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink(missing_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
