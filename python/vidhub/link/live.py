@@ -85,6 +85,7 @@ class Link:
         self.round_trip_s: float | None = None
         self.heard_time = self.connect_time = clock()
         self.last_heartbeat: pb.Heartbeat | None = None
+        self._heard_at = 0.0
         self._accepted_there = theirs.accepted
         self._accepted_here = hub.accepted_here
         self._parts = parts
@@ -284,8 +285,9 @@ class Link:
 
     async def _hear(self, heartbeat: pb.Heartbeat) -> None:
         if heartbeat.HasField("echo"):
-            self.round_trip_s = max(0.0, (self._clock() - heartbeat.echo.ToDatetime(UTC)).total_seconds())
-        self.last_heartbeat = heartbeat
+            since = (self._clock() - heartbeat.echo.ToDatetime(UTC)).total_seconds()
+            self.round_trip_s = max(0.0, since - heartbeat.echo_held_s)
+        self.last_heartbeat, self._heard_at = heartbeat, asyncio.get_running_loop().time()
         self.skew_s = (heartbeat.time.ToDatetime(UTC) - self._clock()).total_seconds()
         if self._heard is not None and (reason := await self._heard(heartbeat)):
             self.end(reason)
@@ -305,6 +307,7 @@ class Link:
         heartbeat.accepted = self._accepted_here
         if self.last_heartbeat is not None:
             heartbeat.echo.CopyFrom(self.last_heartbeat.time)
+            heartbeat.echo_held_s = asyncio.get_running_loop().time() - self._heard_at
         self.send(heartbeat=heartbeat)
 
     async def _watch_silence(self) -> None:

@@ -114,7 +114,7 @@ class Hello(_message.Message):
     def __init__(self, version: _Optional[int] = ..., oldest_version: _Optional[int] = ..., hub_id: _Optional[str] = ..., name: _Optional[str] = ..., level: _Optional[_Union[HubLevel, str]] = ..., region_code: _Optional[str] = ..., software: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., above: _Optional[_Iterable[str]] = ..., have: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ..., signing_key_pem: _Optional[str] = ..., accepted: _Optional[bool] = ..., instance: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("time", "echo", "media_bytes_out", "media_bytes_in", "accepted", "revision", "above")
+    __slots__ = ("time", "echo", "media_bytes_out", "media_bytes_in", "accepted", "revision", "above", "echo_held_s")
     TIME_FIELD_NUMBER: _ClassVar[int]
     ECHO_FIELD_NUMBER: _ClassVar[int]
     MEDIA_BYTES_OUT_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +122,7 @@ class Heartbeat(_message.Message):
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     ABOVE_FIELD_NUMBER: _ClassVar[int]
+    ECHO_HELD_S_FIELD_NUMBER: _ClassVar[int]
     time: _timestamp_pb2.Timestamp
     echo: _timestamp_pb2.Timestamp
     media_bytes_out: int
@@ -129,7 +130,8 @@ class Heartbeat(_message.Message):
     accepted: bool
     revision: _camera_pb2.Revision
     above: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., echo: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., media_bytes_out: _Optional[int] = ..., media_bytes_in: _Optional[int] = ..., accepted: _Optional[bool] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ..., above: _Optional[_Iterable[str]] = ...) -> None: ...
+    echo_held_s: float
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., echo: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., media_bytes_out: _Optional[int] = ..., media_bytes_in: _Optional[int] = ..., accepted: _Optional[bool] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ..., above: _Optional[_Iterable[str]] = ..., echo_held_s: _Optional[float] = ...) -> None: ...
 
 class LinkProblem(_message.Message):
     __slots__ = ("reason", "message", "count")

@@ -209,13 +209,22 @@ async def test_clocks_are_compared_at_hello_and_with_each_heartbeat() -> None:
         await wire.until(lambda: abs(wire.link.skew_s) < 5)
 
 
-async def test_the_round_trip_is_known_from_an_echo() -> None:
+async def test_the_round_trip_is_known_from_an_echo_less_the_time_it_lay_there() -> None:
     async with running() as wire:
         echo = heartbeat().time
-        wire.say(heartbeat=heartbeat(echo=echo))
+        echo.seconds -= 100
+        wire.say(heartbeat=heartbeat(echo=echo, echo_held_s=60.0))
         await wire.until(lambda: wire.link.round_trip_s is not None)
-        assert wire.link.round_trip_s is not None
-        assert 0 <= wire.link.round_trip_s < 5
+        assert wire.link.round_trip_s == pytest.approx(40, abs=5)
+
+
+async def test_an_echo_says_how_long_it_lay_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.2)
+    async with running() as wire:
+        wire.say(heartbeat=heartbeat())
+        await wire.until(lambda: any(m.heartbeat.HasField("echo") for m in wire.sent))
+        held = next(m.heartbeat.echo_held_s for m in wire.sent if m.heartbeat.HasField("echo"))
+        assert 0 < held < 5
 
 
 async def test_a_newer_link_of_a_hub_takes_the_place_of_the_older() -> None:
