@@ -143,7 +143,7 @@ class CatalogueIn:
             case "catalogue_range":
                 await self._confirmed(receiving, self._range(receiving, message))
             case "catalogue_digest":
-                await self._digest(receiving, message)
+                await self._compared(receiving, message)
             case _:
                 self._states(receiving, message)
 
@@ -266,6 +266,15 @@ class CatalogueIn:
 
     # Digests.
 
+    async def _compared(self, receiving: _Receiving, message: pb.CatalogueDigest) -> None:
+        """Answers; where it can't, a confirmation of where we are tells the other side to begin again."""
+        try:
+            await self._digest(receiving, message)
+        except VidhubError:
+            receiving.comparing = None
+            receiving.link.send(catalogue_ack=pb.CatalogueAck(revision=convert.to_revision(receiving.have)))
+            raise
+
     async def _digest(self, receiving: _Receiving, message: pb.CatalogueDigest) -> None:
         _bounded(message, "ranges")
         peer = receiving.link.hub.id
@@ -281,7 +290,6 @@ class CatalogueIn:
         for place, span in enumerate(spans):
             is_last = not message.more and place == len(spans) - 1
             if span.after != receiving.at or is_last != (span.last == "") or not (is_last or span.after < span.last):
-                receiving.comparing = None
                 raise InvalidArgument("DIGEST_INVALID", "ranges come in order and without gaps; the last one is open")
             receiving.at = span.last
         differing = [span for span in spans if digest.differs(receiving.own, span)]

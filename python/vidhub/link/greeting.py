@@ -129,6 +129,7 @@ _MESSAGES = {
     "event does not fit together; set the clocks (NTP)",
     "LINK_SILENT": "nothing was heard from {name} for 10 s: the way to it is cut, or it hangs; we go on trying",
     "LINK_DOWN": "the connection to {name} broke: we go on trying",
+    "CATALOGUE_FAILED": "the catalogue could not be told to {name}: see the log; we go on trying",
     "LINK_REPLACED": "a newer link of {name} took the place of this one",
     "LINK_OVERLOADED": "{name} did not take what was sent to it: its line is too narrow, or it hangs; we go on trying",
     "LINK_ENDED": "{name} has ended the link for good: `vidhub hub end` takes it off the list",

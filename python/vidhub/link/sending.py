@@ -75,7 +75,8 @@ class Sender:
         self._compares = False
         self._failures = 0
         self._comparing: Revision | None = None
-        self._answers: asyncio.Queue[pb.CatalogueDifference] = asyncio.Queue()
+        # One at a time: the next part of a digest goes out when this one is answered. None: it was refused.
+        self._answer: asyncio.Future[pb.CatalogueDifference | None] | None = None
         self._asked: deque[Span] = deque()
 
     # What the link brings, and what happens here.
@@ -89,6 +90,7 @@ class Sender:
 
     def confirm(self, revision: Revision) -> None:
         if not self._pending:
+            self._answered(None)
             return
         expected, is_there = self._pending.popleft()
         self._room.set()
@@ -102,13 +104,19 @@ class Sender:
 
     def difference(self, message: pb.CatalogueDifference) -> None:
         """An answer to the digest that is under way, or a wish for some ranges."""
-        if self._comparing is not None and _revision(message) == self._comparing:
-            self._answers.put_nowait(message)
+        if self._comparing is not None and _revision(message) == self._comparing and self._answered(message):
             return
         for found in message.ranges:
             if len(self._asked) < MOST_ASKED:
                 self._asked.append(Span(found.after, found.last, found.cameras, found.sha256))
         self._moved.set()
+
+    def _answered(self, message: pb.CatalogueDifference | None) -> bool:
+        """Whether somebody has waited for it."""
+        if self._answer is None or self._answer.done():
+            return False
+        self._answer.set_result(message)
+        return True
 
     # Telling.
 
@@ -264,11 +272,15 @@ class Sender:
         self.told = set(ids)
         self._at = at
         self._comparing = at
-        self._answers = asyncio.Queue()
         try:
             differing = await self._differing(digest.spans(entries), at)
         finally:
             self._comparing = None
+        if differing is None:
+            self._compares = True
+            self._failures += 1
+            self._moved.set()
+            return
         if differing:
             await self._ranges(differing, at, ids, final=True)
         else:
@@ -285,7 +297,8 @@ class Sender:
         self.synced.set()
         self._moved.set()
 
-    async def _differing(self, spans: Sequence[Span], at: Revision) -> list[Span]:
+    async def _differing(self, spans: Sequence[Span], at: Revision) -> list[Span] | None:
+        """Those that the other side holds otherwise; None when it could not compare."""
         answered: list[Span] = []
         for start in range(0, len(spans), digest.RANGES_A_MESSAGE):
             part = spans[start : start + digest.RANGES_A_MESSAGE]
@@ -294,9 +307,11 @@ class Sender:
                 ranges=[to_range(span) for span in part],
                 more=start + digest.RANGES_A_MESSAGE < len(spans),
             )
+            self._answer = asyncio.get_running_loop().create_future()
             await self.link.send_bulk(catalogue_digest=message)
-            # One answer for each message, so that no more than these wait anywhere.
-            answer = await self._answers.get()
+            answer = await self._answer
+            if answer is None:
+                return None
             known = {(span.after, span.last) for span in part}
             answered += [
                 Span(one.after, one.last, one.cameras, one.sha256)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from support.catalogues import Joined, Sharing, in_step, joined, sharing, until
 from support.domain import SYSTEM, camera
 
 from vidhub.api import convert
+from vidhub.errors import Unavailable
 from vidhub.link import shared
 from vidhub.link.sending import MOST_ASKED, WINDOW
 from vidhub.model import HubSide, Revision, Scope
@@ -280,3 +282,38 @@ async def test_a_rule_that_moves_in_the_middle_of_a_comparison_holds(district: S
         await district.share(city, Scope(camera_ids=(kept,)))
         assert (await in_step(district, city))[0] == 1
         assert city.ids() == {kept}
+
+
+async def test_a_receiver_that_can_t_write_is_compared_with_again(
+    ready: Sharing, city: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when its disk is full for a moment: nothing is lost, and nobody has to do anything."""
+    failing = [True, True]
+    whole = remote_cameras.digests
+
+    def digests(conn: Connection, hub_id: str) -> list[tuple[str, bytes]]:
+        if failing:
+            failing.pop()
+            raise Unavailable("STORE_UNAVAILABLE", "the disk is full")
+        return whole(conn, hub_id)
+
+    monkeypatch.setattr(remote_cameras, "digests", digests)
+    async with joined(ready, city) as link:
+        await until(lambda: city.ids() == {camera(1).id})
+        assert failing == []
+        await in_step(ready, city)
+        write = city.domain.received._write
+        broken = [True]
+
+        def once(*words: Any) -> Any:
+            if broken:
+                broken.pop()
+                raise Unavailable("STORE_UNAVAILABLE", "the disk is full")
+            return write(*words)
+
+        monkeypatch.setattr(city.domain.received, "_write", once)
+        await ready.register(2)
+        await in_step(ready, city)
+        assert broken == []
+        assert city.ids() == {camera(1).id, camera(2).id}
+        assert link.upper.is_open
