@@ -64,6 +64,9 @@ impl Default for Conditions {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Count {
     pub udp_packets: u64,
+    /// RTP that a flow has had before: with a sequence number that is not new, or of another source than its first, as what
+    /// is sent again by RFC 4588. Where a flow carries one source.
+    pub repeated: u64,
     pub octets: u64,
     pub delivered: u64,
     pub lost: u64,
@@ -137,6 +140,26 @@ struct Flow {
     last_out: Option<Instant>,
     jitter: Duration,
     jitter_until: Option<Instant>,
+    /// Source and newest sequence number of its RTP.
+    media: Option<(u32, u16)>,
+}
+
+impl Flow {
+    /// Whether a datagram is RTP that the flow has had before.
+    fn repeats(&mut self, datagram: &[u8]) -> bool {
+        // RTP, and not RTCP (RFC 5761 §4).
+        let &[128..=191, kind, high, low, _, _, _, _, a, b, c, d, ..] = datagram else { return false };
+        if matches!(kind, 192..=223) {
+            return false;
+        }
+        let (source, sequence) = (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([high, low]));
+        let (known, newest) = self.media.get_or_insert((source, sequence.wrapping_sub(1)));
+        let is_new = *known == source && (sequence.wrapping_sub(*newest) as i16) > 0;
+        if is_new {
+            *newest = sequence;
+        }
+        !is_new
+    }
 }
 
 /// When it is due, its place in the order, which device it came from, and its octets.
@@ -230,6 +253,8 @@ impl Network {
             ([chance(&mut self.random), chance(&mut self.random)], self.conditions);
         let loss = if from == 0 { self.conditions.loss_down } else { self.conditions.loss_up };
         let flow = self.flows[from].entry(key).or_default();
+        let repeats = is_udp && flow.repeats(&packet[header + 8..]);
+        self.counts[from].repeated += u64::from(repeats);
         if is_udp && loss > 0.0 {
             flow.is_bad = match flow.is_bad {
                 _ if burst <= 1.0 => chances[0] < loss,

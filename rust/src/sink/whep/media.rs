@@ -30,6 +30,11 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 /// When more is missing than this, it is asked whether the group of pictures is the shorter way to the present.
 const MANY_MISSING: usize = 64;
+/// What is live leaves at once up to so many octets, which the socket of any viewer has room for (Linux: 208 KiB, of which
+/// a datagram takes 2.3); the rest of a large picture, or of the cache at the start, so much faster than the stream flows.
+const AT_ONCE: f64 = 48.0 * 1024.0;
+const HURRY: f64 = 16.0;
+const MIN_HURRY_BPS: f64 = 16e6;
 /// Units that may wait for the pace: the cache is handed over at once.
 const MAX_WAITING: usize = 4096;
 
@@ -71,9 +76,12 @@ pub(super) struct Media {
     name: String,
     history: History,
     leaving: VecDeque<Leaving>,
-    /// What waits leaves by the budget, not at once.
+    /// What waits leaves by the budget of what is sent again.
     is_paced: bool,
+    /// For what is sent again, and for what is paced.
     budget: Budget,
+    /// For what is live.
+    burst: Budget,
     bitrate: Bitrate,
     clock: Clock,
     next_report: Instant,
@@ -104,7 +112,8 @@ impl Media {
             history: History::new(),
             leaving: VecDeque::new(),
             is_paced: false,
-            budget: Budget::new(now),
+            budget: Budget::new(now, 0.0),
+            burst: Budget::new(now, AT_ONCE),
             bitrate: Bitrate::default(),
             clock: Clock::new(now),
             next_report: now,
@@ -178,7 +187,6 @@ impl Media {
     pub fn begin_replay(&mut self, connection: &Connection) {
         self.history.clear();
         self.leaving.clear();
-        // TCP has a pace of its own.
         self.is_paced = connection.route().is_some_and(|route| route.to.carrier == Carrier::Udp);
     }
 
@@ -227,13 +235,20 @@ impl Media {
             (packets, octets) = (packets + 1, octets + length);
             may_go = self.budget.spend(length);
         }
+        // TCP has a pace of its own.
+        let is_udp = line.connection.route().is_some_and(|route| route.to.carrier == Carrier::Udp);
+        let is_bounded = self.is_paced || is_udp;
+        let hurry = self.hurry_bps();
+        if !self.is_paced && !self.leaving.is_empty() {
+            may_go = self.burst.fill(hurry, now);
+        }
         while let Some(leaving) = self.leaving.front_mut() {
             let Leaving { unit, timestamp, next } = leaving;
             let (skip, own, mut first) = (*next, unit.timestamp(), None);
             if unit.unit.keyframe && skip == 0 {
                 self.keyframe_sequence = self.video.next_sequence();
             }
-            while (may_go || !self.is_paced)
+            while (may_go || !is_bounded)
                 && let Some(packet) = unit.packets().get(*next)
             {
                 let number = counter.map(|number| number as u16);
@@ -245,14 +260,16 @@ impl Media {
                 first.get_or_insert(stamp);
                 *next += 1;
                 (packets, octets) = (packets + 1, octets + length);
-                if self.is_paced {
-                    may_go = self.budget.spend(length);
+                if is_bounded {
+                    let budget = if self.is_paced { &mut self.budget } else { &mut self.burst };
+                    may_go = budget.spend(length);
                 }
             }
             if let Some(first) = first {
                 self.history.push(unit, skip, *next - skip, first, now);
             }
-            if *next < unit.packet_count() && self.is_paced {
+            // Else it can't be sent at all.
+            if *next < unit.packet_count() && is_bounded && !may_go {
                 break;
             }
             self.leaving.pop_front();
@@ -371,13 +388,19 @@ impl Media {
 
     /// When `pump` or `tell` want to be called next.
     pub fn deadline(&self) -> Instant {
-        let waits = self.history.waiting() > 0 || (self.is_paced && !self.leaving.is_empty());
-        let sending = waits.then(|| self.budget.next(self.pace_bps()));
-        [sending, self.rate.deadline()].into_iter().flatten().fold(self.next_report, Instant::min)
+        let is_left = !self.leaving.is_empty();
+        let again =
+            (self.history.waiting() > 0 || (is_left && self.is_paced)).then(|| self.budget.next(self.pace_bps()));
+        let live = (is_left && !self.is_paced).then(|| self.burst.next(self.hurry_bps()));
+        [again, live, self.rate.deadline()].into_iter().flatten().fold(self.next_report, Instant::min)
     }
 
     fn pace_bps(&self) -> f64 {
         self.rate.pace_bps(self.bitrate.bps())
+    }
+
+    fn hurry_bps(&self) -> f64 {
+        (self.bitrate.bps() * HURRY).max(MIN_HURRY_BPS)
     }
 
     fn sender_reports(&mut self, now: Instant) -> Option<Vec<u8>> {

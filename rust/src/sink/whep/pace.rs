@@ -49,21 +49,22 @@ impl Bitrate {
     }
 }
 
-/// A budget of octets. What is sent at once is at most what the rate gives in one tick, and one datagram.
+/// A budget of octets. What is sent at once is at most what the rate gives in one tick or `at_once`, and one datagram.
 pub(super) struct Budget {
     octets: f64,
+    at_once: f64,
     filled: Instant,
 }
 
 impl Budget {
-    pub fn new(now: Instant) -> Self {
-        Self { octets: 0.0, filled: now }
+    pub fn new(now: Instant, at_once: f64) -> Self {
+        Self { octets: at_once, at_once, filled: now }
     }
 
     /// Fills at so many bits a second since the last time; true when something may be sent.
     pub fn fill(&mut self, bps: f64, now: Instant) -> bool {
         let gained = bps / 8.0 * now.saturating_duration_since(self.filled).as_secs_f64();
-        self.octets = (self.octets + gained).min(bps / 8.0 * TICK.as_secs_f64());
+        self.octets = (self.octets + gained).min(self.at_once.max(bps / 8.0 * TICK.as_secs_f64()));
         self.filled = self.filled.max(now);
         self.octets > 0.0
     }
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn a_budget_lets_through_what_its_rate_gives_and_no_burst() {
         let start = Instant::now();
-        let mut budget = Budget::new(start);
+        let mut budget = Budget::new(start, 0.0);
         let (mut now, mut sent) = (start, 0);
         let end = start + Duration::from_secs(10);
         while now < end {
@@ -123,5 +124,28 @@ mod tests {
         assert!((bps / 2e6 - 1.0).abs() < 0.02, "{bps}");
         // After a pause there is no more than one tick's worth.
         assert!(budget.fill(2e6, now + Duration::from_secs(60)) && !budget.spend(1251));
+    }
+
+    #[test]
+    fn a_budget_with_something_at_once_gives_that_first_and_after_a_pause_and_its_rate_in_between() {
+        let start = Instant::now();
+        let mut budget = Budget::new(start, 48_000.0);
+        let mut spend = |now| {
+            let mut sent = 0;
+            let mut may_go = budget.fill(8e6, now);
+            while may_go {
+                sent += 1200;
+                may_go = budget.spend(1200);
+            }
+            (sent, budget.next(8e6))
+        };
+        let (first, next) = spend(start);
+        assert_eq!((first, next), (48_000, start + TICK));
+        let (second, next) = spend(next);
+        assert!(
+            (4800..=6000).contains(&second) && next > start + TICK,
+            "{second} in a tick at 1,000 octets in each ms"
+        );
+        assert_eq!(spend(next + Duration::from_secs(60)).0, 48_000);
     }
 }
