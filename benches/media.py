@@ -125,7 +125,7 @@ class Bench:
 
     async def whep(self) -> None:
         group = WHEP.format(VIEWERS)
-        floor = await self.floor("sealed", VIEWERS)
+        floor = (await self.floor("sealed", VIEWERS))["cpu_s_per_1m"]
         target = await self.target(0, VIEWERS + 1)
         await self.readers([target], 1, rate=1, warmup_s=2.5, seconds=0.1)
         configuration = {
@@ -205,7 +205,7 @@ class Bench:
         use = Use.between(*readings)
         return answer, replace(use, memory_kib=readings[-1].memory_kib - before.memory_kib)
 
-    async def floor(self, transport: str, receivers: int) -> float:
+    async def floor(self, transport: str, receivers: int) -> dict[str, Any]:
         configuration = {
             "clip": str(self.plan.clip),
             "receivers": receivers,
@@ -217,7 +217,7 @@ class Bench:
         answer = await programs.result(self.plan.load, "floor", configuration=configuration)
         if answer["delivered"] < 0.99:
             raise programs.Failed(f"the floor's receivers got {answer['delivered']:.1%} of what was sent")
-        return float(answer["cpu_s_per_1m"])
+        return answer
 
     def connections_to(self, port: int) -> int:
         """Connections of the hub that stand to that port of this machine."""

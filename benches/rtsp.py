@@ -79,11 +79,13 @@ async def _fan_out(bench: Bench, readers: int, *, by_udp: bool = False) -> None:
     answer, use = await bench.readers(
         targets, readers, rate=max(readers / 4, 50), warmup_s=2, seconds=bench.plan.window_s, by_udp=by_udp
     )
-    bench.cost(group, answer, use, floor, Mark(2, of_ratio=True))
+    bench.cost(group, answer, use, floor["cpu_s_per_1m"], Mark(2, of_ratio=True))
     # What they share, such as the wire forms of the cache, weighs too much on a few.
     memory = Mark(32) if readers >= CROWD else None
     bench.figures.add(group, "private memory for each", "KiB", use.memory_kib / readers, mark=memory)
-    bench.figures.add(group, "relay delay, p50", "ms", answer["relay_ms"]["p50"], mark=None if by_udp else Mark(3))
+    within = 0.0 if by_udp else floor["delay_ms"]["p50"]
+    mark = None if by_udp else Mark(3)
+    bench.figures.add(group, "relay delay, p50", "ms", answer["relay_ms"]["p50"], floor=within, mark=mark)
     bench.figures.add(group, "relay delay, p99", "ms", answer["relay_ms"]["p99"])
 
 
@@ -146,9 +148,10 @@ async def _stalled(bench: Bench) -> None:
 
 async def _fan_in(bench: Bench) -> None:
     group = FAN_IN.format(CAMERAS)
+    floor = await bench.floor("relay", CAMERAS)
     targets = [await bench.target(number, 1) for number in range(CAMERAS)]
     answer, use = await bench.readers(targets, CAMERAS, rate=50, warmup_s=4, seconds=bench.plan.window_s)
-    bench.cost(group, answer, use, None, Mark(4))
+    bench.cost(group, answer, use, floor["cpu_s_per_1m"], Mark(4))
     bench.figures.add(group, "relay delay, p50", "ms", answer["relay_ms"]["p50"])
     gop = footage.largest_gop(bench.plan.clip) / 1024
     note = f"its source and its reader included; a group of pictures has up to {gop:.0f} KiB"

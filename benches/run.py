@@ -103,7 +103,8 @@ async def _all(options: argparse.Namespace, figures: Figures, cores: list[int], 
             print(f"bench: no rows behind a bad network: {cause}", file=sys.stderr)
         else:
             often = 1 if options.quick else 2
-            bad = network.Plan(built["load"], viewers, clip, hub_core, load_core, rounds=often)
+            still = await asyncio.to_thread(footage.still, CACHE / "clips")
+            bad = network.Plan(built["load"], viewers, clip, still, hub_core, load_core, rounds=often)
             await network.measure(bad, figures, step)
     if "control" in wanted:
         size = {"rounds": 2, "per_round": 10_000} if options.quick else {"rounds": 5, "per_round": 20_000}

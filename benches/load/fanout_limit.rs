@@ -1,5 +1,5 @@
 //! The floor: what the kernel and the cipher alone cost when one thread gives the hub's own packets to N receivers with the
-//! fewest system calls. Reading a camera is not in it; system calls, copies, wake-ups and the loopback are.
+//! fewest system calls. Reading a camera is not in it, but for `relay_limit.rs`; system calls, copies, wake-ups and the loopback are.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -19,7 +19,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::clip::{self, FRAME_NS};
-use crate::clock::{now_ns, pin, raise_open_files, seconds, sleep_until, thread_cpu_ns};
+use crate::clock::{milliseconds, now_ns, pin, raise_open_files, seconds, sleep_until, thread_cpu_ns};
+use crate::{Spread, relay_limit};
 
 const TAG: usize = 16;
 /// What one send with segmentation may hold.
@@ -29,17 +30,17 @@ const MAX_SEGMENTS: usize = 64;
 #[derive(Deserialize)]
 pub struct Configuration {
     clip: PathBuf,
-    receivers: usize,
-    seconds: f64,
+    pub receivers: usize,
+    pub seconds: f64,
     /// "tcp": one send of a contiguous picture for each receiver. "udp": segmentation offload; "sealed": with
-    /// AES-128-GCM before it.
+    /// AES-128-GCM before it. "relay": over TCP from a camera for each receiver.
     transport: String,
     send_core: usize,
-    receive_core: usize,
+    pub receive_core: usize,
 }
 
 /// A picture's RTP packets as the hub cuts them.
-type Packets = Vec<Vec<u8>>;
+pub type Packets = Vec<Vec<u8>>;
 
 pub fn run(configuration: &Configuration) {
     raise_open_files();
@@ -49,21 +50,56 @@ pub fn run(configuration: &Configuration) {
         "tcp" => tcp(configuration, &pictures),
         "udp" => udp(configuration, &pictures),
         "sealed" => sealed(configuration, &pictures),
-        other => panic!("{other} is none of tcp, udp, sealed"),
+        "relay" => relay_limit::run(configuration, &pictures),
+        other => panic!("{other} is none of tcp, udp, sealed, relay"),
     };
     crate::say(&json!({
         "packets": floor.packets,
         "cpu_s": seconds(floor.cpu_ns),
         "cpu_s_per_1m": seconds(floor.cpu_ns) * 1e6 / floor.packets as f64,
         "delivered": floor.received as f64 / floor.sent_octets as f64,
+        "delay_ms": Spread::of(floor.delays_ns.into_iter().map(milliseconds).collect()),
     }));
 }
 
-struct Floor {
-    packets: u64,
-    cpu_ns: u64,
-    sent_octets: u64,
-    received: u64,
+pub struct Floor {
+    pub packets: u64,
+    /// Of the sending thread.
+    pub cpu_ns: u64,
+    pub sent_octets: u64,
+    pub received: u64,
+    /// From when a picture was there until a receiver had read its first packet; over TCP.
+    pub delays_ns: Vec<u64>,
+}
+
+/// When pictures begin in every receiver's octets, and when each was there.
+pub struct Schedule {
+    /// Octets up to the end of each picture's first packet.
+    first_ends: Vec<u64>,
+    began: Vec<AtomicU64>,
+}
+
+impl Schedule {
+    fn of(frames: &[Vec<u8>], pictures: &[Packets], length: f64) -> Self {
+        let rounds = (length * 1e9 / FRAME_NS as f64) as usize + 2;
+        let mut before = 0;
+        let first_ends = (0..rounds).map(|round| {
+            let place = round % frames.len();
+            let end = before + pictures[place].first().map_or(0, Vec::len) as u64;
+            before += frames[place].len() as u64;
+            end
+        });
+        Self { first_ends: first_ends.collect(), began: (0..rounds).map(|_| AtomicU64::new(0)).collect() }
+    }
+}
+
+/// A picture as RTSP sends it over TCP.
+pub fn interleaved(packets: &Packets) -> Vec<u8> {
+    let framed = packets.iter().flat_map(|packet| {
+        let [high, low] = (packet.len() as u16).to_be_bytes();
+        [b'$', 0, high, low].into_iter().chain(packet.iter().copied())
+    });
+    framed.collect()
 }
 
 fn packets(picture: &clip::Picture) -> Packets {
@@ -96,16 +132,8 @@ fn rounds(length: f64, pictures: &[Packets], mut send: impl FnMut(usize)) -> (u6
 }
 
 fn tcp(configuration: &Configuration, pictures: &[Packets]) -> Floor {
-    let frames: Vec<Vec<u8>> = pictures
-        .iter()
-        .map(|packets| {
-            let framed = packets.iter().flat_map(|packet| {
-                let [high, low] = (packet.len() as u16).to_be_bytes();
-                [b'$', 0, high, low].into_iter().chain(packet.iter().copied())
-            });
-            framed.collect()
-        })
-        .collect();
+    let frames: Vec<Vec<u8>> = pictures.iter().map(interleaved).collect();
+    let schedule = Arc::new(Schedule::of(&frames, pictures, configuration.seconds));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());
@@ -117,16 +145,21 @@ fn tcp(configuration: &Configuration, pictures: &[Packets]) -> Floor {
         senders.push(sender);
         receivers.push(receiver);
     }
-    let sink = Drain::start(configuration.receive_core, receivers, |mut socket, room| socket.read(room));
-    let mut sent_octets = 0;
+    let timed = Some(schedule.clone());
+    let sink = Drain::start(configuration.receive_core, receivers, timed, |mut socket, room| socket.read(room));
+    let (mut sent_octets, mut round) = (0, 0);
     let (rounds_packets, cpu_ns) = rounds(configuration.seconds, pictures, |place| {
+        if let Some(began) = schedule.began.get(round) {
+            began.store(now_ns(), Relaxed);
+        }
+        round += 1;
         for mut sender in &senders {
             sender.write_all(&frames[place]).expect("the receiver is there");
         }
         sent_octets += (frames[place].len() * senders.len()) as u64;
     });
-    let received = sink.stop(sent_octets);
-    Floor { packets: rounds_packets * senders.len() as u64, cpu_ns, sent_octets, received }
+    let (received, delays_ns) = sink.stop(sent_octets);
+    Floor { packets: rounds_packets * senders.len() as u64, cpu_ns, sent_octets, received, delays_ns }
 }
 
 /// As many sockets as there are receivers, and who reads them.
@@ -139,7 +172,7 @@ fn receivers(configuration: &Configuration) -> (Vec<SocketAddr>, Drain) {
         addresses.push(receiver.local_addr().expect("bound"));
         receivers.push(receiver);
     }
-    let sink = Drain::start(configuration.receive_core, receivers, |socket, room| socket.recv(room));
+    let sink = Drain::start(configuration.receive_core, receivers, None, |socket, room| socket.recv(room));
     (addresses, sink)
 }
 
@@ -160,8 +193,8 @@ fn udp(configuration: &Configuration, pictures: &[Packets]) -> Floor {
             }
         }
     });
-    let received = sink.stop(sent_octets);
-    Floor { packets: rounds_packets * addresses.len() as u64, cpu_ns, sent_octets, received }
+    let (received, delays_ns) = sink.stop(sent_octets);
+    Floor { packets: rounds_packets * addresses.len() as u64, cpu_ns, sent_octets, received, delays_ns }
 }
 
 /// What one send with segmentation takes at a time, and the size of its packets.
@@ -232,21 +265,23 @@ fn sealed(configuration: &Configuration, pictures: &[Packets]) -> Floor {
             flush(&mut batch, segment);
         }
     });
-    let received = sink.stop(sent_octets);
-    Floor { packets: rounds_packets * keys.len() as u64, cpu_ns, sent_octets, received }
+    let (received, delays_ns) = sink.stop(sent_octets);
+    Floor { packets: rounds_packets * keys.len() as u64, cpu_ns, sent_octets, received, delays_ns }
 }
 
 /// A thread that reads all receivers on a core of its own.
-struct Drain {
+pub struct Drain {
     received: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Vec<u64>>,
 }
 
 impl Drain {
-    fn start<S: AsRawFd + Send + 'static>(
+    /// schedule: of what is sent to each; then delays are taken down.
+    pub fn start<S: AsRawFd + Send + 'static>(
         core: usize,
         sockets: Vec<S>,
+        schedule: Option<Arc<Schedule>>,
         read: impl Fn(&S, &mut [u8]) -> std::io::Result<usize> + Send + 'static,
     ) -> Self {
         let (received, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -260,27 +295,38 @@ impl Drain {
             }
             let mut events = Events::with_capacity(1024);
             let mut room = vec![0; 256 * 1024];
+            // Octets and pictures that have begun, of each.
+            let mut places = vec![(0u64, 0usize); sockets.len()];
+            let mut delays = Vec::new();
             while !over.load(Relaxed) {
                 // A wait cut short is as good as one that was not.
                 let _ = poll.poll(&mut events, Some(Duration::from_millis(50)));
                 for event in &events {
                     while let Ok(length @ 1..) = read(&sockets[event.token().0], &mut room) {
                         count.fetch_add(length as u64, Relaxed);
+                        let Some(schedule) = &schedule else { continue };
+                        let (octets, picture) = &mut places[event.token().0];
+                        *octets += length as u64;
+                        while schedule.first_ends.get(*picture).is_some_and(|end| *octets >= *end) {
+                            delays.push(now_ns() - schedule.began[*picture].load(Relaxed));
+                            *picture += 1;
+                        }
                     }
                 }
             }
+            delays
         });
         Self { received, is_over, thread }
     }
 
-    /// Waits a little for what is on its way; the octets that arrived.
-    fn stop(self, expected: u64) -> u64 {
+    /// Waits a little for what is on its way; the octets that arrived, and the delays.
+    pub fn stop(self, expected: u64) -> (u64, Vec<u64>) {
         let end = now_ns() + 500_000_000;
         while self.received.load(Relaxed) < expected && now_ns() < end {
             sleep_until(now_ns() + 5_000_000);
         }
         self.is_over.store(true, Relaxed);
-        self.thread.join().expect("the reading thread does not panic");
-        self.received.load(Relaxed)
+        let delays = self.thread.join().expect("the reading thread does not panic");
+        (self.received.load(Relaxed), delays)
     }
 }

@@ -10,6 +10,7 @@ mod fanout_limit;
 mod network;
 #[path = "../../tests/rust/network.rs"]
 mod network_between;
+mod relay_limit;
 mod rtsp_churn;
 mod rtsp_client;
 mod rtsp_readers;
