@@ -14,10 +14,10 @@ import httpx
 import pytest
 from support.cameras import GstCamera, gst_camera
 from support.hub import PASSWORD, HubProcess, Person, camera_message, enrol, person
-from support.links import ThreeLevels, three_levels, until
+from support.links import DISTRICT, ThreeLevels, placed, three_levels, until
 from support.rtsp import RtspClient
 from support.site import PATIENCE_S, Site, opened, scrape
-from support.whep import whep_viewer
+from support.whep import Refused, whep_viewer
 
 CAMERA = camera_message(1).id
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -107,6 +107,21 @@ async def watching(caller: Person) -> AsyncIterator[tuple[RtspClient, Any]]:
         yield client, browser
 
 
+async def sees_again(caller: Person) -> None:
+    """As a player does it: what may pass is tried again when the hub says so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            session = await opened(caller, CAMERA)
+            try:
+                async with whep_viewer(session["whepUrl"], session["ticket"]) as browser:
+                    await browser.until(lambda browser=browser: browser.pictures > 10)  # type: ignore[misc]
+                    return
+            except Refused as refused:
+                if refused.reason != "LINK_DOWN":
+                    raise
+                await asyncio.sleep(float(refused.retry_after))
+
+
 async def test_three_levels_see_record_and_end_the_view(scene: Scene) -> None:
     async with person(scene.hubs.province, "li") as caller:
         caller._client.headers["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -176,6 +191,33 @@ async def test_twenty_viewers_are_one_copy_by_the_metric(scene: Scene) -> None:
         assert scene.camera.most_open == 1
 
 
+async def test_a_hub_that_crashed_has_forgotten_its_views_and_gives_new_ones(scene: Scene, tmp_path: Path) -> None:
+    async with person(scene.hubs.province, "li") as caller, watching(caller) as (client, browser):
+        await scene.hubs.district.end(signal.SIGKILL)
+        async with placed(tmp_path, DISTRICT, VIDHUB_STREAM__LINGER_S="1") as again:
+            await client.end(LEASE_S + 5)
+            await browser.end(5)
+            for hub in (scene.hubs.province, scene.hubs.city, again):
+                for entry in await ends(hub, 2, LEASE_S + 5):
+                    # The link is back within the lease or it is not: by either way nobody is left with a picture.
+                    assert '"SESSION_LOST"' in entry["detailJson"] or '"LINK_LEASE_EXPIRED"' in entry["detailJson"]
+            await until(scene.hubs.city, "yuehu", within_s=60, state="up")
+            await sees_again(caller)
+
+
+@pytest.mark.parametrize("ender", ["city", "district"])
+async def test_the_end_of_a_link_is_the_end_of_its_views(scene: Scene, ender: str) -> None:
+    async with person(scene.hubs.province, "li") as caller, watching(caller) as (client, browser):
+        hub, other = (scene.hubs.city, "yuehu") if ender == "city" else (scene.hubs.district, "yingtan")
+        began = time.monotonic()
+        await hub.ask("hub_end", hub=other, reason="no longer")
+        _, at = await client.end(HEALTHY_S)
+        assert max(at, await browser.end(HEALTHY_S)) - began < HEALTHY_S
+    for hub in scene.all:
+        for entry in await ends(hub, 2, PATIENCE_S):
+            assert '"LINK_ENDED"' in entry["detailJson"], entry
+
+
 async def test_a_hub_that_stands_still_loses_the_views_on_both_sides(scene: Scene) -> None:
     async with person(scene.hubs.province, "li") as caller, watching(caller) as (client, browser):
         scene.hubs.district.process.send_signal(signal.SIGSTOP)
@@ -192,5 +234,5 @@ async def test_a_hub_that_stands_still_loses_the_views_on_both_sides(scene: Scen
         for entry in await ends(scene.hubs.district, 2, LEASE_S + 5):
             assert '"LINK_LEASE_EXPIRED"' in entry["detailJson"]
         await until(scene.hubs.city, "yuehu", within_s=60, state="up")
-    async with person(scene.hubs.province, "li") as caller, watching(caller):
-        pass
+    async with person(scene.hubs.province, "li") as caller:
+        await sees_again(caller)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,8 +25,8 @@ from vidhub.v1 import link_service_pb2 as pb
 # can still say what became of it.
 ANSWER_S = 5.0
 MOST_HUBS = 8
-# Asked of all hubs together, and open.
-MOST_VIEWS = 16_384
+# Of one linked hub, open or being asked for.
+MOST_VIEWS = 4_096
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +71,8 @@ class Asking:
         self._holder = holder
         self._clock = clock
         self._views: dict[str, _View] = {}
+        # By linked hub, of which there are few.
+        self._count: Counter[str] = Counter()
         self._waiting: dict[str, _Waiting] = {}
 
     # What the domain asks.
@@ -78,15 +80,16 @@ class Asking:
     async def ask(self, wish: Wish) -> datetime:
         session_id = wish.session.id
         link = self._way(wish)
-        if len(self._views) >= MOST_VIEWS:
-            raise ResourceExhausted("LIMIT_VIEWS", f"{MOST_VIEWS} views of other hubs are open: close one first")
+        if self._count[link.hub.id] >= MOST_VIEWS:
+            raise ResourceExhausted("LIMIT_VIEWS", f"{MOST_VIEWS} views over this link are open: close one first")
         self._views[session_id] = _View(session_id, link.hub.id, wish.path)
+        self._count[link.hub.id] += 1
         try:
             request = self._request(link, wish, session_id, wish.path)
             decision = await self._decision(link, session_id, len(request.path), view_request=request)
             _check(decision, link)
         except BaseException as error:
-            self._views.pop(session_id, None)
+            self._forget(session_id)
             reason = error.reason if isinstance(error, VidhubError) else "SESSION_CLOSED"
             if not isinstance(error, VidhubError) or reason == "LINK_TIMEOUT":
                 self._tell_end(link.hub.id, session_id, reason)
@@ -244,8 +247,10 @@ class Asking:
 
     def _forget(self, session_id: str) -> _View | None:
         view = self._views.pop(session_id, None)
-        if view is not None and view.lease is not None:
-            view.lease.cancel()
+        if view is not None:
+            self._count[view.hub_id] -= 1
+            if view.lease is not None:
+                view.lease.cancel()
         return view
 
     def _tell_end(self, hub_id: str, view_id: str, reason: str, *, by_hub: str = "") -> None:

@@ -24,8 +24,9 @@ SILENCE_S = 10.0
 MOST_MESSAGE_BYTES = 256 * 1024
 # What a piece of catalogue should not exceed, so that urgent messages wait at most a second on 256 kbit/s.
 BULK_BYTES = 32 * 1024
-# Urgent messages that wait to be sent; one who can't take them in time is not there.
-_MOST_URGENT = 4_096
+# Urgent messages that wait to be sent, as many as there are when all views of a link end at once and its streams with
+# them; one who can't take them in time is not there.
+_MOST_URGENT = 16_384
 _MOST_BULK = 2
 # Messages that wait for one part. When it is behind, reading stops, and so does the sender.
 _MOST_WAITING = 64

@@ -26,8 +26,8 @@ from support.views import (
     watch,
 )
 
-from vidhub.errors import FailedPrecondition, NotFound, PermissionDenied, Unavailable
-from vidhub.link import live
+from vidhub.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Unavailable
+from vidhub.link import answering, asking, live
 from vidhub.link.clocks import by_our_clock
 from vidhub.link.grants import GrantWriter
 from vidhub.model import Action, PrincipalKind, Purpose, Role
@@ -451,6 +451,23 @@ async def test_too_many_at_once_are_refused(stranger: Stranger, monkeypatch: pyt
     assert reasons.count("") == 3
     assert reasons.count("LIMIT_VIEWS") == 7
     assert stranger.link.is_open
+
+
+async def test_this_hub_asks_for_no_more_than_a_link_bears(levels: Levels, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All of them may end at once, on both sides, with their streams.
+    assert 3 * max(asking.MOST_VIEWS, answering.MOST_VIEWS) <= live._MOST_URGENT
+    monkeypatch.setattr("vidhub.link.asking.MOST_VIEWS", 2)
+    first = await watch(levels.province)
+    await watch(levels.province)
+    with pytest.raises(ResourceExhausted, match="LIMIT_VIEWS"):
+        await watch(levels.province)
+    await levels.province.domain.sessions.close(operator(levels.province), first.id)
+
+    async def has_place() -> bool:
+        return levels.province.views._asking._count["city"] == 1
+
+    await until(has_place)
+    await watch(levels.province)
 
 
 async def test_one_person_has_so_many_views(stranger: Stranger) -> None:
