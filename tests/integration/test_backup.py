@@ -110,8 +110,8 @@ async def test_the_hub_that_comes_back_knows_its_units_and_those_who_watch_list_
         ]
 
 
-@pytest.mark.parametrize("stopped", [False, True], ids=["while_it_runs", "after_a_clean_stop"])
-async def test_who_watched_then_is_on_record_as_lost_and_watches_again(tmp_path: Path, stopped: bool):
+@pytest.mark.parametrize("ended", [None, signal.SIGTERM, signal.SIGKILL], ids=["running", "stopped", "killed"])
+async def test_who_watched_then_is_on_record_as_lost_and_watches_again(tmp_path: Path, ended: signal.Signals | None):
     data, file, back = tmp_path / "data", tmp_path / "hub.backup", tmp_path / "back"
     async with gst_camera(width=320, height=180, fps=10, key_interval=10) as camera:
         async with site(data) as place:
@@ -119,8 +119,8 @@ async def test_who_watched_then_is_on_record_as_lost_and_watches_again(tmp_path:
             await place.operator("zhang")
             async with person(place.running, "zhang") as caller:
                 session = (await opened(caller, identifier))["session"]["id"]
-            if stopped:
-                assert await place.running.end() == 0
+            if ended is not None:
+                assert await place.running.end(ended) in (0, -signal.SIGKILL)
             assert (await cli("--data-dir", data, "backup", file)).status == 0
         done = await cli("--data-dir", back, "restore", file)
         assert (done.status, done.answer["sessions_lost"]) == (0, 1), done.err

@@ -38,6 +38,10 @@ def panels() -> list[dict[str, Any]]:
 def test_prometheus_takes_the_rules_and_the_scrape():
     assert f"{len(alert_rules())} rules found" in promtool("check", "rules", PROMETHEUS / "vidhub.rules.yml")
     promtool("check", "config", PROMETHEUS / "scrape.yml")
+    # The alerts go by the job: that of the scrape, and the operator's, which is the service's name.
+    jobs = {job for rule in alert_rules() for job in re.findall(r'job="([^"]*)"', rule["expr"])}
+    scrape = yaml.safe_load((PROMETHEUS / "scrape.yml").read_text())["scrape_configs"]
+    assert jobs == {each["job_name"] for each in scrape} == {one("overlays/city", "Service")["metadata"]["name"]}
 
 
 def test_each_alert_fires_when_it_should_and_not_before():

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from support.manifests import ROOT
 
+from vidhub.cli import app
 from vidhub.config import OFF, ListenOptions, load, split_address
 
 
@@ -216,18 +217,11 @@ def test_systemd_understands_the_units(unit: str):
 
 def test_the_units_of_systemd_run_the_command_that_there_is():
     folder = ROOT / "ops" / "systemd"
-    serve = (folder / "vidhub.service").read_text()
-    environment = dict(re.findall(r"^Environment=(VIDHUB_\w+)=(.*)$", serve, re.MULTILINE))
-    assert load(environment=environment).data_dir == Path("/var/lib/vidhub/data")
-    assert (
-        environment.items()
-        <= dict(
-            re.findall(r"^Environment=(VIDHUB_\w+)=(.*)$", (folder / "vidhub-backup.service").read_text(), re.MULTILINE)
-        ).items()
-    )
-    words = re.findall(r"/opt/vidhub/bin/vidhub (\w+)", serve + (folder / "vidhub-backup.service").read_text())
-    from vidhub.cli import app
-
+    texts = [(folder / name).read_text() for name in ("vidhub.service", "vidhub-backup.service")]
+    for text in texts:
+        environment = dict(re.findall(r"^Environment=(VIDHUB_\w+)=(.*)$", text, re.MULTILINE))
+        assert load(environment=environment).data_dir == Path("/var/lib/vidhub/data")
+    words = re.findall(r"/opt/vidhub/bin/vidhub (?:--config \S+ )?(\w+)", "".join(texts))
     known = {command.name for command in app.registered_commands}
     assert set(words) == {"serve", "backup"} <= known
 
