@@ -4,10 +4,6 @@
 #[path = "relay/hubs.rs"]
 mod hubs;
 
-use std::io::{Read, Write};
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use _core::error::ErrorKind;
@@ -16,10 +12,8 @@ use _core::media::Profile;
 use _core::peer::Peer;
 use _core::policy::{Action, Grant, Scope, Subject};
 use _core::telemetry::{Direction, SourceKind};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use hubs::{CAMERA, Place, camera, certificates, end_of, frames, hub, order, person, two, until};
+use hubs::{CAMERA, Place, camera, certificates, deaf_upper, end_of, frames, hub, order, person, two, until};
 
 const MAIN: Profile = Profile::Main;
 
@@ -321,41 +315,6 @@ fn what_can_not_be_pulled_is_told_by_name_and_not_tried_for_ever() {
         asked.push(start.elapsed());
     }
     assert!(asked[0] > Duration::from_secs(2) && asked[1] > Duration::from_secs(5), "with growing pauses: {asked:?}");
-}
-
-/// A hub that takes an order and then nothing any more.
-fn deaf_upper() -> (Peer, Sender<()>, JoinHandle<()>) {
-    let (hold, held) = channel();
-    let (ca, certificate, key) = certificates();
-    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("rtsps://{}/{CAMERA}", listener.local_addr().unwrap());
-    let thread = std::thread::spawn(move || {
-        let (socket, _) = listener.accept().unwrap();
-        let session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
-        let mut stream = rustls::StreamOwned::new(session, socket);
-        let mut text = String::new();
-        while !text.contains("RECORD rtsps") {
-            let mut chunk = [0; 4096];
-            let count = stream.read(&mut chunk).unwrap();
-            let came = String::from_utf8_lossy(&chunk[..count]).into_owned();
-            text.push_str(&came);
-            for line in came.lines().filter_map(|line| line.strip_prefix("CSeq: ")) {
-                stream.write_all(format!("RTSP/1.0 200 OK\r\nCSeq: {line}\r\nSession: 1\r\n\r\n").as_bytes()).unwrap();
-            }
-        }
-        // Reads no more, and holds the connection until the test lets go of it.
-        let _ = held.recv();
-    });
-    (Peer::new("upper", &url, "ticket", &ca).unwrap(), hold, thread)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::door::BoxFuture;
 use super::guests::Visit;
-use super::streams::Lease;
+use super::lease::Lease;
 use super::{Gate, camera_not_found, now};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;

@@ -5,6 +5,7 @@ mod door;
 mod ender;
 mod events;
 mod guests;
+mod lease;
 mod lending;
 mod publishing;
 mod pushes;
@@ -20,9 +21,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use door::{Admission, BoxFuture, Door, Proof, Publication, Refusal};
 pub use ender::{Ended, Ender};
 pub use events::{Event, Events};
+use lease::Lease;
 pub use lending::Lent;
 pub use sessions::{SessionSpec, Sessions};
-use streams::Lease;
 pub use streams::{Key, Origin, StartSource, Streams, StreamsOptions, WatchStream};
 
 use crate::error::{Error, ErrorKind, Result};

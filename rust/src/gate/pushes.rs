@@ -57,7 +57,7 @@ impl Turn {
             ));
         }
         if turn.running.stop.is_cancelled() {
-            return Err(super::streams::stopped());
+            return Err(super::lease::stopped());
         }
         turn.running.stream.report(SourceState::Connecting);
         Ok(turn)

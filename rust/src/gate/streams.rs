@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::door::BoxFuture;
 use super::ender::Ender;
 use super::events::Events;
-use super::pushes::Turn;
+use super::lease::Lease;
 use super::wanted::{Asking, RELEASED, keep_asking};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
@@ -26,7 +25,7 @@ use crate::stream::{Description, SinkHandle, SourceState, Stream, StreamLimits};
 use crate::telemetry::Telemetry;
 
 /// Why a viewer is ended whose camera is to be pulled from elsewhere.
-const MOVED: &str = "STREAM_CHANGED";
+pub(super) const MOVED: &str = "STREAM_CHANGED";
 
 /// Which stream: camera id and profile.
 pub type Key = (String, Profile);
@@ -66,12 +65,12 @@ pub(super) struct Running {
     pub supply: Mutex<Supply>,
     /// Held by what writes into the stream: one source at a time.
     pub turns: Arc<Semaphore>,
-    interest: Mutex<usize>,
-    idle: Notify,
+    pub interest: Mutex<usize>,
+    pub idle: Notify,
     /// Rings when what is asked for may have changed.
     pub news: Notify,
     /// What plays from it, by lease.
-    sinks: Mutex<HashMap<u64, SinkHandle>>,
+    pub sinks: Mutex<HashMap<u64, SinkHandle>>,
 }
 
 /// What brings the media.
@@ -133,21 +132,12 @@ impl Running {
 /// Starts, shares and drops streams.
 pub struct Streams {
     running: Mutex<HashMap<Key, Arc<Running>>>,
-    options: StreamsOptions,
+    pub(super) options: StreamsOptions,
     start: StartSource,
     watch: WatchStream,
     pub(super) events: Arc<Events>,
     telemetry: Arc<Telemetry>,
     runtime: tokio::runtime::Handle,
-}
-
-/// Somebody's interest in a stream; the stream runs while there is one.
-pub struct Lease {
-    running: Arc<Running>,
-    streams: Arc<Streams>,
-    /// Whether it is a viewer's: the others bring media themselves.
-    views: bool,
-    number: u64,
 }
 
 impl Streams {
@@ -377,119 +367,5 @@ async fn drop_when_idle(streams: Weak<Streams>, key: Key, running: Arc<Running>,
         }
         running.end(RELEASED);
         return;
-    }
-}
-
-impl Lease {
-    /// Takes the stream over to push it: whoever pushes it is ended with CONNECTION_REPLACED, a pull ends, and once they
-    /// write no more the turn is given. Errors: CONNECTION_REPLACED (Aborted) when another came meanwhile,
-    /// CAMERA_BUSY (Unavailable).
-    pub async fn take_over(&self, ender: Ender) -> Result<Turn> {
-        Turn::take(self.streams.clone(), self.running.clone(), self.number, ender).await
-    }
-
-    pub fn profile(&self) -> Profile {
-        self.running.key.1
-    }
-
-    pub fn stream(&self) -> &Arc<Stream> {
-        &self.running.stream
-    }
-
-    /// What plays from the stream is ended with it.
-    pub fn plays(&self, sink: SinkHandle) {
-        self.running.sinks.lock().insert(self.number, sink.clone());
-        if self.running.stop.is_cancelled() {
-            sink.end(MOVED);
-        }
-    }
-
-    /// Waits until the tracks are known and a keyframe is cached. All who wait share one start.
-    pub async fn ready(&self) -> Result<Arc<Description>> {
-        let mut state = self.running.stream.state();
-        let deadline = Instant::now() + self.streams.options.patience;
-        loop {
-            // The guard of the state is given back before the stream is asked anything.
-            let now = state.borrow_and_update().clone();
-            match now {
-                SourceState::Live => {
-                    if let Some(description) = self.running.stream.description() {
-                        return Ok(description);
-                    }
-                }
-                SourceState::Failed { reason, message, .. } => {
-                    return Err(Error::new(ErrorKind::Unavailable, reason, message));
-                }
-                SourceState::Idle | SourceState::Connecting => {}
-            }
-            let changed = tokio::select! {
-                () = self.running.stop.cancelled() => return Err(stopped()),
-                changed = timeout_at(deadline, state.changed()) => changed,
-            };
-            match changed {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Err(self.impatient()),
-            }
-        }
-    }
-
-    fn impatient(&self) -> Error {
-        let waited = self.streams.options.patience.as_secs_f64();
-        let supply = self.running.supply.lock();
-        if supply.origin == Origin::Hub {
-            return Error::new(
-                ErrorKind::Unavailable,
-                "LINK_NO_MEDIA",
-                format!("the hub that shares this camera has brought nothing within {waited:.0} s: try again"),
-            );
-        }
-        if supply.push.is_none() && supply.origin == Origin::Pushed {
-            return Error::new(
-                ErrorKind::Unavailable,
-                "CAMERA_UNREACHABLE",
-                "the camera has no address to pull from: its unit pushes it, and does not now",
-            );
-        }
-        drop(supply);
-        if self.running.stream.has_pictures() || self.running.stream.description().is_some() {
-            Error::new(
-                ErrorKind::Unavailable,
-                "CAMERA_NO_KEYFRAME",
-                format!(
-                    "the camera sends media, but no keyframe came within {waited:.0} s: shorten its keyframe interval"
-                ),
-            )
-        } else {
-            Error::new(
-                ErrorKind::Unavailable,
-                "CAMERA_SILENT",
-                format!("the camera sent no media within {waited:.0} s: check its stream settings"),
-            )
-        }
-    }
-}
-
-/// Nothing comes any more from a stream that was stopped while somebody waited for it.
-pub(super) fn stopped() -> Error {
-    Error::new(ErrorKind::Unavailable, "CAMERA_UNREACHABLE", "the camera's record has just changed: try again")
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let is_last_to_watch = {
-            let mut supply = self.running.supply.lock();
-            supply.viewers -= usize::from(self.views);
-            supply.origin == Origin::Hub && supply.viewers == 0
-        };
-        self.running.sinks.lock().remove(&self.number);
-        let is_last = {
-            let mut interest = self.running.interest.lock();
-            *interest -= 1;
-            *interest == 0
-        };
-        if is_last || is_last_to_watch {
-            self.running.idle.notify_one();
-            self.running.news.notify_one();
-        }
     }
 }

@@ -1,8 +1,13 @@
 //! Two whole hubs in one process and a camera at the lower one: what the control plane would do, the test does.
 
+#![allow(dead_code)] // Each program that includes this file uses a part of it.
+
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use _core::camera_sim::{CameraSim, SimCamera};
@@ -16,6 +21,8 @@ use _core::sink::frames::{Frame, Wanted};
 use _core::telemetry::{Direction, SinkKind};
 use base64::Engine;
 use parking_lot::Mutex;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub const CAMERA: &str = "36060200001320000001";
 /// Nothing here takes as long; a test that gets here has failed.
@@ -281,4 +288,39 @@ pub fn order(upper: &Place, lower: &Place, id: &str, session: &str) {
     let ticket = upper.ticket(&format!("push-{id}"), "lower", "publish");
     lower.open(session, person("zhang", "upper"), "patrol");
     lower.hub.start_relay(id, CAMERA, Profile::Main, upper.peer(&ticket)).unwrap();
+}
+
+/// A hub that takes an order and then nothing any more.
+pub fn deaf_upper() -> (Peer, Sender<()>, JoinHandle<()>) {
+    let (hold, held) = channel();
+    let (ca, certificate, key) = certificates();
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rtsps://{}/{CAMERA}", listener.local_addr().unwrap());
+    let thread = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(session, socket);
+        let mut text = String::new();
+        while !text.contains("RECORD rtsps") {
+            let mut chunk = [0; 4096];
+            let count = stream.read(&mut chunk).unwrap();
+            let came = String::from_utf8_lossy(&chunk[..count]).into_owned();
+            text.push_str(&came);
+            for line in came.lines().filter_map(|line| line.strip_prefix("CSeq: ")) {
+                stream.write_all(format!("RTSP/1.0 200 OK\r\nCSeq: {line}\r\nSession: 1\r\n\r\n").as_bytes()).unwrap();
+            }
+        }
+        // Reads no more, and holds the connection until the test lets go of it.
+        let _ = held.recv();
+    });
+    (Peer::new("upper", &url, "ticket", &ca).unwrap(), hold, thread)
 }
