@@ -114,6 +114,7 @@ class CatalogueIn:
     # As a part of links.
 
     async def opened(self, link: Link) -> None:
+        self._let_go(link.hub.id)  # a newer link may open before the older one is closed
         receiving = _Receiving(link)
         self._receivings[link.hub.id] = receiving
         receiving.notices = asyncio.create_task(self._tell_conflicts(receiving))
@@ -124,10 +125,13 @@ class CatalogueIn:
         receiving = self._receivings.get(link.hub.id)
         if receiving is None or receiving.link is not link:
             return
-        del self._receivings[link.hub.id]
-        if receiving.notices is not None:
-            receiving.notices.cancel()
+        self._let_go(link.hub.id)
         self._remote.link_down(link.hub.id)
+
+    def _let_go(self, hub_id: str) -> None:
+        receiving = self._receivings.pop(hub_id, None)
+        if receiving is not None and receiving.notices is not None:
+            receiving.notices.cancel()
 
     async def take(self, link: Link, body: str, message: Any) -> None:
         receiving = self._receivings.get(link.hub.id)

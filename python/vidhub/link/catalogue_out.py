@@ -73,6 +73,7 @@ class CatalogueOut:
     # As a part of links.
 
     async def opened(self, link: Link) -> None:
+        self._let_go(link.hub.id)  # a newer link may open before the older one is closed
         states = StateTeller(
             link, shares=self._shares, core=self._core, remote=self._remote, newest=lambda: self._state_number
         )
@@ -104,8 +105,12 @@ class CatalogueOut:
     def closed(self, link: Link) -> None:
         telling = self._tellings.get(link.hub.id)
         if telling is not None and telling.link is link:
-            del self._tellings[link.hub.id]
-            self._last[link.hub.id] = (len(telling.sender.told), telling.sender.confirmed)
+            self._let_go(link.hub.id)
+
+    def _let_go(self, hub_id: str) -> None:
+        telling = self._tellings.pop(hub_id, None)
+        if telling is not None:
+            self._last[hub_id] = (len(telling.sender.told), telling.sender.confirmed)
             for task in telling.tasks:
                 task.cancel()
 

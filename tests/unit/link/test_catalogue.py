@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from support.catalogues import EVERYTHING, Sharing, in_step, joined, until
 from support.domain import SYSTEM, camera, unit
@@ -144,3 +146,21 @@ async def test_the_fields_of_a_rule_go_along(district: Sharing, city: Sharing) -
         await district.share(city)
         await in_step(district, city)
         assert (await city.domain.catalogue.get(SYSTEM, camera_id)).device == ()
+
+
+async def test_a_newer_link_takes_over_and_the_older_one_leaves_nothing_running(
+    district: Sharing, city: Sharing
+) -> None:
+    await district.register(1)
+    await district.know(city, HubSide.UPPER)
+    await district.share(city)
+    async with joined(district, city):
+        await in_step(district, city)
+        before = {task for task in asyncio.all_tasks() if task.get_coro().__qualname__.startswith("Catalogue")}  # type: ignore[union-attr]
+        assert len(before) == 6, "two that tell and one that takes, on each side"
+        async with joined(district, city):
+            await in_step(district, city)
+            await until(lambda: all(task.done() for task in before))
+            await district.register(2)
+            await in_step(district, city)
+    assert city.domain.remote.is_stale(camera(2).id)
