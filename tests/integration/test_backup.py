@@ -271,18 +271,47 @@ async def test_a_mount_is_refused_and_a_directory_in_it_is_taken(filled: Path, t
     file, mounted = tmp_path / "hub.backup", tmp_path / "mounted"
     mounted.mkdir()
     assert (await cli("--data-dir", source, "backup", file)).status == 0
+    script = 'mount -t tmpfs none "$1"; $VIDHUB --data-dir "$1" restore "$2"; $VIDHUB --data-dir "$1/data" restore "$2"'
+    status, out, err = await among_mounts(script, mounted, file)
+    assert json.loads(err.splitlines()[0])["error"]["reason"] == "DATA_DIR_MOUNTED"
+    assert (status, json.loads(out)["cameras"]) == (0, 2_000)
+
+
+async def test_a_full_disk_is_said_and_nothing_is_left_on_it(filled: Path, tmp_path: Path):
+    source = Path(shutil.copytree(filled, tmp_path / "source"))
+    file, full = tmp_path / "hub.backup", tmp_path / "full"
+    full.mkdir()
+    assert (await cli("--data-dir", source, "backup", file)).status == 0
     script = (
-        'mount -t tmpfs none "$1" && "$2" -m vidhub.cli --json --data-dir "$1" restore "$3"; '
-        '"$2" -m vidhub.cli --json --data-dir "$1/data" restore "$3"'
+        'mount -t tmpfs -o size=$4 none "$1"; $VIDHUB --data-dir "$2" backup "$1/b"; '
+        '$VIDHUB --data-dir "$1/d" restore "$3"; ls -A "$1"'
     )
+    database = (source / "vidhub.db").stat().st_size
+    # The copy of the database has no room; it has, and the file beside it has none.
+    for octets, reason in ((database // 2, "STORE_UNAVAILABLE"), (database + 64 * 1024, "FILE_NOT_WRITTEN")):
+        _, out, err = await among_mounts(script, full, source, file, str(octets))
+        assert [json.loads(line)["error"]["reason"] for line in err.splitlines() if line.startswith("{")] == [
+            reason,
+            "DISK_FULL",
+        ]
+        assert out == ""
+    # Nobody says that a backup was made.
+    entries = (await cli("--data-dir", source, "audit", "list", "--action", "hub.backup")).answer["entries"]
+    assert len(entries) == 1
+
+
+async def among_mounts(script: str, *words: str | Path) -> tuple[int | None, str, str]:
+    """Runs it where what it mounts is its own; $VIDHUB is the command."""
     process = await asyncio.create_subprocess_exec(
-        *("unshare", "--mount", "sh", "-c", script, "sh", mounted, sys.executable, file),
+        *("unshare", "--mount", "sh", "-c", script, "sh", *map(str, words)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path))),
+            "VIDHUB": f"{sys.executable} -m vidhub.cli --json",
+        },
     )
     async with asyncio.timeout(PATIENCE_S):
         out, err = await process.communicate()
-    assert json.loads(err.decode().strip().splitlines()[0])["error"]["reason"] == "DATA_DIR_MOUNTED"
-    assert json.loads(out)["cameras"] == 2_000
-    assert process.returncode == 0
+    return process.returncode, out.decode(), err.decode()
