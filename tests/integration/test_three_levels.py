@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from support.hub import HubProcess
-from support.links import CITY, DISTRICT, listed, until
-from support.namespaces import Wire
-from support.network import network
+from playwright.async_api import async_playwright
+from support.cameras import gst_camera, make_clip
+from support.console import FLAGS, Console
+from support.hub import PASSWORD, HubProcess, person
+from support.links import CITY, DISTRICT, PROVINCE, listed, until
+from support.namespaces import Namespace, Wire
+from support.network import Network, network
+from support.rtsp import RtspClient
+from support.site import PATIENCE_S, cli, opened, scrape
+from support.whep import whep_viewer
+
+from vidhub.cli.demo_places import DemoUnit
+
+CAMERA = "东校门"
+# Of one look at the lines: sixteen groups of the clip.
+PICTURES = 400
 
 
 def slow(wire: Wire) -> None:
@@ -54,3 +73,171 @@ async def test_a_link_lives_through_a_bad_line_and_comes_back_after_a_cut(tmp_pa
         three.net.down.restore()
         await until(three.hubs.city, DISTRICT[0], within_s=40, state="up")
         await until(three.hubs.district, CITY[0], state="up")
+
+
+async def settle(three: Network, camera_url: str, folder: Path) -> None:
+    """A camera of a unit of the district's, shared up to the province; on both levels above somebody who may watch."""
+    hubs = three.hubs
+    unit = DemoUnit("第一中学", "360602", "11", "school", "校园安全", ((CAMERA, 28.24, 117.02),))
+    token = await cli(
+        *("unit", "token", unit.name, "--region", unit.region, "--industry", unit.industry),
+        *("--out", folder / "unit.json", "--data-dir", hubs.district.data),
+    )
+    assert token.status == 0, token.err
+    table = folder / "cameras.csv"
+    table.write_text(unit.csv([camera_url], 0), encoding="utf-8")
+    for words in (
+        ("unit", "enrol", folder / "unit.json", "--out", folder / "unit"),
+        ("camera", "register", table, "--identity", folder / "unit"),
+    ):
+        done = await cli(*words, at=three.net.district.prefix())
+        assert done.status == 0, done.err
+    for lower, upper in ((hubs.district, CITY[0]), (hubs.city, PROVINCE[0])):
+        await lower.ask("hub_share", hub=upper, everything=True, actions=["list", "view_live"], purposes=[], fields=[])
+    for running, name in ((hubs.city, "zhou"), (hubs.province, "li")):
+        await running.ask("user_add", name=name, roles=["operator"], password=PASSWORD)
+        await running.ask(
+            "grant_create",
+            username=name,
+            actions=["view_live"],
+            purposes=["patrol"],
+            not_after=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            region_prefixes=["36"],
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            while (await running.ask("status"))["cameras"] != 1:  # noqa: ASYNC110 - what came is told by no event
+                await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def ffmpeg(url: str, at: Namespace) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A player on that machine, once it has pictures."""
+    process = await asyncio.create_subprocess_exec(
+        *(*at.prefix(), "ffmpeg", "-v", "error", "-progress", "pipe:1", "-stats_period", "0.2"),
+        *("-rtsp_transport", "tcp", "-i", url, "-an", "-c", "copy", "-f", "null", "-"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            async for line in process.stdout:
+                if line.startswith(b"frame=") and int(line.partition(b"=")[2]) > 10:
+                    break
+            else:
+                raise AssertionError("ffmpeg ended without a picture")
+        draining = asyncio.create_task(process.stdout.read())
+        yield process
+        if process.returncode is None:
+            process.kill()
+        await draining
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def browser(url: str, at: Namespace, folder: Path) -> AsyncIterator[Console]:
+    """Chromium on that machine, at the console there."""
+    program = folder / "chromium"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(at.prefix())} {shutil.which("chromium")} "$@"\n')
+    program.chmod(0o755)
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=program, args=FLAGS)
+        try:
+            yield Console(await chromium.new_page(base_url=url))
+        finally:
+            await chromium.close()
+
+
+@contextlib.asynccontextmanager
+async def by_webrtc(session: dict[str, Any], at: Namespace) -> AsyncIterator[asyncio.Event]:
+    """aiortc on that machine, with pictures. The event: the hub has ended them."""
+    loop = asyncio.get_running_loop()
+    playing, over, stop = asyncio.Event(), asyncio.Event(), threading.Event()
+
+    async def watch() -> None:
+        async with whep_viewer(session["whepUrl"], session["ticket"]) as viewer:
+            await viewer.until(lambda: viewer.pictures > 10)
+            loop.call_soon_threadsafe(playing.set)
+            stopping = asyncio.get_running_loop().run_in_executor(None, stop.wait)
+            await asyncio.wait({stopping, viewer.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if viewer.ended.done():
+                loop.call_soon_threadsafe(over.set)
+
+    watching = asyncio.create_task(at.do(watch))
+    try:
+        done, _ = await asyncio.wait({watching, asyncio.create_task(playing.wait())}, return_when="FIRST_COMPLETED")
+        if watching in done:
+            await watching
+        yield over
+    finally:
+        stop.set()
+        await watching
+
+
+async def test_twenty_viewers_on_two_levels_are_one_copy_on_each_line(tmp_path: Path) -> None:
+    clip = await asyncio.to_thread(make_clip, tmp_path / "clip.h264", bitrate_k=2_000)
+    async with network(tmp_path, VIDHUB_STREAM__LINGER_S="1") as three, contextlib.AsyncExitStack() as stack:
+        net, hubs = three.net, three.hubs
+        camera = await stack.enter_async_context(gst_camera(at=net.district.prefix(), clip=str(clip)))
+        await settle(three, camera.url, tmp_path)
+        above = await stack.enter_async_context(person(hubs.province, "li"))
+        between = await stack.enter_async_context(person(hubs.city, "zhou"))
+        identifier = (await above.call("CameraService/ListCameras"))["cameras"][0]["id"]
+
+        url = urlsplit((await opened(above, identifier))["rtspUrl"])
+        reached = url._replace(netloc=hubs.province.ready["rtsp"]).geturl()
+        first = await stack.enter_async_context(await RtspClient.connect(reached))
+        await first.watch()
+
+        async def measure() -> tuple[list[float], list[float]]:
+            """Of each line: octets for each picture, and for each octet of RTP payload."""
+
+            async def look() -> tuple[int, list[float]]:
+                # What belongs together is read at once.
+                pictures, carried = first.pictures, [net.down.carried[1], net.up.carried[1]]
+                return pictures, [*carried, *(await payload())]
+
+            begun, before = await look()
+            await first.until(lambda: first.pictures >= begun + PICTURES)
+            ended, after = await look()
+            grown = [late - early for late, early in zip(after, before, strict=True)]
+            return [one / (ended - begun) for one in grown[:2]], [grown[0] / grown[2], grown[1] / grown[3]]
+
+        async def payload() -> list[float]:
+            found = []
+            for running, peer in ((hubs.district, CITY[0]), (hubs.city, PROVINCE[0])):
+                _, samples = await scrape(running)
+                found.append(samples[f"vidhub_link_media_bytes_total{{direction=out,peer={peer}}}"])
+            return found
+
+        for_one, shares_of_one = await measure()
+        assert max(shares_of_one) <= 1.06, shares_of_one
+
+        for caller, where, count in ((between, net.city, 7), (above, net.province, 9)):
+            for _ in range(count):
+                url = (await opened(caller, identifier))["rtspUrl"]
+                await stack.enter_async_context(ffmpeg(url, where))
+        overs = [
+            await stack.enter_async_context(by_webrtc(await opened(caller, identifier), where))
+            for caller, where in ((between, net.city), (above, net.province))
+        ]
+        console = await stack.enter_async_context(browser(three.consoles[0], net.province, tmp_path))
+        await console.log_in("li")
+        await console.watch(CAMERA)
+
+        for_twenty, shares_of_twenty = await measure()
+        assert max(shares_of_twenty) <= 1.06, shares_of_twenty
+        for one, twenty in zip(for_one, for_twenty, strict=True):
+            assert twenty <= 1.01 * one, (for_one, for_twenty)
+        assert camera.most_open == 1
+
+        begun = time.monotonic()
+        await hubs.district.ask("hub_unshare", hub=CITY[0], everything=True)
+        async with asyncio.timeout(2):
+            for over in overs:
+                await over.wait()
+        _, at = await first.end(2)
+        assert at - begun < 2

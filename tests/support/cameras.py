@@ -10,7 +10,7 @@ import itertools
 import json
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 # The system's own Python, which has the GStreamer bindings.
@@ -63,11 +63,13 @@ class GstCamera:
 
 
 @contextlib.asynccontextmanager
-async def gst_camera(**options: object) -> AsyncIterator[GstCamera]:
-    """options: those of the program, `user="admin", key_interval=10`."""
+async def gst_camera(*, at: Sequence[str] = (), **options: object) -> AsyncIterator[GstCamera]:
+    """options: those of the program, `user="admin", key_interval=10`. at: as for `hub`."""
     flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     process = await asyncio.create_subprocess_exec(
-        SYSTEM_PYTHON, str(PROGRAM), *flags, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        *(*at, SYSTEM_PYTHON, str(PROGRAM), *flags),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
     following: asyncio.Task[None] | None = None

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,10 +46,12 @@ class Done:
         return dict(json.loads(self.err.strip().splitlines()[-1])["error"])
 
 
-async def cli(*words: str | Path, stdin: str = "", cwd: Path | None = None, **environment: str) -> Done:
-    """`vidhub --json WORDS`."""
+async def cli(
+    *words: str | Path, stdin: str = "", cwd: Path | None = None, at: Sequence[str] = (), **environment: str
+) -> Done:
+    """`vidhub --json WORDS`. at: as for `hub`."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "vidhub.cli", "--json", *map(str, words)),
+        *(*at, sys.executable, "-m", "vidhub.cli", "--json", *map(str, words)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
