@@ -47,11 +47,12 @@ export function levels(all: Hub[]): { upper: Hub[]; lower: Hub[] } {
   };
 }
 
-/** How a link is, in one word of the console's. */
+/** How a link is, in one word of the console's. One that the other side has ended is accepted by nobody, and down. */
 export function linkWord(hub: Hub): "invited" | "waiting" | "up" | "down" {
   if (hub.state === HubState.INVITED) return "invited";
+  if (hub.state === HubState.DOWN) return "down";
   if (!hub.acceptedHere || !hub.acceptedThere) return "waiting";
-  return hub.state === HubState.UP ? "up" : "down";
+  return "up";
 }
 
 /** 1,536 as "1.5 KiB". */

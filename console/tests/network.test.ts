@@ -30,6 +30,7 @@ test("a link waits until both sides have accepted, whatever its state", () => {
   expect(linkWord(hub({ state: HubState.UP, acceptedThere: false }))).toBe("waiting");
   expect(linkWord(hub({ state: HubState.UP }))).toBe("up");
   expect(linkWord(hub({ state: HubState.DOWN }))).toBe("down");
+  expect(linkWord(hub({ state: HubState.DOWN, acceptedHere: false, acceptedThere: false }))).toBe("down");
 });
 
 test("uppers stand apart from lowers and invited ones, by name", () => {

@@ -1,0 +1,100 @@
+"""The network page: links as an administrator sees and steers them, in Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, expect
+from support.console import Console
+from support.hub import PASSWORD, HubProcess
+from support.links import CITY, DISTRICT, OTHER_DISTRICT, PROVINCE, join, link, placed, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+AXE = Path(__file__).parents[2] / "console/node_modules/axe-core/axe.min.js"
+VIOLATIONS = """async () => (await axe.run({ resultTypes: ['violations'] })).violations.map(
+  (found) => `${found.id}: ${found.nodes.map((node) => node.target).join(', ')}`)"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def levels(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[HubProcess, HubProcess, HubProcess]]:
+    """A province, a city with its people, and a district that has joined the city."""
+    folder = tmp_path_factory.mktemp("levels")
+    async with placed(folder, PROVINCE) as province, placed(folder, CITY) as city, placed(folder, DISTRICT) as district:
+        await link(province, city, CITY)
+        await join(city, district, DISTRICT)
+        await district.ask("hub_accept", hub=CITY[0])
+        name, level, region = OTHER_DISTRICT
+        await city.ask("hub_invite", name=name, level=level, region_code=region)
+        for person, role in (("guan", "administrator"), ("jian", "supervisor"), ("cao", "operator")):
+            await city.ask("user_add", name=person, roles=[role], password=PASSWORD)
+        yield province, city, district
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(chromium: Browser, levels: tuple[HubProcess, ...]) -> AsyncIterator[BrowserContext]:
+    """axe is put into the page, which its policy would not let in."""
+    fresh = await chromium.new_context(
+        base_url=levels[1].url, viewport={"width": 1280, "height": 900}, locale="zh-CN", bypass_csp=True
+    )
+    fresh.set_default_timeout(15_000)
+    await fresh.add_init_script(path=AXE)
+    yield fresh
+    await fresh.close()
+
+
+async def logged_in(page: Page, name: str) -> None:
+    """No camera is shared here, so there is no tree to wait for."""
+    console = Console(page)
+    await console.open()
+    await console.type_login(name)
+    await page.get_by_test_id("logout").wait_for()
+
+
+async def opened(page: Page, name: str) -> None:
+    await logged_in(page, name)
+    await page.get_by_test_id("page-network").click()
+    await page.get_by_test_id(f"hub-{PROVINCE[0]}").wait_for()
+
+
+async def test_an_administrator_accepts_and_ends_links(levels: tuple[HubProcess, HubProcess, HubProcess], page: Page):
+    _, city, district = levels
+    await opened(page, "guan")
+    above, below = page.get_by_test_id(f"hub-{PROVINCE[0]}"), page.get_by_test_id(f"hub-{DISTRICT[0]}")
+    await expect(above).to_contain_text("已连接")
+    await expect(above).to_contain_text("ms")
+    await expect(page.get_by_label(OTHER_DISTRICT[0])).to_contain_text("已邀请")
+    await expect(below).to_contain_text("待确认")
+    assert await page.evaluate(VIOLATIONS) == []
+    await below.get_by_role("button", name="接受").click()
+    await expect(below).to_contain_text("已连接")
+    await until(district, CITY[0], state="up")
+    await page.get_by_test_id("language").click()
+    await expect(above).to_contain_text("Connected")
+    assert await page.evaluate(VIOLATIONS) == []
+    await page.get_by_test_id("language").click()
+    # The other side ends it: shown with what to do, and taken off the list.
+    await district.ask("hub_end", hub=CITY[0], reason="reorganised")
+    await expect(below).to_contain_text("LINK_ENDED")
+    await expect(below).to_contain_text("对方已终止级联")
+    await expect(below).to_contain_text("已中断")
+    assert await page.evaluate(VIOLATIONS) == []
+    await below.get_by_role("button", name="终止级联").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("textbox").fill("已确认")
+    assert await page.evaluate(VIOLATIONS) == []
+    await dialog.get_by_role("button", name="终止级联").click()
+    await expect(below).to_have_count(0)
+    entries = (await city.ask("audit_list", action="hub.end"))["entries"]
+    assert [one["principal"] for one in entries] == ["user/guan"]
+
+
+async def test_a_supervisor_looks_and_an_operator_does_not(levels: tuple[HubProcess, ...], page: Page):
+    await opened(page, "jian")
+    await expect(page.get_by_test_id(f"hub-{PROVINCE[0]}")).to_contain_text("已连接")
+    await expect(page.get_by_role("button", name="终止级联")).to_have_count(0)
+    await page.get_by_test_id("logout").click()
+    await logged_in(page, "cao")
+    await expect(page.get_by_test_id("page-network")).to_have_count(0)
