@@ -124,7 +124,8 @@ async def main(folder: Path, count: int, cameras: int) -> None:
             case "digest":
                 told = cities[0].parts.links.desk
                 found = await told.digest(cities[0].parts.system, command["hub"])
-                _say({"cameras": found.up[0], "sha256": found.up[1].hex()})
+                revision = cities[0].parts.core.revision().number
+                _say({"cameras": found.up[0], "sha256": found.up[1].hex(), "revision": revision})
                 continue
         _say({"done": time.time()})
     for city in cities:

@@ -39,6 +39,7 @@ class Cities:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.pid = process.pid
 
     async def do(self, what: str, **arguments: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -77,7 +78,6 @@ async def measure(
                 begun, first = time.perf_counter(), Reading.take(os.getpid(), cores[0])
                 await _accept(province)
                 await _until(lambda: province._parts.core.counts()["cameras"] == cameras)
-                await _in_step(province, cities)
                 spent, use = time.perf_counter() - begun, Use.between(first, Reading.take(os.getpid(), cores[0]))
                 figures.add(group, "everything, the first time", "s", spent)
                 figures.add(group, "CPU of the province for it", "ms/1,000 cameras", 1e6 * use.cpu_s / cameras)
@@ -85,18 +85,23 @@ async def measure(
                 for number in range(rounds):
                     await _moving(province, cities, figures, group, step, f"{number + 1} of {rounds}", min(DARK, each))
             for number in range(rounds):
-                for changes, label in ((2, "deltas"), (4, "comparing: the log is past its end")):
-                    step(f"catching up by {label}, {number + 1} of {rounds}")
+                for changes, label in ((2, "by deltas"), (4, "past the end of the log: by comparing")):
+                    step(f"catching up {label}, {number + 1} of {rounds}")
                     for version in range(changes):
                         await cities.do("fill", version=1 + version + 10 * changes + 100 * number, cities=1)
+                    wanted = await cities.do("digest", hub=UPPER)
                     async with _province(folder, ports) as province:
                         await _until(lambda: _is_up(province, "city-0"))
                         begun = time.perf_counter()
-                        await _in_step(province, cities)
-                        figures.add(
-                            group, f"catching up with {changes * each:,} changes of {each:,} cameras, by {label}", "s",
-                            time.perf_counter() - begun, mark=Mark(10) if changes == 4 else None,
-                        )  # fmt: skip
+                        first = [Reading.take(pid, cores[0]) for pid in (os.getpid(), cities.pid)]
+                        await _is_at(province, wanted)
+                        spent = time.perf_counter() - begun
+                        last = [Reading.take(pid, cores[0]) for pid in (os.getpid(), cities.pid)]
+                        name = f"{changes * each:,} changes of {each:,} cameras, {label}"
+                        mark = Mark(10) if changes == 4 else None
+                        figures.add(group, f"catching up with {name}", "s", spent, mark=mark)
+                        for side, before_, after in zip(("province", "city"), first, last, strict=True):
+                            figures.add(group, f"CPU of the {side} for it, {label}", "s", after.cpu_s - before_.cpu_s)
 
 
 async def _moving(
@@ -191,15 +196,18 @@ def _is_up(province: App, city: str) -> bool:
     return province._parts.links.links.get(city) is not None
 
 
-async def _in_step(province: App, cities: Cities) -> None:
-    """Until the first city and the province tell the same digest."""
-    async with asyncio.timeout(PATIENCE_S):
-        theirs = await cities.do("digest", hub=UPPER)
-        while True:
-            found = await province._parts.links.desk.digest(province._parts.system, "city-0")
-            if (found.up[0], found.up[1].hex()) == (theirs["cameras"], theirs["sha256"]):
-                return
-            await asyncio.sleep(0.1)
+async def _is_at(province: App, wanted: dict[str, Any]) -> None:
+    """Until the province is where the first city is; then both have to tell the same digest."""
+    parts = province._parts
+
+    def is_there() -> bool:
+        hub = parts.links.peers.get("city-0")
+        return hub is not None and hub.have is not None and hub.have.number >= wanted["revision"]
+
+    await _until(is_there)
+    found = await parts.links.desk.digest(parts.system, "city-0")
+    if (found.up[0], found.up[1].hex()) != (wanted["cameras"], wanted["sha256"]):
+        raise programs.Failed("the catalogues differ")
 
 
 async def _until(is_so: Callable[[], bool]) -> None:

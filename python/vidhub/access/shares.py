@@ -205,6 +205,9 @@ class Shares:
 
     def camera(self, hub_id: str, camera_id: str) -> Camera | None:
         """As the hub may know of it, from the registry; None when it may not."""
+        # Asked for every camera that changes, for each link: most have no rules, or brought the camera themselves.
+        if not self.of(hub_id) or self._remote.link_of(camera_id) == hub_id:
+            return None
         try:
             camera = self._core.get_camera(Principal(PrincipalKind.HUB, hub_id), camera_id)
         except NotFound:
@@ -217,6 +220,8 @@ class Shares:
 
     async def visible(self, hub_id: str) -> AsyncGenerator[tuple[Camera, ...]]:
         """Page by page, in order of id, what the hub may know of."""
+        if not self.of(hub_id):
+            return
         async for page in self._pages(Principal(PrincipalKind.HUB, hub_id)):
             yield tuple(camera for camera in page if not self.is_from(hub_id, camera))
 

@@ -244,13 +244,14 @@ class CatalogueIn:
         found: list[Received] = []
         conflicts: list[Conflict] = []
         room = MOST_CAMERAS - self._remote.count(hub.id)
+        prefix = hub.region_prefix
         for place, message in enumerate(messages):
             if place % _STEP == _STEP - 1:
                 await asyncio.sleep(0)
             reason = shared.broken(message)
             if not reason and message.home_hub_id == self._hub_id:
                 reason = "PATH_CYCLE"
-            if not reason and not message.region_code.startswith(hub.region_prefix):
+            if not reason and not message.region_code.startswith(prefix):
                 reason = "REGION_NOT_OF_PEER"
             if not reason and len(found) >= room and not self._remote.link_of(message.id):
                 reason = "LIMIT_CAMERAS"
