@@ -27,6 +27,7 @@ export default {
       LINK_SILENT: "Nothing was heard for 10 seconds: the line is cut, or the other side hangs; trying again.",
       LINK_DOWN: "The connection broke; trying again.",
       LINK_FORBIDDEN: "The upper hub refuses the link:",
+      LINK_FAILED: "This hub failed with what the other side said: its log says why; trying again.",
       LINK_OVERLOADED: "The other side takes too little: the line is too narrow, or it hangs; trying again.",
       LINK_ENDED: "The other side has ended the link. Take it off the list when you have seen this.",
       LINK_CYCLE: "A hub would stand above itself: end one of the links of the ring.",

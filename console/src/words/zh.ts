@@ -27,6 +27,7 @@ export default {
       LINK_SILENT: "超过 10 秒没有收到对方消息：线路中断或对方无响应，正在重试。",
       LINK_DOWN: "连接已中断，正在重试。",
       LINK_FORBIDDEN: "上级平台拒绝了连接：",
+      LINK_FAILED: "本平台处理对方消息时出错，原因见本平台日志，正在重试。",
       LINK_OVERLOADED: "对方接收过慢，线路过窄或对方无响应，正在重试。",
       LINK_ENDED: "对方已终止级联。确认后可从列表中移除。",
       LINK_CYCLE: "级联成环：请终止环路中的一条级联。",

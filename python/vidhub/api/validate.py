@@ -49,6 +49,14 @@ def violations(message: Message) -> tuple[Violation, ...]:
     )
 
 
+def first_violation(message: Message) -> Violation | None:
+    """One rule that the message breaks. Of a large message from a peer not all are looked for: there may be one for
+    every two octets, at 70 microseconds each."""
+    for found in _validator.collect_violations(message, fail_fast=True):
+        return _violation(found.proto.field, found.proto.rule_id, found.proto.message)
+    return None
+
+
 def check(message: Message) -> None:
     """Raises InvalidArgument with all violations; its reason is the violation's own when there is one alone."""
     found = violations(message)

@@ -84,6 +84,9 @@ class Dialer:
             except VidhubError as error:
                 log.info("a link is down", hub=hub_id, reason=error.reason)
                 self._peers.note_trouble(hub_id, error.reason, error.message)
+            except Exception:  # nothing that one hub does may end this one
+                log.exception("a link failed", hub=hub_id)
+                self._peers.note_trouble(hub_id, "LINK_FAILED", describe("LINK_FAILED", hub.name))
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE_S)
 

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from vidhub import __version__
 from vidhub.api import convert
-from vidhub.api.validate import violations
+from vidhub.api.validate import first_violation
 from vidhub.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from vidhub.link.live import OLDEST_VERSION, VERSION, Link, Part
 from vidhub.link.peers import Peers
@@ -68,8 +68,8 @@ class Greeter:
         if first.WhichOneof("body") != "hello":
             raise InvalidArgument("HELLO_MISSING", "the first message of a link is Hello")
         theirs = first.hello
-        if broken := violations(theirs):
-            raise InvalidArgument("MESSAGE_INVALID", f"hello.{broken[0].field}: {broken[0].description}")
+        if (broken := first_violation(theirs)) is not None:
+            raise InvalidArgument("MESSAGE_INVALID", f"hello.{broken.field}: {broken.description}")
         check_hello(hub, theirs, own_id=self._peers.own.id, above=self._peers.above(without=hub.id))
         return theirs
 
@@ -130,6 +130,7 @@ _MESSAGES = {
     "LINK_SILENT": "nothing was heard from {name} for 10 s: the way to it is cut, or it hangs; we go on trying",
     "LINK_DOWN": "the connection to {name} broke: we go on trying",
     "CATALOGUE_FAILED": "the catalogue could not be told to {name}: see the log; we go on trying",
+    "LINK_FAILED": "the link with {name} failed on our side: the log of this hub says why; we go on trying",
     "LINK_REPLACED": "a newer link of {name} took the place of this one",
     "LINK_OVERLOADED": "{name} did not take what was sent to it: its line is too narrow, or it hangs; we go on trying",
     "LINK_ENDED": "{name} has ended the link for good: `vidhub hub end` takes it off the list",

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
+from google.protobuf.message import Message
 
-from vidhub.api.validate import violations
+from vidhub.api import convert
+from vidhub.api.validate import first_violation
 from vidhub.errors import InvalidArgument, Unavailable, VidhubError
 from vidhub.model import HubSide, LinkedHub
 from vidhub.v1 import link_service_pb2 as pb
@@ -34,6 +36,8 @@ _MOST_WAITING = 64
 CHECKED_BY_PARTS = frozenset({"catalogue_delta", "catalogue_digest", "catalogue_range", "camera_states"})
 # Refusals told to the other side, one a second of each reason; the rest are counted.
 _PROBLEM_PAUSE_S = 1.0
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +99,7 @@ class Link:
         self._heard = heard
         self._clock = clock
         # Their clock less ours, as of Hello; then of the newest heartbeat.
-        self.skew_s = (theirs.time.ToDatetime(UTC) - self.connect_time).total_seconds()
+        self.skew_s = (_time(theirs, "time") - self.connect_time).total_seconds()
         self._urgent: deque[pb.LinkMessage] = deque()
         self._bulk: deque[pb.LinkMessage] = deque()
         self._outgoing = asyncio.Event()
@@ -237,8 +241,8 @@ class Link:
             raise InvalidArgument(
                 "MESSAGE_TOO_LARGE", f"a message holds at most {MOST_MESSAGE_BYTES} octets: send less"
             )
-        if body not in CHECKED_BY_PARTS and (broken := violations(message)):
-            raise InvalidArgument("MESSAGE_INVALID", f"{broken[0].field}: {broken[0].description}")
+        if body not in CHECKED_BY_PARTS and (broken := first_violation(message)) is not None:
+            raise InvalidArgument("MESSAGE_INVALID", f"{broken.field}: {broken.description}")
         match body:
             case "heartbeat":
                 await self._hear(message.heartbeat)
@@ -285,11 +289,12 @@ class Link:
         self.send(problem=pb.LinkProblem(reason=error.reason, message=error.message[:512], count=count))
 
     async def _hear(self, heartbeat: pb.Heartbeat) -> None:
-        if heartbeat.HasField("echo"):
-            since = (self._clock() - heartbeat.echo.ToDatetime(UTC)).total_seconds()
+        theirs, echo = _time(heartbeat, "time"), convert.from_time(heartbeat, "echo")
+        if echo is not None:
+            since = (self._clock() - echo).total_seconds()
             self.round_trip_s = max(0.0, since - heartbeat.echo_held_s)
         self.last_heartbeat, self._heard_at = heartbeat, asyncio.get_running_loop().time()
-        self.skew_s = (heartbeat.time.ToDatetime(UTC) - self._clock()).total_seconds()
+        self.skew_s = (theirs - self._clock()).total_seconds()
         if self._heard is not None and (reason := await self._heard(heartbeat)):
             self.end(reason)
             return
@@ -321,3 +326,8 @@ class Link:
             elif loop.time() - since >= SILENCE_S:
                 self.end("LINK_SILENT")
                 return
+
+
+def _time(message: Message, field: str) -> datetime:
+    """Raises InvalidArgument TIME_INVALID; none is as good as the beginning of 1970."""
+    return convert.from_time(message, field) or _EPOCH

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from vidhub.errors import InvalidArgument
 from vidhub.link import live
@@ -89,7 +91,8 @@ class Wire:
 
 def heartbeat(accepted: bool = True, **more: Any) -> pb.Heartbeat:
     beat = pb.Heartbeat(accepted=accepted, **more)
-    beat.time.FromDatetime(datetime.now(UTC))
+    if "time" not in more:
+        beat.time.FromDatetime(datetime.now(UTC))
     return beat
 
 
@@ -138,6 +141,33 @@ async def test_a_message_that_breaks_a_rule_is_refused_and_the_link_stays() -> N
         await wire.until(lambda: wire.ears.taken == ["good"] and len(wire.problems()) == 3)
         assert sorted(wire.problems()) == [("MESSAGE_INVALID", 1), ("MESSAGE_TOO_LARGE", 1), ("VIEW_UNKNOWN", 1)]
         assert wire.link.is_open
+
+
+async def test_a_time_that_no_calendar_holds_is_refused_and_the_link_stays() -> None:
+    never = Timestamp(seconds=10**17)
+    async with running() as wire:
+        skew_s = wire.link.skew_s
+        for name in ("time", "echo"):
+            wire.say(heartbeat=heartbeat(**{name: never}))
+        wire.say(view_end=pb.ViewEnd(view_id="good"))
+        await wire.until(lambda: wire.ears.taken == ["good"])
+        assert wire.problems() == [("TIME_INVALID", 1)]
+        assert (wire.link.skew_s, wire.link.round_trip_s) == (skew_s, None)
+    said = hello()
+    said.time.CopyFrom(never)
+    with pytest.raises(InvalidArgument, match="TIME_INVALID"):
+        Link(hub(), said, [], heartbeat=pb.Heartbeat)
+
+
+async def test_of_a_message_with_many_faults_one_is_looked_for() -> None:
+    ranges = [pb.RangeDigest()] * (MOST_MESSAGE_BYTES // 2 - 16)
+    async with running() as wire:
+        began = time.process_time()
+        wire.say(catalogue_difference=pb.CatalogueDifference(ranges=ranges))
+        wire.say(view_end=pb.ViewEnd(view_id="good"))
+        await wire.until(lambda: wire.ears.taken == ["good"])
+        assert time.process_time() - began < 2, "all of them take ten seconds"
+        assert wire.problems() == [("MESSAGE_INVALID", 1)]
 
 
 async def test_a_flood_of_what_is_refused_is_told_once_a_second_with_a_count() -> None:
