@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -78,6 +78,7 @@ class Answering:
         self._count: dict[str, int] = {}
         # Reason of an end that came before the answer went out, "" for none.
         self._under_way: dict[_Key, str] = {}
+        self._renewing: Counter[str] = Counter()
         self._past: OrderedDict[_Key, str] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -120,10 +121,14 @@ class Answering:
         if view.lease is not None:
             view.lease.cancel()
             view.lease = None
-        if message.HasField("expire_time"):
-            self._spawn(self._renew(link, view, message))
-        else:
+        if not message.HasField("expire_time"):
             link.send(view_decision=pb.ViewDecision(view_id=view.view_id, allowed=True))
+        elif self._renewing[view.hub_id] >= MOST_UNDER_WAY:
+            most = f"at most {MOST_UNDER_WAY} views of one hub are renewed at once: try again in a moment"
+            self._refuse(link, view.view_id, ResourceExhausted("LIMIT_VIEWS", most))
+        else:
+            self._renewing[view.hub_id] += 1
+            self._spawn(self._renew(link, view, message))
 
     def ended_there(self, link: Link, view_id: str, reason: str) -> str:
         """The asking hub has ended its view. The session that is to end with it, "" for none."""
@@ -226,6 +231,8 @@ class Answering:
             self._refuse(link, view.view_id, VidhubError("INTERNAL", "the hub failed; its log says why"))
         else:
             link.send(view_decision=pb.ViewDecision(view_id=view.view_id, allowed=True, expire_time=end))
+        finally:
+            self._renewing[view.hub_id] -= 1
 
     def _check(self, link: Link, request: pb.ViewRequest, viewer: Principal, purpose: Purpose) -> None:
         """What the asking hub says must hold together, before policy is asked."""

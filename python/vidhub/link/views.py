@@ -106,6 +106,8 @@ class Views:
     # Of the links.
 
     async def opened(self, link: Link) -> None:
+        # Also of a link that this one takes the place of: who asked may have begun anew, and know nothing of them.
+        self._answering.closed(link, SILENCE_S, "LINK_LEASE_EXPIRED")
         self._asking.opened(link)
 
     async def take(self, link: Link, body: str, message: Any) -> None:

@@ -26,6 +26,7 @@ from support.views import (
     watch,
 )
 
+from vidhub.api import convert
 from vidhub.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Unavailable
 from vidhub.link import answering, asking, live
 from vidhub.link.clocks import by_our_clock
@@ -284,6 +285,18 @@ async def test_what_is_not_renewed_after_the_link_came_back_ends(
             assert (await last(levels.district)).end_reason == "LINK_LEASE_EXPIRED"
 
 
+async def test_what_is_not_renewed_after_another_link_took_the_place_of_the_first_ends(
+    levels: Levels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidhub.link.views.SILENCE_S", 0.5)
+    kept, lost = [(await watch(levels.province), (await open_of(levels.district))[-1])[1] for _ in range(2)]
+    views = levels.city.views._asking._views
+    del views[next(key for key in views if key == lost.view_id)]
+    async with joined(levels.city, levels.district):
+        assert (await last(levels.district)).end_reason == "LINK_LEASE_EXPIRED"
+        assert [one.id for one in await open_of(levels.district)] == [kept.id]
+
+
 @pytest.mark.parametrize("reason", ["HUB_DRAINING", "LINK_ENDED"])
 async def test_a_farewell_ends_views_at_once(tmp_path: Path, reason: str) -> None:
     async with (
@@ -513,3 +526,26 @@ async def test_a_unit_of_the_same_id_here_has_no_say_over_another_hubs_camera(le
     assert (await levels.province.domain.sessions.list(same)).sessions == ()
     with pytest.raises(NotFound, match="SESSION_NOT_FOUND"):
         await levels.province.domain.sessions.terminate(same, session.id, "mine")
+
+
+async def test_a_flood_of_renewals_is_worked_on_a_few_at_a_time(levels: Levels) -> None:
+    await watch(levels.province)
+    (view,) = await open_of(levels.district)
+    link, ours = levels.district.links.get("city"), levels.district.views._answering
+    most = answering.MOST_UNDER_WAY
+    assert link is not None
+    sent: list[pb.ViewDecision] = []
+    link.send = lambda **body: sent.append(body["view_decision"])  # type: ignore[method-assign]
+    end = convert.to_time(datetime.now(UTC) + timedelta(minutes=1))
+    for _ in range(3 * most):
+        await levels.district.views.take(link, "view_renewal", pb.ViewRenewal(view_id=view.view_id, expire_time=end))
+    assert len(ours._tasks) == most
+    assert [one.reason for one in sent] == ["LIMIT_VIEWS"] * 2 * most
+
+    async def answered() -> bool:
+        return len(sent) == 3 * most
+
+    await until(answered)
+    assert [one.allowed for one in sent].count(True) == most
+    assert not ours._tasks
+    assert not any(ours._renewing.values())
