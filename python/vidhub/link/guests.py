@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from vidhub.audit import AuditLog
 from vidhub.core import Core
+from vidhub.errors import InvalidArgument
 from vidhub.model import AuditRecord, Principal, PrincipalKind, Profile
 from vidhub.store import Store
 
@@ -64,6 +65,15 @@ class Guests:
     def end(self, session_id: str, reason: str) -> None:
         if session_id:
             self._core.end_session(session_id, reason)
+
+
+def check_path(path: str) -> None:
+    """Of another hub's media. One that does not begin with a slash would go on with the port.
+
+    Raises InvalidArgument ORDER_INVALID.
+    """
+    if not path.startswith("/"):
+        raise InvalidArgument("ORDER_INVALID", "the path of a stream begins with a slash")
 
 
 def _hub(hub_id: str) -> Principal:

@@ -19,7 +19,7 @@ from vidhub.access.purposes import PUBLISH
 from vidhub.api import convert
 from vidhub.core import Core
 from vidhub.errors import VidhubError
-from vidhub.link.guests import Guests
+from vidhub.link.guests import Guests, check_path
 from vidhub.link.links import Links
 from vidhub.link.live import Link
 from vidhub.model import CoreEvent, Profile
@@ -198,6 +198,7 @@ class Ordering:
 
     def _pull(self, link: Link, wanted: _Wanted, answer: pb.StreamAnswer) -> None:
         try:
+            check_path(answer.pull_path)
             self._core.supply_stream(
                 wanted.camera_id,
                 wanted.profile,

@@ -17,7 +17,7 @@ from vidhub.errors import (
     ResourceExhausted,
     VidhubError,
 )
-from vidhub.link.guests import Guests
+from vidhub.link.guests import Guests, check_path
 from vidhub.link.links import Links
 from vidhub.link.live import Link
 from vidhub.model import CoreEvent, Profile
@@ -114,6 +114,8 @@ class Supplying:
             raise ResourceExhausted("LIMIT_ORDERS", f"{MOST_ORDERS} streams go to this hub: end one first")
         if link.is_upper and not (order.push_path and order.ticket):
             raise InvalidArgument("ORDER_INVALID", "an upper hub says where to push to, and gives the ticket")
+        if link.is_upper:
+            check_path(order.push_path)
         await self._guests.record(hub_id, camera_id, profile, order.order_id, "out")
         earlier = self._supplies.get((hub_id, camera_id, profile))
         if earlier is not None:  # the other side has lost it

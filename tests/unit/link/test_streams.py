@@ -104,6 +104,9 @@ async def test_what_nobody_views_is_not_sent(levels: Levels) -> None:
     session = await watch(levels.province)
     assert (await orderer.order("o2", camera_id=camera(2).id)).reason == "ORDER_WITHOUT_VIEW"
     assert (await orderer.order("o3", push_path="", ticket="")).reason == "ORDER_INVALID"
+    assert (await orderer.order("o5", push_path=f"1/{CAMERA}")).reason == "ORDER_INVALID", (
+        "it would go on with the port"
+    )
     await levels.province.domain.sessions.close(operator(levels.province), session.id)
 
     async def has_ended() -> bool:
