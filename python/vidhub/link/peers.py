@@ -230,6 +230,12 @@ class Peers:
         if hub_id == self.own.id:
             raise PermissionDenied("HUB_IS_SELF", f"{hub_id} is this hub: a hub does not stand below itself")
         invitation = claim.subject_id.removeprefix(HUB_CLAIM)
+        named = self._named(hub_id)
+        if named is not None and named.id not in (invitation, hub_id):
+            # Administrators write either: a hub must not be taken for the one that they mean.
+            raise AlreadyExists(
+                "HUB_ID_TAKEN", f"another hub here is called {hub_id}: ask for another name of that one"
+            )
         key = public_key_of(csr_pem)
         digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
         issued = await asyncio.to_thread(self.register.ca.issue, "hub", hub_id, csr_pem, life=self.register.life)

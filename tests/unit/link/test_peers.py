@@ -116,6 +116,12 @@ async def test_who_may_not_join(bench: Bench, said: dict[str, object], reason: s
     assert (await bench.enrol(invitation)).hub.id == "yuehu", "the invitation is still good"
 
 
+async def test_a_hub_does_not_come_by_the_name_of_another(bench: Bench) -> None:
+    await bench.enrol(await bench.invite("guixi", "360681"), hub_id="hub-7f", region="360681")
+    assert await reason_of(bench.enrol(await bench.invite(), hub_id="guixi")) == "HUB_ID_TAKEN"
+    assert bench.peers.find("guixi").id == "hub-7f", "whom an administrator means"
+
+
 async def test_an_invitation_ends_with_its_time_with_a_newer_one_and_by_being_taken_back(bench: Bench) -> None:
     old = await bench.invite()
     newer = await bench.invite()
