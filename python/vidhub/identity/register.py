@@ -122,8 +122,12 @@ class Register:
         found = certificates.of_subject(conn, kind, subject_id)
         return [c for c in found if c.revoke_time is None and c.not_after > time]
 
-    def surplus(self, conn: Connection, kind: str, subject_id: str, time: datetime) -> list[Certificate]:
-        return self.live(conn, kind, subject_id, time)[:-MAX_LIVE]
+    def surplus(
+        self, conn: Connection, kind: str, subject_id: str, time: datetime, *, besides: str = ""
+    ) -> list[Certificate]:
+        """The oldest beyond MAX_LIVE, besides the one of that fingerprint."""
+        live = self.live(conn, kind, subject_id, time)
+        return [c for c in live if c.fingerprint != besides][: max(len(live) - MAX_LIVE, 0)]
 
     def revoke(self, conn: Connection, revoked: list[Certificate], time: datetime, reason: str) -> list[Certificate]:
         """As they are from then on."""

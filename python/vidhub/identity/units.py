@@ -172,7 +172,9 @@ class Units:
                     "CERTIFICATE_REVOKED", "this certificate was revoked: ask the hub for a new token"
                 )
             fresh = self.register.add(conn, issued, kind, subject_id, time)
-            replaced = self.register.revoke(conn, self.register.surplus(conn, kind, subject_id, time), time, "replaced")
+            # The one that asks stays good: an answer may be lost, or not be kept, as often as there is room for.
+            surplus = self.register.surplus(conn, kind, subject_id, time, besides=held.fingerprint)
+            replaced = self.register.revoke(conn, surplus, time, "replaced")
             record = AuditRecord.of(
                 principal,
                 f"{kind}.renew",

@@ -161,6 +161,17 @@ async def test_renewing_for_ever_does_not_fill_the_register(hub: Any, system: Pr
     assert hub.units.by_certificate(newest.certificate_pem.encode(), "")
 
 
+async def test_whose_renewals_are_lost_keeps_the_certificate_that_it_has(
+    hub: Any, system: Principal, make_csr: MakeCsr
+) -> None:
+    _, pem = await enrolled(hub, system, make_csr())
+    for _ in range(20):
+        hub.clock.advance(seconds=1)
+        await hub.units.renew(hub.units.by_certificate(pem, ""), make_csr())
+    good = [one for one in hub.units.register._known.values() if one.kind == "unit" and one.revoke_time is None]
+    assert len(good) == 8
+
+
 @pytest.mark.parametrize(
     "pem", [b"", b"\xff", b"nonsense", b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", b"x" * 100_000]
 )
