@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -190,6 +190,12 @@ class Shares:
         if share is None:
             raise NotFound("SHARE_NOT_FOUND", "no sharing rule has this scope: see `vidhub hub shares`")
         return await self.delete(principal, share.id)
+
+    async def start(self, principal: Principal, linked: Collection[str]) -> None:
+        """Takes back what a link that was ended for good has left: the hub was stopped before it came to that. A hub
+        that comes by the same id later is not to find it."""
+        for hub_id in self._by_hub.keys() - set(linked):
+            await self.end_all(principal, hub_id)
 
     async def end_all(self, principal: Principal, hub_id: str) -> None:
         """The link has been ended for good."""

@@ -259,6 +259,9 @@ async def build(
     )
     await _load(parts, secrets)
     if online:
+        await shares.start(
+            Principal(PrincipalKind.SYSTEM, hub_id=hub.id), {one.id for one in peers.all() if one.joined}
+        )
         await taken.start()
         was_clean = await store.write(_begin)
         await people.ensure_first_administrator()

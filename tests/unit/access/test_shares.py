@@ -145,3 +145,13 @@ async def test_a_preview_counts_what_is_new(domain: Domain) -> None:
     with pytest.raises(InvalidArgument):
         await domain.shares.preview(SYSTEM, "city", Scope())
     assert len(domain.shares.of("city")) == 1
+
+
+async def test_rules_that_an_end_has_left_go_at_the_next_start(domain: Domain) -> None:
+    await domain.shares.create(SYSTEM, "city", EVERYTHING)
+    await domain.shares.start(SYSTEM, {"city"})
+    assert len(sees(domain)) == 5
+    # The hub was stopped between the end of the link and that of its rules.
+    await domain.shares.start(SYSTEM, set())
+    assert sees(domain) == set()
+    assert domain.shares.all() == ()
