@@ -51,6 +51,8 @@ const PASSING = new Set([
   "VIEWER_SILENT",
   "LINK_DOWN",
   "LINK_TIMEOUT",
+  "LINK_NO_MEDIA",
+  "LINK_MEDIA_UNREACHABLE",
   "STREAM_LOST",
 ]);
 const ways = new Ways(abilities());

@@ -139,6 +139,15 @@ async def test_three_levels_see_record_and_end_the_view(scene: Scene) -> None:
                 who.append({one["principal"] for one in found})
             assert who == [{"user/li"}, {"user/li@jiangxi"}, {"user/li@jiangxi"}]
             assert scene.camera.most_open == 1
+            by_ffmpeg = (await opened(caller, CAMERA))["rtspUrl"]
+            played = await asyncio.create_subprocess_exec(
+                *("ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", by_ffmpeg),
+                *("-frames:v", "25", "-f", "null", "-"),
+                stderr=asyncio.subprocess.PIPE,
+            )
+            async with asyncio.timeout(PATIENCE_S):
+                _, complaints = await played.communicate()
+            assert (played.returncode, complaints) == (0, b"")
             # The owner reads who watches, and takes the camera back.
             session = (await caller.call("SessionService/ListSessions"))["sessions"][0]["id"]
             async with httpx.AsyncClient(base_url=scene.hubs.province.url, headers=caller._client.headers) as http:
@@ -150,7 +159,7 @@ async def test_three_levels_see_record_and_end_the_view(scene: Scene) -> None:
             _, at = await client.end(HEALTHY_S)
             assert max(at, await browser.end(HEALTHY_S)) - began < HEALTHY_S
         for hub in scene.all:
-            for entry in await ends(hub, 2, PATIENCE_S):
+            for entry in await ends(hub, 3, PATIENCE_S):
                 assert (entry["traceId"], '"GRANT_REVOKED"' in entry["detailJson"]) == (TRACE, True)
     await scene.camera.until_open(0)
 

@@ -93,7 +93,9 @@ async def test_whoever_runs_a_hub_above_sees_no_video_below(levels: Levels) -> N
             await levels.province.domain.sessions.open(boss, CAMERA, PATROL)
 
 
-@pytest.mark.parametrize("ender", ["viewer", "grant", "suspended", "city", "district", "share", "unit", "retired"])
+@pytest.mark.parametrize(
+    "ender", ["viewer", "grant", "suspended", "city", "district", "share", "unit", "moved", "retired"]
+)
 async def test_an_end_anywhere_is_an_end_everywhere(levels: Levels, ender: str) -> None:
     session = await watch(levels.province)
     province, city, district = levels.all
@@ -122,6 +124,10 @@ async def test_an_end_anywhere_is_an_end_everywhere(levels: Levels, ender: str) 
             (view,) = (await district.domain.sessions.list(owner)).sessions
             assert view.viewer_name == "Li (province)"
             await district.domain.sessions.terminate(owner, view.id, "校庆")
+        case "moved":  # out of what the district shares
+            reason = "POLICY_CHANGED"
+            elsewhere = camera(1, region_code="110000")
+            await district.domain.catalogue.register(replace(unit("u1"), hub_id="district"), [elsewhere])
         case _:
             reason = "CAMERA_RETIRED"
             await district.domain.catalogue.retire(replace(unit("u1"), hub_id="district"), CAMERA, "gone")
