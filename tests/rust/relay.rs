@@ -238,6 +238,34 @@ fn a_hub_that_stops_tells_of_its_relays() {
     assert_eq!(upper.wanted(), "", "its viewers wait for another");
 }
 
+#[test]
+fn a_hub_in_between_passes_one_copy_on_and_all_ends_with_the_viewer_above() {
+    let (top, middle, bottom) = (Place::new("top"), Place::new("middle"), Place::new("bottom"));
+    let (_camera, url) = camera();
+    bottom.knows(&url, "");
+    middle.knows("", "bottom");
+    top.knows("", "bottom");
+    let viewers: Vec<_> = (0..5).map(|number| top.watch(&format!("s{number}"))).collect();
+    top.wanted();
+    order(&top, &middle, "up", "guest");
+    middle.wanted();
+    order(&middle, &bottom, "first", "guest");
+    for viewer in &viewers {
+        assert!(frames(viewer, 5)[0].starts_gop);
+    }
+    let here = middle.watch("s1");
+    frames(&here, 5);
+    assert_eq!((bottom.sinks(), middle.sinks()), (1, 1));
+    drop(viewers);
+    top.released();
+    assert_eq!(middle.relay_ended("up").0, "STREAM_RELEASED");
+    frames(&here, 5);
+    drop(here);
+    middle.released();
+    assert_eq!(bottom.relay_ended("first").0, "STREAM_RELEASED");
+    until("nothing is left", || bottom.hub.gate().streams() + middle.hub.gate().streams() == 0);
+}
+
 /// A lower hub that watches a camera of the upper's.
 fn pulling() -> (Place, Place, _core::camera_sim::CameraSim) {
     let (upper, lower) = (Place::new("upper"), Place::new("lower"));

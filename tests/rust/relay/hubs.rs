@@ -274,7 +274,7 @@ pub fn camera() -> (CameraSim, String) {
     (camera, url)
 }
 
-/// A lower hub with the camera, and an upper hub that knows of it.
+/// A lower hub with the camera, and an upper one that knows of it.
 pub fn two() -> (Place, Place, CameraSim) {
     let (upper, lower) = (Place::new("upper"), Place::new("lower"));
     let (camera, url) = camera();
@@ -285,8 +285,8 @@ pub fn two() -> (Place, Place, CameraSim) {
 
 /// The upper's order: the lower pushes by relay `id`, for its guest's session `session`.
 pub fn order(upper: &Place, lower: &Place, id: &str, session: &str) {
-    let ticket = upper.ticket(&format!("push-{id}"), "lower", "publish");
-    lower.open(session, person("zhang", "upper"), "patrol");
+    let ticket = upper.ticket(&format!("push-{id}"), lower.id, "publish");
+    lower.open(session, person("zhang", upper.id), "patrol");
     lower.hub.start_relay(id, CAMERA, Profile::Main, upper.peer(&ticket)).unwrap();
 }
 
