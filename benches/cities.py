@@ -121,6 +121,9 @@ async def main(folder: Path, count: int, cameras: int) -> None:
                 cities[0].states(range(command["cameras"]), CameraState.OFFLINE, "no power")
             case "light":
                 cities[0].states(range(command["cameras"]), CameraState.ONLINE, "")
+            case "mark":
+                for city in cities:
+                    city.states([cameras - 1], CameraState.ONLINE, "mark")
             case "digest":
                 told = cities[0].parts.links.desk
                 found = await told.digest(cities[0].parts.system, command["hub"])
