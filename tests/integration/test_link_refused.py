@@ -183,6 +183,7 @@ async def test_a_hello_that_is_refused(city: HubProcess, said: dict[str, Any], r
         (b"\xff\xff\xff", "MESSAGE_INVALID"),
         (request(heartbeat=pb.Heartbeat()), "HELLO_MISSING"),
         (b"", "HELLO_MISSING"),
+        (bytes(600 * 1024), "MESSAGE_TOO_LARGE"),
     ],
 )
 async def test_a_call_that_does_not_begin_with_hello(city: HubProcess, first: bytes, reason: str):

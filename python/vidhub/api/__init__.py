@@ -48,6 +48,7 @@ class Access:
 
     grpc: kinds of certificate on 50051. http: roles on 8080. None: the listener does not carry the method.
     unchecked: its stream is taken as it comes, for one bad message must not end it; the servicer validates.
+    most_bytes: of one message; a longer one is refused unread.
     is_open: on 8080 also to those who are not logged in. before_password_change: also while a new password is due.
     reason, message: what a role that is not listed is told.
     """
@@ -57,6 +58,7 @@ class Access:
     is_open: bool = False
     before_password_change: bool = False
     unchecked: bool = False
+    most_bytes: int = MESSAGE_MAX_BYTES
     reason: str = "ROLE_NOT_PERMITTED"
     message: str = "none of your roles may do this: ask an administrator for the role that the guide names"
 
@@ -181,7 +183,7 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
         },
     ),
     "vidhub.v1.LinkService": _service(
-        link_service_pb2.DESCRIPTOR, "LinkService", {"Link": Access(grpc=_HUBS, unchecked=True)}
+        link_service_pb2.DESCRIPTOR, "LinkService", {"Link": Access(grpc=_HUBS, unchecked=True, most_bytes=512 * 1024)}
     ),
     "vidhub.v1.HubService": _service(
         hub_service_pb2.DESCRIPTOR,

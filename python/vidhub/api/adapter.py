@@ -139,6 +139,8 @@ class GrpcAdapter:
 
 
 def _read(method: Method, data: bytes) -> Message:
+    if len(data) > method.access.most_bytes:
+        raise InvalidArgument("MESSAGE_TOO_LARGE", f"messages here hold at most {method.access.most_bytes} octets")
     try:
         request = method.request.FromString(data)
     except DecodeError as cause:

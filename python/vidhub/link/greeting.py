@@ -12,7 +12,7 @@ from vidhub import __version__
 from vidhub.api import convert
 from vidhub.api.validate import first_violation
 from vidhub.errors import FailedPrecondition, InvalidArgument, PermissionDenied
-from vidhub.link.live import OLDEST_VERSION, VERSION, Link, Part
+from vidhub.link.live import MOST_MESSAGE_BYTES, MOST_READ_BYTES, OLDEST_VERSION, VERSION, Link, Part
 from vidhub.link.peers import Peers
 from vidhub.link.rules import CLOCK_LEEWAY_S, check_cycle, check_hello, to_level
 from vidhub.model import HubSide, LinkedHub, Revision
@@ -99,7 +99,9 @@ class Greeter:
 
     async def _heard(self, link: Link, heartbeat: pb.Heartbeat) -> str:
         hub_id = link.hub.id
-        await self._peers.heard(hub_id, accepted=heartbeat.accepted, signing_key_pem=link.theirs.signing_key_pem)
+        # Who has accepted takes it back by ending the link: what goes to and fro is not written down each time.
+        accepted = heartbeat.accepted or link.accepted_there
+        await self._peers.heard(hub_id, accepted=accepted, signing_key_pem=link.theirs.signing_key_pem)
         try:
             check_cycle(link.hub, heartbeat.above, own_id=self._peers.own.id, above=self._peers.above(without=hub_id))
         except PermissionDenied as cycle:
@@ -117,7 +119,9 @@ class Greeter:
 
 
 def parse(kind: type[pb.LinkRequest] | type[pb.LinkResponse], data: bytes) -> pb.LinkMessage:
-    """Raises InvalidArgument MESSAGE_INVALID for bytes that are no message."""
+    """Raises InvalidArgument MESSAGE_INVALID for bytes that are no message, MESSAGE_TOO_LARGE before they are read."""
+    if len(data) > MOST_READ_BYTES:
+        raise InvalidArgument("MESSAGE_TOO_LARGE", f"a message holds at most {MOST_MESSAGE_BYTES} octets: send less")
     try:
         return kind.FromString(data).message
     except DecodeError as cause:

@@ -24,6 +24,8 @@ HEARTBEAT_S = 3.0
 # Nothing heard for so long: the other side, or the way to it, is gone. Also the lease of views over the link.
 SILENCE_S = 10.0
 MOST_MESSAGE_BYTES = 256 * 1024
+# A larger one is not even read, and ends the link: octets become a hundred times as many in memory.
+MOST_READ_BYTES = 512 * 1024
 # What a piece of catalogue should not exceed, so that urgent messages wait at most a second on 256 kbit/s.
 BULK_BYTES = 32 * 1024
 # Urgent messages that wait to be sent, as many as there are when all views of a link end at once and its streams with
@@ -273,6 +275,8 @@ class Link:
                 await part.take(self, body, message)
             except VidhubError as error:
                 self._refuse(body, error)
+            # One that waits for nothing must not hold the loop for all that has come.
+            await asyncio.sleep(0)
 
     def _refuse(self, body: str, error: VidhubError) -> None:
         """Tells the other side and the log, at most once a second for each reason."""

@@ -14,8 +14,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from vidhub.errors import InvalidArgument
 from vidhub.link import live
+from vidhub.link.greeting import parse
 from vidhub.link.links import Links
-from vidhub.link.live import MOST_MESSAGE_BYTES, Link
+from vidhub.link.live import MOST_MESSAGE_BYTES, MOST_READ_BYTES, Link
 from vidhub.model import HubLevel, HubSide, LinkedHub
 from vidhub.v1 import link_service_pb2 as pb
 
@@ -177,6 +178,29 @@ async def test_a_flood_of_what_is_refused_is_told_once_a_second_with_a_count() -
         wire.say(view_end=pb.ViewEnd(view_id="good"))
         await wire.until(lambda: wire.ears.taken == ["good"])
         assert len(wire.problems()) <= 2
+
+
+async def test_parts_that_wait_for_nothing_leave_the_loop_to_others() -> None:
+    async with running() as wire:
+        turns: list[int] = []
+
+        async def others() -> None:
+            while len(wire.ears.taken) < 50:
+                turns.append(len(wire.ears.taken))
+                await asyncio.sleep(0)
+
+        for number in range(50):
+            wire.say(view_end=pb.ViewEnd(view_id=f"v{number}"))
+        async with asyncio.timeout(5):
+            await others()
+        assert len(set(turns)) > 25, "between any two messages"
+
+
+def test_what_is_far_too_large_is_not_read() -> None:
+    data = pb.LinkResponse(message=pb.LinkMessage(farewell=pb.Farewell())).SerializeToString()
+    assert parse(pb.LinkResponse, data).HasField("farewell")
+    with pytest.raises(InvalidArgument, match="MESSAGE_TOO_LARGE"):
+        parse(pb.LinkResponse, bytes(MOST_READ_BYTES + 1))
 
 
 async def test_a_second_hello_ends_the_link() -> None:

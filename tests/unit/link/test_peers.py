@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from dataclasses import replace
 
 import pytest
 from support.peers import OWN, SYSTEM, Bench
 
 from vidhub.errors import VidhubError
+from vidhub.link.greeting import Greeter
 from vidhub.link.rules import MOST_HUBS
 from vidhub.model import HubLevel, HubSide, LinkedHub, Principal, PrincipalKind, Revision, Role
 from vidhub.mtls import new_key
 from vidhub.store import hubs
+from vidhub.v1 import link_service_pb2 as pb
 
 UPPER = LinkedHub(
     "jiangxi",
@@ -217,3 +220,25 @@ async def test_changes_are_told(bench: Bench) -> None:
     assert seen == [invitation.hub.id, invitation.hub.id, "yuehu"]
     await bench.peers.tell_ended("yuehu")
     assert ended == ["yuehu"]
+
+
+async def test_heartbeats_that_say_now_this_now_that_are_not_written_down_each_time(bench: Bench) -> None:
+    await bench.enrol(await bench.invite())
+    await bench.peers.accept(SYSTEM, "yuehu")
+    greeter = Greeter(bench.peers, [], signing_key_pem="", revision=lambda: Revision("e", 1), media=lambda _: (0, 0))
+    hub = bench.peers.find("yuehu")
+    hello = pb.Hello(version=1, hub_id="yuehu")
+    hello.time.FromDatetime(bench.clock())
+    link = await greeter.link(hub, hello)
+    changes: list[str] = []
+    bench.peers.on_changed(changes.append)
+    running = asyncio.create_task(link.run(said(pb.Heartbeat(accepted=number % 2 == 0) for number in range(20))))
+    async with asyncio.timeout(5):
+        await running
+    assert bench.peers.find("yuehu").accepted_there
+    assert changes == ["yuehu"]
+
+
+async def said(beats: Iterable[pb.Heartbeat]) -> AsyncIterator[pb.LinkMessage]:
+    for beat in beats:
+        yield pb.LinkMessage(heartbeat=beat)
