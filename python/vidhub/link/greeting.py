@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from vidhub import __version__
 from vidhub.api import convert
 from vidhub.api.validate import first_violation
-from vidhub.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from vidhub.errors import InvalidArgument, PermissionDenied
 from vidhub.link.live import MOST_MESSAGE_BYTES, MOST_READ_BYTES, OLDEST_VERSION, VERSION, Link, Part
 from vidhub.link.peers import Peers
 from vidhub.link.rules import CLOCK_LEEWAY_S, check_cycle, check_hello, to_level
@@ -144,7 +144,6 @@ _MESSAGES = {
     "CERTIFICATE_EXPIRED": "the certificate of {name} has ended: it takes up its renewed one, or is invited anew",
     "CERTIFICATE_REVOKED": "{name} has revoked our certificate: the link is over; ask for a new invitation",
     "HELLO_REPEATED": "{name} does not keep to the protocol: bring it up to date",
-    "HUB_NOT_SEEN": "{name} has not called since this hub started: see `vidhub hub list` there",
 }
 
 
@@ -155,7 +154,3 @@ def describe(reason: str, name: str) -> str:
 
 def unknown_hub() -> PermissionDenied:
     return PermissionDenied("HUB_UNKNOWN", "the link with this hub has ended: ask for a new invitation")
-
-
-def ended(hub: LinkedHub) -> FailedPrecondition:
-    return FailedPrecondition("LINK_ENDED", describe("LINK_ENDED", hub.name))
