@@ -297,7 +297,8 @@ class SessionBook:
                 purpose_kind=purpose.kind[:64],
                 purpose_reference=purpose.reference[:128],
                 detail_json=json.dumps({"by_hub": error.refused_by}) if error.refused_by else "",
-            )
+            ),
+            hub_id="" if principal.hub_id == self._system.hub_id else principal.hub_id,
         )
         error.on_record = True
 

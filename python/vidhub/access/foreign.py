@@ -93,7 +93,8 @@ class ForeignSessions:
         except VidhubError as error:
             _remedied(error)
             self._audit.refusal(
-                AuditRecord.of(viewer, "camera.snapshot.refused", resource, result=error.reason, **facts)
+                AuditRecord.of(viewer, "camera.snapshot.refused", resource, result=error.reason, **facts),
+                hub_id=viewer.hub_id,
             )
             raise error.recorded() from None
         entry = AuditRecord.of(viewer, "camera.snapshot", resource, grant_id=decision.grant_id, **facts)

@@ -167,9 +167,12 @@ class AuditLog:
                 self._sign(conn)
         return entries
 
-    def refusal(self, record: AuditRecord) -> None:
-        """Record a refusal, from the event loop: the first of its kind at once, a flood as one more entry, counted."""
-        self._refusals.add(_bounded(record))
+    def refusal(self, record: AuditRecord, *, hub_id: str = "") -> None:
+        """Record a refusal, from the event loop: the first of its kind at once, a flood as one more entry, counted.
+
+        hub_id: the linked hub that asked, for itself or for its people.
+        """
+        self._refusals.add(_bounded(record), hub_id=hub_id)
 
     async def record(self, records: Sequence[AuditRecord]) -> None:
         """Records that stand alone, durable when it returns: what they tell of is in no transaction of the store."""

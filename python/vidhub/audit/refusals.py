@@ -17,6 +17,8 @@ from vidhub.model import AuditRecord
 MAX_KEYS = 4_096
 # Refusals that differ in who, what or how have entries of their own, so many of one key; the others are counted.
 MAX_APART = 8
+# The same of one linked hub: it speaks for many people, and says itself what their addresses are.
+MAX_APART_OF_HUB = 128
 _MAX_WAITING = 3 * MAX_KEYS
 _MANY = "many addresses"
 
@@ -44,16 +46,18 @@ class Refusals:
         self._waiting: list[AuditRecord] = []
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, record: AuditRecord) -> None:
+    def add(self, record: AuditRecord, *, hub_id: str = "") -> None:
+        """hub_id: the linked hub by which it came; counted together then, whatever the addresses."""
         minute = int(self._clock().timestamp()) // 60
         self._fold(before=minute)
-        key: _Key = (record.result, record.source_address, minute)
+        key: _Key = (record.result, f"hub/{hub_id}" if hub_id else record.source_address, minute)
+        most = MAX_APART_OF_HUB if hub_id else MAX_APART
         if key not in self._counts and len(self._counts) >= MAX_KEYS:
             record = dataclasses.replace(record, source_address=_MANY)
-            key = (record.result, _MANY, minute)
+            key, most = (record.result, _MANY, minute), 1
         count = self._counts.setdefault(key, _Count(record))
         what = hash((record.principal, record.action, record.resource, record.detail_json))
-        if what in count.apart or len(count.apart) >= (1 if record.source_address == _MANY else MAX_APART):
+        if what in count.apart or len(count.apart) >= most:
             count.more += 1
             return
         count.apart.add(what)

@@ -42,7 +42,8 @@ class Guests:
         await self._store.write(lambda conn: self._audit.append(conn, [entry]))
 
     def refused(self, hub_id: str, camera_id: str, reason: str) -> None:
-        self._audit.refusal(AuditRecord.of(_hub(hub_id), "stream.refused", f"camera/{camera_id}", result=reason))
+        record = AuditRecord.of(_hub(hub_id), "stream.refused", f"camera/{camera_id}", result=reason)
+        self._audit.refusal(record, hub_id=hub_id)
 
     def open(
         self, hub_id: str, camera_id: str, profile: Profile, *, purpose: str, grant_id: str = ""

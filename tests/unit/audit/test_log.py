@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from vidhub.audit import AuditLog, chain
-from vidhub.audit.refusals import MAX_APART
+from vidhub.audit.refusals import MAX_APART, MAX_APART_OF_HUB
 from vidhub.errors import Aborted, InvalidArgument
 from vidhub.model import AuditEntry, AuditRecord
 from vidhub.store import Store
@@ -150,6 +150,17 @@ async def test_refusals_that_differ_have_entries_of_their_own_up_to_a_bound(stor
     assert len(found) == MAX_APART + 1
     folded = [json.loads(e.record.detail_json or "{}").get("folded", 0) for e in found]
     assert sum(folded) == 1_200 - MAX_APART
+
+
+async def test_a_linked_hub_fills_no_record_by_the_addresses_that_it_tells(store: Store, audit: AuditLog) -> None:
+    for i in range(1_000):
+        told = replace(refused(address=f"10.0.{i // 250}.{i % 250}"), principal=f"user/p{i}@province")
+        audit.refusal(told, hub_id="province")
+    audit.refusal(refused(), hub_id="bureau")
+    await audit._refusals.flush(everything=True)
+    found = (await audit.list(limit=1_000)).entries
+    assert len(found) == MAX_APART_OF_HUB + 2
+    assert sum(json.loads(e.record.detail_json or "{}").get("folded", 0) for e in found) == 1_000 - MAX_APART_OF_HUB
 
 
 async def test_refusals_from_everywhere_are_bounded(store: Store, audit: AuditLog) -> None:
