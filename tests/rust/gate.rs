@@ -17,10 +17,11 @@ use std::time::Duration;
 use _core::error::ErrorKind;
 use _core::gate::{self, Door, Event, Proof};
 use _core::media::Profile;
+use _core::policy::{Grant, Scope};
 use _core::registry::{Camera, CameraStream};
 use _core::telemetry::Protocol;
 use harness::{sink, until};
-use house::{CAMERA, OTHER, PEER, Source, camera, ended, house, quick};
+use house::{CAMERA, OTHER, PEER, Source, camera, ended, grant, house, quick};
 
 #[test]
 fn each_wrong_proof_has_its_own_answer() {
@@ -364,4 +365,21 @@ fn who_waits_for_a_stream_that_is_stopped_is_told_at_once() {
     house.gate.apply_cameras(2, vec![moved], &[]).unwrap();
     let ended = house.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(1), ready).await });
     assert_eq!(ended.expect("within a second").unwrap().unwrap_err().reason(), "CAMERA_UNREACHABLE");
+}
+
+#[test]
+fn a_grant_that_is_replaced_ends_what_it_carries_no_more_and_nothing_else() {
+    let house = quick(Source::Plays);
+    house.open("s1");
+    // A narrower one would carry it as well; the session stands on its own.
+    let narrow = Scope { camera_ids: vec![CAMERA.into()], ..Scope::default() };
+    house.gate.apply_grant(Grant { scope: narrow, ..grant("g2") });
+    let wider = || Grant { purposes: vec!["patrol".into(), "traffic".into()], ..grant("g1") };
+    house.gate.apply_grant(wider());
+    assert_eq!(house.ends(), []);
+    house.gate.apply_grant(Grant { purposes: vec!["traffic".into()], ..wider() });
+    assert_eq!(house.ends(), [("s1".to_owned(), "GRANT_REVOKED")]);
+    house.open("s2");
+    house.gate.apply_grant(Grant { not_after: gate::now() - 1.0, ..wider() });
+    assert_eq!(house.ends(), [("s2".to_owned(), "GRANT_REVOKED")]);
 }

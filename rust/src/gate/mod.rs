@@ -102,17 +102,7 @@ impl Gate {
     }
 
     fn decide(&self, principal: &Principal, action: Action, row: &Row, purpose: &str, time: f64) -> Decision {
-        let camera = Resource {
-            id: row.id(),
-            hub_id: row.home_hub_id(),
-            unit_id: row.unit_id(),
-            region_code: row.region_code(),
-            industry: row.industry(),
-            place_category: row.place_category(),
-            quarantined: row.is_quarantined(),
-            revision: row.revision(),
-        };
-        let decision = self.policy.decide(principal, action, &camera, purpose, time);
+        let decision = self.policy.decide(principal, action, &resource(row), purpose, time);
         let verdict = if decision.allowed { Verdict::Allow } else { Verdict::Deny };
         let counted = match action {
             Action::List => telemetry::Action::List,
@@ -179,11 +169,11 @@ impl Gate {
         }
     }
 
-    /// Whether policy still permits the session by the grant that it stands on.
+    /// Whether the grant that the session stands on still permits it.
     fn is_carried(&self, spec: &SessionSpec) -> bool {
         let Some(row) = self.registry.get(&spec.camera) else { return false };
-        let decision = self.decide(&spec.principal, spec.action(), &row, &spec.purpose, now());
-        decision.allowed && decision.grant_id == spec.grant
+        let SessionSpec { principal, purpose, grant, .. } = spec;
+        self.policy.is_carried(grant, principal, spec.action(), &resource(&row), purpose, now())
     }
 
     /// Takes a grant back and ends every session it carried.
@@ -280,6 +270,20 @@ impl Gate {
             Some(stream) => Origin::Camera(target(row.id(), stream)),
             None => Origin::Pushed,
         }
+    }
+}
+
+/// The camera as policy sees it.
+fn resource(row: &Row) -> Resource<'_> {
+    Resource {
+        id: row.id(),
+        hub_id: row.home_hub_id(),
+        unit_id: row.unit_id(),
+        region_code: row.region_code(),
+        industry: row.industry(),
+        place_category: row.place_category(),
+        quarantined: row.is_quarantined(),
+        revision: row.revision(),
     }
 }
 

@@ -167,6 +167,25 @@ impl Policy {
         })
     }
 
+    /// Whether this grant alone permits it, whichever others do.
+    pub fn is_carried(
+        &self,
+        grant: &str,
+        principal: &Principal,
+        action: Action,
+        camera: &Resource<'_>,
+        purpose: &str,
+        now: f64,
+    ) -> bool {
+        let candidates = self.grants.read().candidates(principal, self.rules.here(), action, camera, purpose, now);
+        let Some(held) = candidates.held.iter().find(|held| held.grant.id == grant) else { return false };
+        let judged = || {
+            let asked = self.rules.entities(self.rules.principal(principal)?, self.rules.camera(camera)?)?;
+            self.rules.judge(&asked, action, purpose, Some(held))
+        };
+        judged().is_ok_and(|judgement| judgement.allowed)
+    }
+
     fn judge(
         &self,
         principal: &Principal,

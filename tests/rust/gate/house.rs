@@ -116,7 +116,7 @@ pub fn camera(id: &str) -> Camera {
     }
 }
 
-fn grant(id: &str) -> Grant {
+pub fn grant(id: &str) -> Grant {
     Grant {
         id: id.into(),
         subject: Subject::User("zhang".into()),
