@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use dimpl::{Config, Dtls};
 use parking_lot::Mutex;
 use str0m::config::DtlsVersion;
 use str0m::crypto::dtls::{
@@ -76,7 +77,7 @@ impl DtlsProvider for Listening {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let inner = self.inner.new_dtls(certificate, now, version, mtu)?;
+        let inner = instance(certificate, now, version, mtu)?;
         let keys = Keys::default();
         MADE.set(Some(keys.clone()));
         Ok(Box::new(Overheard { inner, keys, is_connected: false }))
@@ -87,11 +88,53 @@ impl DtlsProvider for Listening {
     }
 }
 
-#[derive(Debug)]
+/// What str0m's own provider makes, but for the configuration: dimpl tries all of its cryptography out whenever one is
+/// built, which takes longer than the handshake itself. Once is enough.
+fn instance(
+    certificate: &DtlsCert,
+    now: Instant,
+    version: DtlsVersion,
+    mtu: Option<usize>,
+) -> Result<Dtls, CryptoError> {
+    static CONFIG: OnceLock<(Option<usize>, Arc<Config>)> = OnceLock::new();
+    let build = || {
+        // ICE has shown already that the peer is where it says, which a cookie would show again.
+        let builder = Config::builder().use_server_cookie(false);
+        let config = match mtu {
+            Some(mtu) => builder.mtu(mtu),
+            None => builder,
+        };
+        config.build().map(Arc::new).map_err(|error| CryptoError::Other(format!("no DTLS configuration: {error}")))
+    };
+    let config = match CONFIG.get() {
+        Some((known, config)) if *known == mtu => Arc::clone(config),
+        Some(_) => build()?,
+        None => {
+            let config = build()?;
+            // Two peers may come first at once.
+            Arc::clone(&CONFIG.get_or_init(|| (mtu, config.clone())).1)
+        }
+    };
+    let certificate =
+        DtlsCert { certificate: certificate.certificate.clone(), private_key: certificate.private_key.clone() };
+    match version {
+        DtlsVersion::Dtls12 => Ok(Dtls::new_12(config, certificate, now)),
+        DtlsVersion::Dtls13 => Ok(Dtls::new_13(config, certificate, now)),
+        DtlsVersion::Auto => Ok(Dtls::new_auto(config, certificate, now)),
+        _ => Err(CryptoError::Other(format!("no such DTLS version: {version}"))),
+    }
+}
+
 struct Overheard {
-    inner: Box<dyn DtlsInstance>,
+    inner: Dtls,
     keys: Keys,
     is_connected: bool,
+}
+
+impl fmt::Debug for Overheard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Overheard")
+    }
 }
 
 impl DtlsInstance for Overheard {
