@@ -9,14 +9,14 @@ import json
 import secrets as randomness
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
 from vidhub.access.beyond import Asked, Beyond, Nowhere, Wish
-from vidhub.access.ends import Ends
+from vidhub.access.ends import End, Ends
 from vidhub.access.ids import new_id
 from vidhub.access.judging import REMEDIES, judge
 from vidhub.access.purposes import PUBLISH
@@ -92,7 +92,20 @@ class SessionBook:
     def check_open(self, session_id: str) -> None:
         """Raises FailedPrecondition SESSION_ENDED."""
         if session_id not in self._open:
-            raise ended("")
+            end = self._ends.waiting().get(session_id)
+            raise ended("" if end is None else end.reason)
+
+    def as_now(self, session: Session, earlier: Mapping[str, End]) -> Session:
+        """A session as read from the store, with an end that is not on record yet. earlier: `not_on_record` as it was
+        before the store was read."""
+        end = earlier.get(session.id) or self._ends.waiting().get(session.id)
+        if end is None or session.end_time is not None:
+            return session
+        return replace(session, end_time=end.time, end_reason=end.reason)
+
+    def not_on_record(self) -> Mapping[str, End]:
+        """Ends of sessions whose pictures are over, and that the store does not have yet."""
+        return self._ends.waiting()
 
     def ended(self, events: Sequence[CoreEvent]) -> None:
         """Takes `session_ended` events of the core: the places are free."""

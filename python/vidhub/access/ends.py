@@ -69,6 +69,10 @@ class Ends:
             self._waiting[session_id] = _Waiting(End(time, reason, actor, note, by_hub))
         self._arrived.set()
 
+    def waiting(self) -> dict[str, End]:
+        """Those that are not on record yet, by session."""
+        return {session_id: waiting.end for session_id, waiting in self._waiting.items()}
+
     async def recorded(self, session_id: str) -> None:
         """Returns when the end is durable, at once when none is waiting; raises what the store raised."""
         waiting = self._waiting.get(session_id)

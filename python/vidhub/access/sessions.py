@@ -208,6 +208,7 @@ class Sessions:
         limit = paging.size(page_size)
         sees_all = principal.kind is PrincipalKind.SYSTEM or bool(_SEE_ALL & principal.roles)
         is_of_unit = not sees_all and _is_of_unit(principal)
+        earlier = self._book.not_on_record()
         found = await self._store.read(
             lambda conn: sessions.list_page(
                 conn,
@@ -220,7 +221,9 @@ class Sessions:
             )
         )
         more = found[limit - 1].id if len(found) > limit else None
-        return SessionPage(tuple(found[:limit]), paging.token("sessions", question, more))
+        rows = (self._book.as_now(session, earlier) for session in found[:limit])
+        shown = tuple(session for session in rows if include_ended or session.end_time is None)
+        return SessionPage(shown, paging.token("sessions", question, more))
 
     def media_refused(self, events: Sequence[CoreEvent]) -> None:
         """Takes `media_refused` events of the core: who was turned away at a media port is on record too."""

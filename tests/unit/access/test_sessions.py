@@ -301,6 +301,10 @@ async def test_no_audit_no_video(ready, monkeypatch):
         with pytest.raises(Unavailable):
             await ready.sessions.close(OPERATOR, opened.session.id)
         assert ready.core.counts()["sessions"] == 0
+        # Who asks meanwhile is told how it ended.
+        (told,) = (await ready.sessions.list(OPERATOR, include_ended=True)).sessions
+        assert (told.end_reason, told.end_time is not None) == ("SESSION_CLOSED", True)
+        assert (await ready.sessions.list(OPERATOR)).sessions == ()
     assert (await ended(ready, opened.session.id)).end_reason == "SESSION_CLOSED"
     assert await closings(ready, opened.session.id) == ["SESSION_CLOSED"]
 
