@@ -59,9 +59,9 @@ async def last(hub: Hub) -> Session:
     """The newest session of the hub, once its end is on record."""
     deadline = time.monotonic() + HEALTHY_S
     while True:
-        page = await hub.domain.sessions.list(SYSTEM, include_ended=True)
-        if page.sessions and page.sessions[0].end_time is not None:
-            return page.sessions[0]
+        found = await hub.domain.store.read(lambda conn: sessions.list_page(conn, include_ended=True, limit=1))
+        if found and found[0].end_time is not None:
+            return found[0]
         assert time.monotonic() < deadline, f"the session at {hub.id} did not end"
         await asyncio.sleep(0.01)
 

@@ -19,6 +19,7 @@ from vidhub.api import convert
 from vidhub.core import Core
 from vidhub.errors import FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted, VidhubError
 from vidhub.identity.accounts import check_name
+from vidhub.link.allowance import Allowance
 from vidhub.link.clocks import by_our_clock, by_their_clock
 from vidhub.link.grants import check_grant
 from vidhub.link.links import Links
@@ -71,6 +72,7 @@ class Answering:
         self._book = book
         self._foreign = foreign
         self._last_gone = last_gone
+        self._allowance = Allowance()
         self._clock = clock
         self._views: dict[_Key, _View] = {}
         self._by_session: dict[str, _View] = {}
@@ -106,6 +108,11 @@ class Answering:
         if key in self._under_way or key in self._views or key in self._past:
             self._refuse(link, request.view_id, InvalidArgument("VIEW_EXISTS", "a view's name is good for one view"))
             return
+        try:
+            self._allowance.take(link.hub.id)
+        except ResourceExhausted as error:
+            self._refuse(link, request.view_id, error)
+            return
         self._under_way[key] = ""
         self._spawn(self._answer(link, request))
 
@@ -127,6 +134,11 @@ class Answering:
             most = f"at most {MOST_UNDER_WAY} views of one hub are renewed at once: try again in a moment"
             self._refuse(link, view.view_id, ResourceExhausted("LIMIT_VIEWS", most))
         else:
+            try:
+                self._allowance.take(view.hub_id)
+            except ResourceExhausted as error:
+                self._refuse(link, view.view_id, error)
+                return
             self._renewing[view.hub_id] += 1
             self._spawn(self._renew(link, view, message))
 

@@ -75,7 +75,7 @@ def check_grant(
     try:
         token = jwt.decode(text, OKPKey.import_key(key_pem), algorithms=[_ALGORITHM])
         claims: dict[str, Any] = token.claims
-    except (JoseError, ValueError, TypeError) as cause:
+    except (JoseError, ValueError, TypeError, RecursionError) as cause:
         raise _invalid("its signature is not the asking hub's") from cause
     expected = {
         "iss": issuer,

@@ -70,7 +70,13 @@ class Greeter:
         theirs = first.hello
         if (broken := first_violation(theirs)) is not None:
             raise InvalidArgument("MESSAGE_INVALID", f"hello.{broken.field}: {broken.description}")
-        check_hello(hub, theirs, own_id=self._peers.own.id, above=self._peers.above(without=hub.id))
+        check_hello(
+            hub,
+            theirs,
+            own_id=self._peers.own.id,
+            above=self._peers.above(without=hub.id),
+            below=self._peers.below(hub),
+        )
         return theirs
 
     async def link(self, hub: LinkedHub, theirs: pb.Hello) -> Link:
@@ -103,7 +109,13 @@ class Greeter:
         accepted = heartbeat.accepted or link.accepted_there
         await self._peers.heard(hub_id, accepted=accepted, signing_key_pem=link.theirs.signing_key_pem)
         try:
-            check_cycle(link.hub, heartbeat.above, own_id=self._peers.own.id, above=self._peers.above(without=hub_id))
+            check_cycle(
+                link.hub,
+                heartbeat.above,
+                own_id=self._peers.own.id,
+                above=self._peers.above(without=hub_id),
+                below=self._peers.below(link.hub),
+            )
         except PermissionDenied as cycle:
             return cycle.reason
         self._settle(link, tuple(heartbeat.above))

@@ -132,6 +132,15 @@ class Peers:
                 found.update(dict.fromkeys((hub.id, *self._above.get(hub.id, ()))))
         return tuple(found)[:MOST_ABOVE]
 
+    def below(self, upper: LinkedHub) -> tuple[str, ...]:
+        """The accepted hubs below this one that were so before the upper hub was accepted here."""
+        since = upper.accept_time or self._clock()
+        return tuple(
+            hub.id
+            for hub in self._hubs.values()
+            if hub.side is HubSide.LOWER and hub.is_accepted and (hub.accept_time or since) < since
+        )
+
     def note_above(self, hub_id: str, above: tuple[str, ...]) -> None:
         """What an upper hub told of those above it."""
         self._above[hub_id] = above

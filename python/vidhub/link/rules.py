@@ -69,8 +69,10 @@ def check_version(theirs: pb.Hello) -> None:
         )
 
 
-def check_hello(hub: LinkedHub, theirs: pb.Hello, *, own_id: str, above: Collection[str]) -> None:
-    """above: the hubs above this one. Raises PermissionDenied HUB_ID_MISMATCH, HUB_CHANGED, LINK_CYCLE; see also
+def check_hello(
+    hub: LinkedHub, theirs: pb.Hello, *, own_id: str, above: Collection[str], below: Collection[str] = ()
+) -> None:
+    """above, below: as for `check_cycle`. Raises PermissionDenied HUB_ID_MISMATCH, HUB_CHANGED, LINK_CYCLE; see also
     `check_version`."""
     if theirs.hub_id != hub.id:
         raise PermissionDenied(
@@ -84,11 +86,21 @@ def check_hello(hub: LinkedHub, theirs: pb.Hello, *, own_id: str, above: Collect
             f"{hub.id} was linked as {hub.level} of {hub.region_code} and now says {said[0]} of {said[1]}: "
             "end the link and invite it anew",
         )
-    check_cycle(hub, theirs.above, own_id=own_id, above=above)
+    check_cycle(hub, theirs.above, own_id=own_id, above=above, below=below)
 
 
-def check_cycle(hub: LinkedHub, theirs: Collection[str], *, own_id: str, above: Collection[str]) -> None:
-    """theirs: the hubs above the other side. Raises PermissionDenied LINK_CYCLE when a hub would stand above itself."""
+def check_cycle(
+    hub: LinkedHub, theirs: Collection[str], *, own_id: str, above: Collection[str], below: Collection[str] = ()
+) -> None:
+    """theirs: the hubs above the other side; above: those above this one. below: those that stood below this one before
+    the other side was linked: that they stand above it is its own word, and it is its link that would close the cycle.
+
+    Raises PermissionDenied LINK_CYCLE when a hub would stand above itself.
+    """
+    if hub.side is HubSide.UPPER and (clash := sorted(set(theirs) & set(below))):
+        raise PermissionDenied(
+            "LINK_CYCLE", f"{clash[0]} stands below {own_id} already, and {hub.id} says it stands above {hub.id}"
+        )
     if own_id in theirs if hub.side is HubSide.UPPER else hub.id in above:
         low, high = (own_id, hub.id) if hub.side is HubSide.UPPER else (hub.id, own_id)
         raise PermissionDenied("LINK_CYCLE", f"{low} stands above {high} already: end one of the links between them")

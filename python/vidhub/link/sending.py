@@ -261,7 +261,7 @@ class Sender:
     async def _compare(self) -> None:
         """Tells digests of ranges, then those ranges whole that the other side holds otherwise."""
         if self._failures:
-            await asyncio.sleep(min(_PAUSE_S * 2 ** (self._failures - 1), _LONGEST_PAUSE_S))
+            await asyncio.sleep(min(_PAUSE_S * 2 ** min(self._failures - 1, 16), _LONGEST_PAUSE_S))
         await self._confirmed_but(0)
         self._compares = self._rules_moved = False
         self._asked.clear()

@@ -17,6 +17,7 @@ from vidhub.errors import (
     ResourceExhausted,
     VidhubError,
 )
+from vidhub.link.allowance import Allowance
 from vidhub.link.guests import Guests, check_path
 from vidhub.link.links import Links
 from vidhub.link.live import Link
@@ -58,6 +59,7 @@ class Supplying:
         self._links = links
         self._guests = guests
         self._views = views
+        self._allowance = Allowance()
         self._supplies: dict[_Key, _Supply] = {}
         self._by_order: dict[tuple[str, str], _Supply] = {}
         self._by_local: dict[str, _Supply] = {}
@@ -69,6 +71,7 @@ class Supplying:
         """Answers, and puts a refusal on record."""
         answer = pb.StreamAnswer(order_id=order.order_id)
         try:
+            self._allowance.take(link.hub.id)
             await self._supply(link, order, answer)
             answer.accepted = True
         except VidhubError as error:

@@ -108,3 +108,11 @@ def test_hello_is_of_the_hub_on_record(said: dict[str, object], reason: str) -> 
 )
 def test_no_hub_stands_above_itself(side: HubSide, theirs: list[str], above: tuple[str, ...], reason: str) -> None:
     assert reason_of(check_cycle, hub(side), theirs, own_id="yingtan", above=above) == reason
+
+
+def test_an_upper_that_says_a_hub_below_stands_above_it_is_refused_not_that_hub() -> None:
+    upper, lower = hub(HubSide.UPPER), hub(HubSide.LOWER)
+    told = {"own_id": "yingtan", "below": ("yuehu",)}
+    assert reason_of(check_cycle, upper, ("jiangxi", "yuehu"), above=(), **told) == "LINK_CYCLE"
+    assert reason_of(check_cycle, upper, ("jiangxi",), above=(), **told) == ""
+    assert reason_of(check_cycle, lower, ("jiangxi", "yuehu"), above=(), **told) == ""

@@ -29,6 +29,7 @@ from support.views import (
 from vidhub.api import convert
 from vidhub.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Unavailable
 from vidhub.link import answering, asking, live
+from vidhub.link.allowance import Allowance
 from vidhub.link.clocks import by_our_clock
 from vidhub.link.grants import GrantWriter
 from vidhub.model import Action, PrincipalKind, Purpose, Role
@@ -469,6 +470,13 @@ async def test_too_many_at_once_are_refused(stranger: Stranger, monkeypatch: pyt
     reasons = [decision.reason for decision in decisions]
     assert reasons.count("") == 3
     assert reasons.count("LIMIT_VIEWS") == 7
+    assert stranger.link.is_open
+
+
+async def test_too_many_in_a_moment_are_refused(stranger: Stranger) -> None:
+    stranger.levels.district.views._answering._allowance = Allowance(per_s=0.001, burst=3)
+    decisions = [await stranger.ask(stranger.request()) for _ in range(5)]
+    assert [decision.reason for decision in decisions] == ["", "", "", "LIMIT_RATE", "LIMIT_RATE"]
     assert stranger.link.is_open
 
 
