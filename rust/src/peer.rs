@@ -1,7 +1,7 @@
 //! Another hub's media port, for one connection: where it is, whom its certificate must come from, what is shown there.
 //!
 //! The link names all of it, not a camera: `source.deny` has no say, but only TLS is dialled, and the certificate must lead
-//! to the other hub's own authority and name its host.
+//! to the other hub's own authority.
 
 use std::fmt;
 use std::io;
@@ -20,6 +20,11 @@ use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// What a hub's own certificate names beside its addresses, and what linked hubs ask for (SNI, RFC 6066 §3): the port may
+/// show people a certificate of another authority. No address of anybody's, and the same for all: the authority is the
+/// hub's own and issues nothing like it to others.
+pub const NAME: &str = "media.hub.internal";
 
 /// Of `rtsps://` without a port.
 pub const TLS_PORT: u16 = 322;
@@ -116,7 +121,7 @@ impl Peer {
         let cut = |_: io::Error| self.unreachable("the connection is refused or cut: check port 8322 at the other hub");
         let socket = TcpStream::connect(address).await.map_err(cut)?;
         socket.set_nodelay(true).map_err(cut)?;
-        let name = ServerName::try_from(self.host.clone()).map_err(|_| self.unreachable("it has no name"))?;
+        let name = ServerName::try_from(NAME).map_err(|_| self.unreachable("it has no name"))?;
         TlsConnector::from(self.tls.clone()).connect(name, socket).await.map_err(|error| {
             let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
             match cause {
@@ -124,7 +129,7 @@ impl Peer {
                     ErrorKind::Unavailable,
                     "LINK_CERTIFICATE_REFUSED",
                     format!(
-                        "the media port of hub {} shows a certificate that its own authority has not issued for {}: \
+                        "the media port of hub {} at {} shows a certificate that its own authority has not issued: \
                          somebody is in between, or the hub has a new authority and the link must be joined anew",
                         self.id, self.host
                     ),
@@ -142,7 +147,7 @@ impl Peer {
     }
 }
 
-/// Takes what this authority has issued, for the host that it names.
+/// Takes what this authority has issued for a hub's media port.
 fn tls(ca_pem: &str) -> std::result::Result<Arc<ClientConfig>, &'static str> {
     if ca_pem.len() > MAX_CA_PEM {
         return Err("is larger than any");

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any
 import httpx
 import pytest
 from support.cameras import GstCamera, gst_camera
+from support.certificates import self_signed
 from support.hub import PASSWORD, HubProcess, Person, camera_message, enrol, person
-from support.links import DISTRICT, ThreeLevels, placed, three_levels, until
+from support.links import CITY, DISTRICT, ThreeLevels, link, placed, three_levels, until
 from support.rtsp import RtspClient
-from support.site import PATIENCE_S, Site, opened, scrape
+from support.site import PATIENCE_S, Site, cli, opened, scrape
 from support.whep import Refused, whep_viewer
+
+from vidhub.client import Hub, Viewer
 
 CAMERA = camera_message(1).id
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -245,3 +249,27 @@ async def test_a_hub_that_stands_still_loses_the_views_on_both_sides(scene: Scen
         await until(scene.hubs.city, "yuehu", within_s=60, state="up")
     async with person(scene.hubs.province, "li") as caller:
         await sees_again(caller)
+
+
+async def test_pictures_reach_a_hub_that_shows_people_another_certificate(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    flags = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    async with (
+        gst_camera(key_interval=25) as camera,
+        placed(tmp_path, CITY, *flags) as city,
+        placed(tmp_path, DISTRICT) as district,
+    ):
+        await link(city, district, DISTRICT)
+        assert await Site(district, await enrol(district)).register(1, camera.url) == CAMERA
+        await share(district, CITY[0])
+        await knows_camera(city)
+        await operator(city, "zhou")
+        url = f"https://{city.ready['http']}"
+        async with (
+            Hub(url, "zhou", PASSWORD, ca=certificate) as caller,
+            Viewer(caller, CAMERA, "patrol") as viewer,
+            aclosing(viewer.frames()) as frames,
+        ):
+            assert (await anext(frames)).image.shape[2] == 3
+        done = await cli("doctor", "--data-dir", district.data)
+        assert done.status == 0, done.out

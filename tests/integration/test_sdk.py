@@ -9,8 +9,6 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,8 @@ import cv2
 import numpy as np
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from support.cameras import gst_camera, make_clip, silence, tcp_camera
+from support.certificates import self_signed
 from support.hub import PASSWORD, HubProcess, hub, person
 from support.site import HERE, Site, camera_id, site
 
@@ -260,30 +256,6 @@ async def test_a_hub_with_a_certificate_of_its_own_authority_is_trusted_by_that(
             async with Hub(url, "zhang", PASSWORD):
                 pass
         assert "certificate" in str(untrusted.value).lower()
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that is its own authority, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hub")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "hub.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "hub.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "hub.pem", folder / "hub.key"
 
 
 async def until_connections(viewer: Viewer, count: int) -> list[Frame]:

@@ -106,7 +106,7 @@ async def build(
     people = await People.open(store, audit, keys, hub_id=hub.id, data_dir=data)
     stack.callback(people.close)
     shown = None
-    if online and config.listen.rtsps != OFF and config.tls_cert is None:
+    if online and config.listen.rtsps != OFF:
         shown = await asyncio.to_thread(ca.server_certificate, certificate_names(config))
     core = Core(core_options(config, hub, keys, backend_socket, shown))
     stack.push_async_callback(core.stop)
@@ -328,7 +328,7 @@ def certificate_names(config: Config) -> set[str]:
 def core_options(
     config: Config, hub: HubOptions, keys: HubKeys, backend_socket: str, certificate: ServerCertificate | None = None
 ) -> dict[str, object]:
-    """certificate: what RTSPS shows where no `tls_cert` is given."""
+    """certificate: what RTSPS shows linked hubs, and where no `tls_cert` is given everybody."""
 
     def on(listener: str) -> str | None:
         return None if listener == OFF else listener

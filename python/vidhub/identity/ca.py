@@ -35,7 +35,9 @@ _RENEW_BEFORE = timedelta(days=30)
 _SKEW = timedelta(hours=1)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _URI = re.compile(r"vidhub://([A-Za-z0-9._-]{1,64})/(claim|unit|hub)/([A-Za-z0-9._-]{1,64})")
-_ALWAYS = ("localhost", "127.0.0.1", "::1")
+# What linked hubs ask the media port for (SNI): it may show people another certificate. As `NAME` in rust/src/peer.rs.
+MEDIA_NAME = "media.hub.internal"
+_ALWAYS = ("localhost", "127.0.0.1", "::1", MEDIA_NAME)
 _WILDCARDS = {"", "0.0.0.0", "::"}  # noqa: S104  names to leave out, nothing listens here
 
 

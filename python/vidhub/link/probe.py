@@ -16,6 +16,7 @@ from cryptography import x509
 
 from vidhub.config import split_address
 from vidhub.errors import FailedPrecondition, Unavailable, VidhubError
+from vidhub.identity.ca import MEDIA_NAME
 from vidhub.link.keys import LinkIdentity
 from vidhub.model import LinkedHub
 
@@ -124,7 +125,8 @@ async def _handshake(host: str, port: int, ca_pem: str, identity: LinkIdentity |
     try:
         with _context(ca_pem, identity) as context:
             async with asyncio.timeout(HOP_S):
-                reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
+                wanted = MEDIA_NAME if identity is None else host
+                reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=wanted)
                 try:
                     der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
                     if identity is not None:

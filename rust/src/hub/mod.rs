@@ -31,6 +31,7 @@ pub use relays::MAX_RELAYS;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Door, Events, Gate, StartSource, Streams, StreamsOptions};
+use crate::peer;
 use crate::policy::Policy;
 use crate::registry::{Camera, Change, Registry};
 use crate::server::http::{self, HttpOptions};
@@ -265,10 +266,16 @@ impl Hub {
         Ok(())
     }
 
-    /// The certificate of the HTTP port, or the one that the hub's own CA has issued.
+    /// The certificate of the HTTP port for people, the one that the hub's own CA has issued for linked hubs; the only one
+    /// there is for all.
     fn rtsps_tls(&self) -> Result<Arc<rustls::ServerConfig>> {
         match (&self.options.tls, &self.options.rtsps_certificate) {
-            (Some(files), _) => tls::server_config(&files.cert, &files.key, &[]),
+            (Some(files), Some(pem)) => {
+                let (certificate, key) = (tls::read(&files.cert)?, tls::read(&files.key)?);
+                let own = (pem.certificate_pem.as_bytes(), pem.key_pem.0.as_bytes());
+                tls::server_config_by_name(peer::NAME, own, (&certificate, &key))
+            }
+            (Some(files), None) => tls::server_config(&files.cert, &files.key, &[]),
             (None, Some(pem)) => {
                 tls::server_config_from_pem(pem.certificate_pem.as_bytes(), pem.key_pem.0.as_bytes(), &[])
             }

@@ -27,7 +27,7 @@ pub struct HubOptions {
     /// Certificate chain and key of the HTTP port, PEM files; null: cleartext.
     #[serde(default)]
     pub tls: Option<TlsFiles>,
-    /// The same for RTSPS, where `tls` is null: what the hub's own CA has issued.
+    /// What the hub's own CA has issued: for RTSPS where `tls` is null, else for linked hubs alone.
     #[serde(default)]
     pub rtsps_certificate: Option<TlsPem>,
     /// Unix socket of the Python application.

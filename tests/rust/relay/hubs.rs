@@ -14,7 +14,7 @@ use _core::camera_sim::{CameraSim, SimCamera};
 use _core::gate::{self, Event, SessionSpec};
 use _core::hub::{FrameReader, Hub, HubOptions};
 use _core::media::Profile;
-use _core::peer::Peer;
+use _core::peer::{NAME, Peer};
 use _core::policy::{Principal, PrincipalKind};
 use _core::registry::{Camera, CameraStream};
 use _core::sink::frames::{Frame, Wanted};
@@ -55,7 +55,7 @@ pub fn certificates() -> (String, String, String) {
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let ca = authority.self_signed(&key).unwrap();
     let own = rcgen::KeyPair::generate().unwrap();
-    let issued = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let issued = rcgen::CertificateParams::new(["127.0.0.1".to_owned(), NAME.to_owned()]).unwrap();
     let issued = issued.signed_by(&own, &rcgen::Issuer::new(authority, key)).unwrap();
     (pem("CERTIFICATE", ca.der()), pem("CERTIFICATE", issued.der()), pem("PRIVATE KEY", own.serialized_der()))
 }

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidhub.errors import FailedPrecondition, InvalidArgument
-from vidhub.identity.ca import CertificateAuthority, fingerprint_of, host_of, identity_of
+from vidhub.identity.ca import MEDIA_NAME, CertificateAuthority, fingerprint_of, host_of, identity_of
 from vidhub.identity.csr import public_key_of
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -64,10 +64,10 @@ def test_the_server_certificate_names_every_address_and_follows_them(tmp_path: P
     addresses = ["0.0.0.0:50051", "192.0.2.7:50051", "Hub.Example.cn:443", "[2001:DB8::1]:50051"]
     ca = open_ca(tmp_path)
     first = ca.server_certificate(addresses)
-    assert first.names == ("127.0.0.1", "192.0.2.7", "2001:db8::1", "::1", "hub.example.cn", "localhost")
+    assert first.names == ("127.0.0.1", "192.0.2.7", "2001:db8::1", "::1", "hub.example.cn", "localhost", MEDIA_NAME)
     certificate = x509.load_pem_x509_certificate(first.certificate_pem)
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert set(names.get_values_for_type(x509.DNSName)) == {"hub.example.cn", "localhost"}
+    assert set(names.get_values_for_type(x509.DNSName)) == {"hub.example.cn", "localhost", MEDIA_NAME}
     assert len(names.get_values_for_type(x509.IPAddress)) == 4
     assert ca.server_certificate(reversed(addresses)) == first, "the same names, the same certificate"
     assert ca.server_certificate(["192.0.2.8:1"]).certificate_pem != first.certificate_pem
