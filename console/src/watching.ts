@@ -59,6 +59,19 @@ const ways = new Ways(abilities());
 /** The hub's doing, not a decision: the same purpose opens a new session, on record like the first. */
 const REOPENED = new Set(["SESSION_LOST", "HUB_DRAINING", "HUB_STOPPED", "LINK_DOWN", "LINK_LEASE_EXPIRED"]);
 
+/** Sessions that are being closed. */
+const goodbyes = new Set<Promise<void>>();
+const GOODBYE_MS = 3_000;
+
+/** Returns when every session that is being closed is, or after three seconds: a login that ends before them takes the
+ * right to close them with it. */
+export async function saidGoodbye(): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, GOODBYE_MS)));
+  await Promise.race([Promise.all(goodbyes), patience]);
+  clearTimeout(timer);
+}
+
 export class Watching {
   readonly view = shallowReactive({
     phase: "opening" as Phase,
@@ -134,7 +147,13 @@ export class Watching {
   private closeSession(): void {
     const sessionId = this.session?.id;
     this.session = undefined;
-    if (sessionId) void closing.closeSession({ sessionId }).catch(() => undefined);
+    if (!sessionId) return;
+    const goodbye = closing.closeSession({ sessionId }).then(
+      () => undefined,
+      () => undefined,
+    );
+    goodbyes.add(goodbye);
+    void goodbye.then(() => goodbyes.delete(goodbye));
   }
 
   private connect(): Promise<void> {

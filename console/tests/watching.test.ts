@@ -58,7 +58,7 @@ vi.mock("../src/player/ways", async (importOriginal) => ({
 
 const { HubError } = await import("../src/api");
 const { PlayError } = await import("../src/player/player");
-const { Watching } = await import("../src/watching");
+const { Watching, saidGoodbye } = await import("../src/watching");
 
 const main: Told = { profile: "main", reason: "", silence: "" };
 let picture: (() => void) | undefined;
@@ -238,4 +238,24 @@ test("a media port that can't be reached is gone around, at once the next time, 
   await vi.advanceTimersByTimeAsync(301_000);
   await watch();
   expect(seam.players.at(-1)!.way).toBe("webrtc");
+});
+
+test("who leaves waits until the session is closed, but not for ever", async () => {
+  let closed: (() => void) | undefined;
+  seam.closeSession.mockImplementation(() => new Promise<void>((resolve) => (closed = resolve)));
+  (await watch()).close();
+  const order: string[] = [];
+  const leaving = saidGoodbye().then(() => order.push("left"));
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(order).toEqual([]);
+  closed!();
+  await leaving;
+  expect(order).toEqual(["left"]);
+
+  seam.closeSession.mockImplementation(() => new Promise<void>(() => undefined));
+  (await watch()).close();
+  const giving = saidGoodbye().then(() => order.push("gave up"));
+  await vi.advanceTimersByTimeAsync(3_000);
+  await giving;
+  expect(order).toEqual(["left", "gave up"]);
 });
