@@ -116,3 +116,14 @@ def test_no_description_repeats_what_was_sent() -> None:
     found = validate.violations(camera_pb2.CameraStream(password=secret, url=f"rtsp://u:{secret}@h/"))
     assert found
     assert not any("hunter2" in row.description for row in found)
+
+
+def test_of_a_large_message_the_first_broken_rule_is_told_however_many_there_are() -> None:
+    wrong = camera_pb2.CameraStream(url="gopher://")
+    few = camera_pb2.Camera(streams=[wrong] * 20)
+    assert len(validate.violations(few)) > 20
+    many = camera_pb2.Camera(streams=[wrong] * 100_000)
+    assert many.ByteSize() > validate.WHOLE_BYTES
+    assert len(validate.violations(many)) == 1
+    fine = camera_pb2.Camera(legal=camera_pb2.LegalRecord(place_basis="x" * 512), name="y" * 128)
+    assert validate.violations(fine) == ()
