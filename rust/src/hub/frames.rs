@@ -70,6 +70,7 @@ impl Hub {
         let (telemetry, shards) = (self.telemetry.clone(), self.shards.clone());
         let queue = FrameQueue::new(wanted, self.options.stream.gop_cache_bytes, telemetry.clone())
             .map_err(|cause| no_threads().because(cause))?;
+        let turns = self.reader_turns.clone();
         let (closed, stopping) = (CancellationToken::new(), self.accepting.clone());
         let reader = FrameReader { queue: queue.clone(), closed: closed.clone() };
         handle.spawn(async move {
@@ -93,10 +94,15 @@ impl Hub {
             let stream = admission.stream();
             let keep = Box::new((admission.clone(), filling, place, closed.clone().drop_guard()));
             let sink = FramesSink::new(queue, stream.clone(), description, first_picture, telemetry, keep);
-            let attached = shards.attach(stream, Box::new(sink), true);
-            if wanted != Wanted::OneKeyframe {
-                admission.connected(attached.clone());
-            }
+            let attached = {
+                // Whoever has a picture is connected, so that a later reader takes an earlier one's place, never the other way.
+                let _turn = turns.lock();
+                let attached = shards.attach(stream, Box::new(sink), true);
+                if wanted != Wanted::OneKeyframe {
+                    admission.connected(attached.clone());
+                }
+                attached
+            };
             drop(admission);
             closed.cancelled().await;
             attached.end("READER_CLOSED");

@@ -61,6 +61,8 @@ pub struct Hub {
     probing: Arc<Probing>,
     /// Held once by each reader of frames, which counts them.
     readers: Arc<()>,
+    /// Held from a reader's first frame to its connection.
+    reader_turns: Arc<Mutex<()>>,
     relays: Arc<Relays>,
     webrtc: Mutex<Option<Arc<Webrtc>>>,
     /// Plain and behind TLS.
@@ -141,6 +143,7 @@ impl Hub {
             source_threads,
             probing,
             readers: Arc::new(()),
+            reader_turns: Arc::default(),
             relays: Arc::default(),
             webrtc: Mutex::new(None),
             rtsp: Mutex::default(),
