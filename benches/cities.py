@@ -116,7 +116,7 @@ async def main(folder: Path, count: int, cameras: int) -> None:
                 for city in cities[: command.get("cities", count)]:
                     await city.fill(command["version"], command.get("cameras", cameras))
             case "states":
-                await _states(cities, command["rate"], command["seconds"])
+                await _states(cities, command["rate"], command["seconds"], command["of"])
             case "dark":
                 cities[0].states(range(command["cameras"]), CameraState.OFFLINE, "no power")
             case "light":
@@ -135,7 +135,7 @@ async def main(folder: Path, count: int, cameras: int) -> None:
         await city.app.close()
 
 
-async def _states(cities: Sequence[City], rate: int, seconds: float) -> None:
+async def _states(cities: Sequence[City], rate: int, seconds: float, of: str) -> None:
     """So many changes a second in all, each of another camera than the last."""
     each = max(1, round(rate * TICK_S))
     began, sent = time.monotonic(), 0
@@ -145,7 +145,7 @@ async def _states(cities: Sequence[City], rate: int, seconds: float) -> None:
             start = sent // len(cities) % len(city.ids)
             turn = sent // len(cities) // len(city.ids)
             state = CameraState.ONLINE if turn % 2 == 0 else CameraState.OFFLINE
-            city.states([(start + place) % len(city.ids) for place in range(each)], state, f"turn {turn}")
+            city.states([(start + place) % len(city.ids) for place in range(each)], state, f"{of}, turn {turn}")
             sent += each
         await asyncio.sleep(TICK_S)
 

@@ -127,7 +127,7 @@ async def _moving(
         step(f"{RATE:,} states a second, {of}")
         pid, at = os.getpid(), min(os.sched_getaffinity(0))
         first = Reading.take(pid, at)
-        await cities.do("states", rate=RATE, seconds=10)
+        await cities.do("states", rate=RATE, seconds=10, of=of)
         await asyncio.sleep(1)
         use = Use.between(first, Reading.take(pid, at))
         if len(seen) < 9 * RATE:
