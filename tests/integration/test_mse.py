@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from support.cameras import gst_camera
-from support.hub import person
+from support.hub import Person, person
 from support.mse import Closed, mse_viewer
 from support.site import Site, camera_id, opened, site
 
@@ -54,6 +54,20 @@ async def decoded(path: Path) -> tuple[int, int]:
     return tracks.count("0"), tracks.count("1")
 
 
+async def until_it_plays(who: Person, identifier: str) -> None:
+    """This camera lets its encoder go with the connection of the probe, and may turn the next one away meanwhile."""
+    async with asyncio.timeout(60):
+        while True:
+            session = await opened(who, identifier)
+            try:
+                async with mse_viewer(session["mseUrl"], session["ticket"]) as viewer:
+                    await viewer.watch(1)
+                return
+            except Closed as closed:
+                if closed.status != 4503:
+                    raise
+
+
 @pytest.mark.parametrize(
     ("number", "camera", "mime", "codec", "depth"),
     [
@@ -68,6 +82,7 @@ async def test_ffmpeg_reads_what_a_viewer_is_given(
     async with gst_camera(**camera) as source, person(place.running, "zhang") as who:
         await place.register(number, source.url)
         await place.until_state(camera_id(number), "ONLINE")
+        await until_it_plays(who, camera_id(number))
         session = await opened(who, camera_id(number))
         assert session["mseUrl"] == f"ws://{place.running.ready['http']}/mse/{camera_id(number)}"
         async with mse_viewer(session["mseUrl"], session["ticket"]) as first:
