@@ -55,7 +55,8 @@ async def decoded(path: Path) -> tuple[int, int]:
 
 
 async def until_it_plays(who: Person, identifier: str) -> None:
-    """This camera lets its encoder go with the connection of the probe, and may turn the next one away meanwhile."""
+    """The first pull right after the probe is now and then turned away as CAMERA_UNREACHABLE, for a reason that is not
+    found yet; anything else is a failure."""
     async with asyncio.timeout(60):
         while True:
             session = await opened(who, identifier)
@@ -64,8 +65,10 @@ async def until_it_plays(who: Person, identifier: str) -> None:
                     await viewer.watch(1)
                 return
             except Closed as closed:
-                if closed.status != 4503:
+                if (closed.status, closed.reason) != (4503, "CAMERA_UNREACHABLE"):
                     raise
+            # As Retry-After asks for; each try is a session.
+            await asyncio.sleep(2)
 
 
 @pytest.mark.parametrize(
