@@ -51,6 +51,7 @@ OTHER_SERVICES = (
     "vidhub.v1.SessionService",
     "vidhub.v1.GrantService",
     "vidhub.v1.AuditService",
+    "vidhub.v1.EventService",
     "vidhub.v1.EnrolmentService",
 )
 

@@ -21,6 +21,7 @@ from vidhub.v1 import (
     auth_service_pb2,
     camera_service_pb2,
     enrolment_service_pb2,
+    event_service_pb2,
     grant_service_pb2,
     hub_service_pb2,
     link_service_pb2,
@@ -171,6 +172,15 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
         {
             "ListEntries": Access(grpc=_UNITS, http=frozenset({Role.UNIT, Role.SUPERVISOR, Role.AUDITOR})),
             "VerifyChain": Access(http=frozenset({Role.AUDITOR, Role.SUPERVISOR, Role.ADMINISTRATOR})),
+        },
+    ),
+    "vidhub.v1.EventService": _service(
+        event_service_pb2.DESCRIPTOR,
+        "EventService",
+        {
+            "WatchEvents": _READ,
+            "ListEvents": _READ,
+            "AcknowledgeEvent": Access(http=frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.ADMINISTRATOR})),
         },
     ),
     "vidhub.v1.EnrolmentService": _service(
