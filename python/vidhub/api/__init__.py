@@ -25,8 +25,11 @@ from vidhub.v1 import (
     grant_service_pb2,
     hub_service_pb2,
     link_service_pb2,
+    purpose_service_pb2,
     session_service_pb2,
     system_service_pb2,
+    unit_service_pb2,
+    user_service_pb2,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +124,8 @@ _WATCH = Access(
 _GRANT = Access(http=frozenset({Role.APPROVER, Role.SUPERVISOR, Role.ADMINISTRATOR}))
 _OVERSEE = Access(http=frozenset({Role.SUPERVISOR, Role.ADMINISTRATOR}))
 _ADMINISTER = Access(http=frozenset({Role.ADMINISTRATOR}))
+_LOOK_UP = Access(http=frozenset({Role.APPROVER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMINISTRATOR}))
+_PEOPLE = Access(http=_ANY_ROLE)
 _HEALTH = Access(grpc=_ENROLLED)
 
 SERVICES: Mapping[str, Mapping[str, Method]] = {
@@ -164,7 +169,44 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
     "vidhub.v1.GrantService": _service(
         grant_service_pb2.DESCRIPTOR,
         "GrantService",
-        {"CreateGrant": _GRANT, "ListGrants": Access(http=_ANY_ROLE), "RevokeGrant": _GRANT},
+        {"CreateGrant": _GRANT, "ListGrants": _PEOPLE, "RevokeGrant": _GRANT, "ExplainGrant": _PEOPLE},
+    ),
+    "vidhub.v1.PurposeService": _service(
+        purpose_service_pb2.DESCRIPTOR,
+        "PurposeService",
+        {
+            "ListPurposes": _PEOPLE,
+            "CreatePurpose": _OVERSEE,
+            "UpdatePurpose": _OVERSEE,
+            "RetirePurpose": _OVERSEE,
+        },
+    ),
+    "vidhub.v1.UserService": _service(
+        user_service_pb2.DESCRIPTOR,
+        "UserService",
+        {
+            "ListUsers": _LOOK_UP,
+            "CreateUser": _ADMINISTER,
+            "UpdateUser": _ADMINISTER,
+            "SuspendUser": _ADMINISTER,
+            "ResumeUser": _ADMINISTER,
+            "ResetPassword": _ADMINISTER,
+            "ListLogins": _PEOPLE,
+            "EndLogin": _PEOPLE,
+        },
+    ),
+    "vidhub.v1.UnitService": _service(
+        unit_service_pb2.DESCRIPTOR,
+        "UnitService",
+        {
+            "ListUnits": _LOOK_UP,
+            "GetUnit": Access(
+                grpc=_UNITS,
+                http=frozenset({Role.UNIT, Role.APPROVER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMINISTRATOR}),
+            ),
+            "CreateEnrolmentToken": _ADMINISTER,
+            "RevokeUnit": _ADMINISTER,
+        },
     ),
     "vidhub.v1.AuditService": _service(
         audit_service_pb2.DESCRIPTOR,

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvidhub/v1/auth_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n\x0cLoginRequest\x12)\n\x08username\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"t\n\rLoginResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14must_change_password\x18\x03 \x01(\x08\"\x10\n\x0eRefreshRequest\"X\n\x0fRefreshResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0f\n\rLogoutRequest\"\x10\n\x0eLogoutResponse\"\x0f\n\rWhoAmIRequest\"\x8d\x01\n\x0eWhoAmIResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x12\n\ndepartment\x18\x04 \x01(\t\x12\x1e\n\x05roles\x18\x05 \x03(\x0e\x32\x0f.vidhub.v1.Role\x12\x0e\n\x06hub_id\x18\x06 \x01(\t\"[\n\x15\x43hangePasswordRequest\x12 \n\x0cold_password\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"\x18\n\x16\x43hangePasswordResponse*\x90\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_OPERATOR\x10\x01\x12\r\n\tROLE_UNIT\x10\x02\x12\x11\n\rROLE_APPROVER\x10\x03\x12\x13\n\x0fROLE_SUPERVISOR\x10\x04\x12\x10\n\x0cROLE_AUDITOR\x10\x05\x12\x16\n\x12ROLE_ADMINISTRATOR\x10\x06\x32\xe0\x02\n\x0b\x41uthService\x12:\n\x05Login\x12\x17.vidhub.v1.LoginRequest\x1a\x18.vidhub.v1.LoginResponse\x12@\n\x07Refresh\x12\x19.vidhub.v1.RefreshRequest\x1a\x1a.vidhub.v1.RefreshResponse\x12=\n\x06Logout\x12\x18.vidhub.v1.LogoutRequest\x1a\x19.vidhub.v1.LogoutResponse\x12=\n\x06WhoAmI\x12\x18.vidhub.v1.WhoAmIRequest\x1a\x19.vidhub.v1.WhoAmIResponse\x12U\n\x0e\x43hangePassword\x12 .vidhub.v1.ChangePasswordRequest\x1a!.vidhub.v1.ChangePasswordResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvidhub/v1/auth_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n\x0cLoginRequest\x12)\n\x08username\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"t\n\rLoginResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14must_change_password\x18\x03 \x01(\x08\"\x10\n\x0eRefreshRequest\"X\n\x0fRefreshResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0f\n\rLogoutRequest\"\x10\n\x0eLogoutResponse\"\x0f\n\rWhoAmIRequest\"\xcf\x01\n\x0eWhoAmIResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x12\n\ndepartment\x18\x04 \x01(\t\x12\x1e\n\x05roles\x18\x05 \x03(\x0e\x32\x0f.vidhub.v1.Role\x12\x0e\n\x06hub_id\x18\x06 \x01(\t\x12\x0f\n\x07unit_id\x18\x07 \x01(\t\x12\x11\n\tunit_name\x18\x08 \x01(\t\x12\x1c\n\x14must_change_password\x18\t \x01(\x08\"[\n\x15\x43hangePasswordRequest\x12 \n\x0cold_password\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"\x18\n\x16\x43hangePasswordResponse*\x90\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_OPERATOR\x10\x01\x12\r\n\tROLE_UNIT\x10\x02\x12\x11\n\rROLE_APPROVER\x10\x03\x12\x13\n\x0fROLE_SUPERVISOR\x10\x04\x12\x10\n\x0cROLE_AUDITOR\x10\x05\x12\x16\n\x12ROLE_ADMINISTRATOR\x10\x06\x32\xe0\x02\n\x0b\x41uthService\x12:\n\x05Login\x12\x17.vidhub.v1.LoginRequest\x1a\x18.vidhub.v1.LoginResponse\x12@\n\x07Refresh\x12\x19.vidhub.v1.RefreshRequest\x1a\x1a.vidhub.v1.RefreshResponse\x12=\n\x06Logout\x12\x18.vidhub.v1.LogoutRequest\x1a\x19.vidhub.v1.LogoutResponse\x12=\n\x06WhoAmI\x12\x18.vidhub.v1.WhoAmIRequest\x1a\x19.vidhub.v1.WhoAmIResponse\x12U\n\x0e\x43hangePassword\x12 .vidhub.v1.ChangePasswordRequest\x1a!.vidhub.v1.ChangePasswordResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,8 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['old_password']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._loaded_options = None
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
-  _globals['_ROLE']._serialized_start=736
-  _globals['_ROLE']._serialized_end=880
+  _globals['_ROLE']._serialized_start=802
+  _globals['_ROLE']._serialized_end=946
   _globals['_LOGINREQUEST']._serialized_start=105
   _globals['_LOGINREQUEST']._serialized_end=192
   _globals['_LOGINRESPONSE']._serialized_start=194
@@ -58,11 +58,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WHOAMIREQUEST']._serialized_start=455
   _globals['_WHOAMIREQUEST']._serialized_end=470
   _globals['_WHOAMIRESPONSE']._serialized_start=473
-  _globals['_WHOAMIRESPONSE']._serialized_end=614
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=616
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=707
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=709
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=733
-  _globals['_AUTHSERVICE']._serialized_start=883
-  _globals['_AUTHSERVICE']._serialized_end=1235
+  _globals['_WHOAMIRESPONSE']._serialized_end=680
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=682
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=773
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=775
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=799
+  _globals['_AUTHSERVICE']._serialized_start=949
+  _globals['_AUTHSERVICE']._serialized_end=1301
 # @@protoc_insertion_point(module_scope)

@@ -71,20 +71,26 @@ class WhoAmIRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WhoAmIResponse(_message.Message):
-    __slots__ = ("user_id", "username", "display_name", "department", "roles", "hub_id")
+    __slots__ = ("user_id", "username", "display_name", "department", "roles", "hub_id", "unit_id", "unit_name", "must_change_password")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     DEPARTMENT_FIELD_NUMBER: _ClassVar[int]
     ROLES_FIELD_NUMBER: _ClassVar[int]
     HUB_ID_FIELD_NUMBER: _ClassVar[int]
+    UNIT_ID_FIELD_NUMBER: _ClassVar[int]
+    UNIT_NAME_FIELD_NUMBER: _ClassVar[int]
+    MUST_CHANGE_PASSWORD_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     username: str
     display_name: str
     department: str
     roles: _containers.RepeatedScalarFieldContainer[Role]
     hub_id: str
-    def __init__(self, user_id: _Optional[str] = ..., username: _Optional[str] = ..., display_name: _Optional[str] = ..., department: _Optional[str] = ..., roles: _Optional[_Iterable[_Union[Role, str]]] = ..., hub_id: _Optional[str] = ...) -> None: ...
+    unit_id: str
+    unit_name: str
+    must_change_password: bool
+    def __init__(self, user_id: _Optional[str] = ..., username: _Optional[str] = ..., display_name: _Optional[str] = ..., department: _Optional[str] = ..., roles: _Optional[_Iterable[_Union[Role, str]]] = ..., hub_id: _Optional[str] = ..., unit_id: _Optional[str] = ..., unit_name: _Optional[str] = ..., must_change_password: _Optional[bool] = ...) -> None: ...
 
 class ChangePasswordRequest(_message.Message):
     __slots__ = ("old_password", "new_password")

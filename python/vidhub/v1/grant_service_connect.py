@@ -21,7 +21,7 @@ from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from pyqwest import Client, SyncClient
 
-from .grant_service_pb2 import CreateGrantRequest, CreateGrantResponse, ListGrantsRequest, ListGrantsResponse, RevokeGrantRequest, RevokeGrantResponse
+from .grant_service_pb2 import CreateGrantRequest, CreateGrantResponse, ExplainGrantRequest, ExplainGrantResponse, ListGrantsRequest, ListGrantsResponse, RevokeGrantRequest, RevokeGrantResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -50,6 +50,13 @@ class GrantService(Protocol):
     async def revoke_grant(self, request: RevokeGrantRequest, ctx: RequestContext[RevokeGrantRequest, RevokeGrantResponse], /) -> RevokeGrantResponse:
         """
         Ends every session it carried within a second.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def explain_grant(self, request: ExplainGrantRequest, ctx: RequestContext[ExplainGrantRequest, ExplainGrantResponse], /) -> ExplainGrantResponse:
+        """
+        Why a person may or may not do something with a camera, now: step by step, and grant by grant. Of oneself, and for
+        approvers, supervisors, auditors and administrators of everybody. NOT_FOUND `USER_UNKNOWN`, `CAMERA_NOT_FOUND`.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -99,6 +106,17 @@ class GrantServiceASGIApplication(ConnectASGIApplication[GrantService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.revoke_grant,
+                ),
+                "/vidhub.v1.GrantService/ExplainGrant": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ExplainGrant",
+                        service_name="vidhub.v1.GrantService",
+                        input=ExplainGrantRequest,
+                        output=ExplainGrantResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.explain_grant,
                 ),
             },
             interceptors=interceptors,
@@ -204,6 +222,30 @@ class GrantServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def explain_grant(
+        self,
+        request: ExplainGrantRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ExplainGrantResponse:
+        """
+        Why a person may or may not do something with a camera, now: step by step, and grant by grant. Of oneself, and for
+        approvers, supervisors, auditors and administrators of everybody. NOT_FOUND `USER_UNKNOWN`, `CAMERA_NOT_FOUND`.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ExplainGrant",
+                service_name="vidhub.v1.GrantService",
+                input=ExplainGrantRequest,
+                output=ExplainGrantResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class GrantServiceSync(Protocol):
     """
@@ -218,6 +260,13 @@ class GrantServiceSync(Protocol):
     def revoke_grant(self, request: RevokeGrantRequest, ctx: RequestContext[RevokeGrantRequest, RevokeGrantResponse], /) -> RevokeGrantResponse:
         """
         Ends every session it carried within a second.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def explain_grant(self, request: ExplainGrantRequest, ctx: RequestContext[ExplainGrantRequest, ExplainGrantResponse], /) -> ExplainGrantResponse:
+        """
+        Why a person may or may not do something with a camera, now: step by step, and grant by grant. Of oneself, and for
+        approvers, supervisors, auditors and administrators of everybody. NOT_FOUND `USER_UNKNOWN`, `CAMERA_NOT_FOUND`.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -265,6 +314,17 @@ class GrantServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.revoke_grant,
+                ),
+                "/vidhub.v1.GrantService/ExplainGrant": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ExplainGrant",
+                        service_name="vidhub.v1.GrantService",
+                        input=ExplainGrantRequest,
+                        output=ExplainGrantResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.explain_grant,
                 ),
             },
             interceptors=interceptors,
@@ -364,6 +424,30 @@ class GrantServiceClientSync(ConnectClientSync):
                 service_name="vidhub.v1.GrantService",
                 input=RevokeGrantRequest,
                 output=RevokeGrantResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def explain_grant(
+        self,
+        request: ExplainGrantRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ExplainGrantResponse:
+        """
+        Why a person may or may not do something with a camera, now: step by step, and grant by grant. Of oneself, and for
+        approvers, supervisors, auditors and administrators of everybody. NOT_FOUND `USER_UNKNOWN`, `CAMERA_NOT_FOUND`.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ExplainGrant",
+                service_name="vidhub.v1.GrantService",
+                input=ExplainGrantRequest,
+                output=ExplainGrantResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvidhub/v1/grant_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x05Scope\x12.\n\ncamera_ids\x18\x01 \x03(\tB\x1a\xbaH\x17\x92\x01\x14\x10\xe8\x07\"\x0fr\r2\x0b^[0-9]{20}$\x12/\n\x08unit_ids\x18\x02 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\xe8\x07\"\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12\x34\n\x0fregion_prefixes\x18\x03 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10\xe8\x07\"\x10r\x0e\x32\x0c^[0-9]{1,6}$\x12,\n\nindustries\x18\x04 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10\x64\"\x0er\x0c\x32\n^[0-9]{2}$\"\xf4\x03\n\x05Grant\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12\'\n\x08username\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12*\n\ndepartment\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12\x1f\n\x05scope\x18\x04 \x01(\x0b\x32\x10.vidhub.v1.Scope\x12\x37\n\x07\x61\x63tions\x18\x05 \x03(\x0e\x32\x11.vidhub.v1.ActionB\x13\xbaH\x10\x92\x01\r\x10\x10\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x08purposes\x18\x06 \x03(\tB \xbaH\x1d\x92\x01\x1a\x10@\x18\x01\"\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12.\n\nnot_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x06reason\x18\t \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\rrevoke_reason\x18\x0b \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"=\n\x12\x43reateGrantRequest\x12\'\n\x05grant\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.GrantB\x06\xbaH\x03\xc8\x01\x01\"6\n\x13\x43reateGrantResponse\x12\x1f\n\x05grant\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Grant\"\xba\x01\n\x11ListGrantsRequest\x12\'\n\x08username\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\tcamera_id\x18\x02 \x01(\tB\x15\xbaH\x12r\r2\x0b^[0-9]{20}$\xd8\x01\x01\x12\x15\n\rinclude_ended\x18\x03 \x01(\x08\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"O\n\x12ListGrantsResponse\x12 \n\x06grants\x18\x01 \x03(\x0b\x32\x10.vidhub.v1.Grant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x12RevokeGrantRequest\x12#\n\x02id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\x06reason\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\x15\n\x13RevokeGrantResponse*\xad\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43TION_LIST\x10\x01\x12\x14\n\x10\x41\x43TION_VIEW_LIVE\x10\x02\x12\x13\n\x0f\x41\x43TION_SNAPSHOT\x10\x03\x12\x13\n\x0f\x41\x43TION_PLAYBACK\x10\x04\x12\x11\n\rACTION_EXPORT\x10\x05\x12\x16\n\x12\x41\x43TION_CONTROL_PTZ\x10\x06\x12\x0f\n\x0b\x41\x43TION_TALK\x10\x07\x32\xf5\x01\n\x0cGrantService\x12L\n\x0b\x43reateGrant\x12\x1d.vidhub.v1.CreateGrantRequest\x1a\x1e.vidhub.v1.CreateGrantResponse\x12I\n\nListGrants\x12\x1c.vidhub.v1.ListGrantsRequest\x1a\x1d.vidhub.v1.ListGrantsResponse\x12L\n\x0bRevokeGrant\x12\x1d.vidhub.v1.RevokeGrantRequest\x1a\x1e.vidhub.v1.RevokeGrantResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvidhub/v1/grant_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x05Scope\x12.\n\ncamera_ids\x18\x01 \x03(\tB\x1a\xbaH\x17\x92\x01\x14\x10\xe8\x07\"\x0fr\r2\x0b^[0-9]{20}$\x12/\n\x08unit_ids\x18\x02 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\xe8\x07\"\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12\x34\n\x0fregion_prefixes\x18\x03 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10\xe8\x07\"\x10r\x0e\x32\x0c^[0-9]{1,6}$\x12,\n\nindustries\x18\x04 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10\x64\"\x0er\x0c\x32\n^[0-9]{2}$\"s\n\x0bWeeklyHours\x12\"\n\x04\x64\x61ys\x18\x01 \x03(\x05\x42\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x07\x18\x01\"\x06\x1a\x04\x18\x07(\x01\x12 \n\x0cstart_minute\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x9f\x0b(\x00\x12\x1e\n\nend_minute\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xa0\x0b(\x00\"\xf1\x04\n\x05Grant\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12\'\n\x08username\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12*\n\ndepartment\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12\x1f\n\x05scope\x18\x04 \x01(\x0b\x32\x10.vidhub.v1.Scope\x12\x37\n\x07\x61\x63tions\x18\x05 \x03(\x0e\x32\x11.vidhub.v1.ActionB\x13\xbaH\x10\x92\x01\r\x10\x10\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x08purposes\x18\x06 \x03(\tB \xbaH\x1d\x92\x01\x1a\x10@\x18\x01\"\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12.\n\nnot_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x06reason\x18\t \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\rrevoke_reason\x18\x0b \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\x12\x36\n\x0cweekly_hours\x18\x0c \x03(\x0b\x32\x16.vidhub.v1.WeeklyHoursB\x08\xbaH\x05\x92\x01\x02\x10\x1c\x12\x12\n\ncreated_by\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x12\x43reateGrantRequest\x12\'\n\x05grant\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.GrantB\x06\xbaH\x03\xc8\x01\x01\"6\n\x13\x43reateGrantResponse\x12\x1f\n\x05grant\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Grant\"\xe1\x02\n\x11ListGrantsRequest\x12\'\n\x08username\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\tcamera_id\x18\x02 \x01(\tB\x15\xbaH\x12r\r2\x0b^[0-9]{20}$\xd8\x01\x01\x12\x15\n\rinclude_ended\x18\x03 \x01(\x08\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12*\n\ndepartment\x18\x06 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12+\n\x06\x61\x63tion\x18\x07 \x01(\x0e\x32\x11.vidhub.v1.ActionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12&\n\x07purpose\x18\x08 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12$\n\x10\x65nds_within_days\x18\t \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc2\x1c(\x00\"O\n\x12ListGrantsResponse\x12 \n\x06grants\x18\x01 \x03(\x0b\x32\x10.vidhub.v1.Grant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x12RevokeGrantRequest\x12#\n\x02id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\x06reason\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\x15\n\x13RevokeGrantResponse\"\xbe\x01\n\x13\x45xplainGrantRequest\x12)\n\x08username\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12%\n\tcamera_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[0-9]{20}$\x12-\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.vidhub.v1.ActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12&\n\x07purpose\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\"\x88\x02\n\x14\x45xplainGrantResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08grant_id\x18\x04 \x01(\t\x12/\n\x0bvalid_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x05steps\x18\x06 \x03(\x0b\x32\x16.vidhub.v1.ExplainStep\x12)\n\x06grants\x18\x07 \x03(\x0b\x32\x19.vidhub.v1.ExplainedGrant\x12\x17\n\x0fgrants_left_off\x18\x08 \x01(\x05\x12\x10\n\x08policies\x18\t \x03(\t\"f\n\x0b\x45xplainStep\x12&\n\x05\x63heck\x18\x01 \x01(\x0e\x32\x17.vidhub.v1.ExplainCheck\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"j\n\x0e\x45xplainedGrant\x12\x1f\n\x05grant\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Grant\x12\x0f\n\x07\x61pplies\x18\x02 \x01(\x08\x12&\n\x06misses\x18\x03 \x03(\x0b\x32\x16.vidhub.v1.ExplainMiss\".\n\x0b\x45xplainMiss\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*\xad\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43TION_LIST\x10\x01\x12\x14\n\x10\x41\x43TION_VIEW_LIVE\x10\x02\x12\x13\n\x0f\x41\x43TION_SNAPSHOT\x10\x03\x12\x13\n\x0f\x41\x43TION_PLAYBACK\x10\x04\x12\x11\n\rACTION_EXPORT\x10\x05\x12\x16\n\x12\x41\x43TION_CONTROL_PTZ\x10\x06\x12\x0f\n\x0b\x41\x43TION_TALK\x10\x07*\xc8\x01\n\x0c\x45xplainCheck\x12\x1d\n\x19\x45XPLAIN_CHECK_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XPLAIN_CHECK_ACCOUNT\x10\x01\x12\x16\n\x12\x45XPLAIN_CHECK_ROLE\x10\x02\x12\x18\n\x14\x45XPLAIN_CHECK_CAMERA\x10\x03\x12\x19\n\x15\x45XPLAIN_CHECK_PURPOSE\x10\x04\x12\x17\n\x13\x45XPLAIN_CHECK_GRANT\x10\x05\x12\x18\n\x14\x45XPLAIN_CHECK_POLICY\x10\x06\x32\xc6\x02\n\x0cGrantService\x12L\n\x0b\x43reateGrant\x12\x1d.vidhub.v1.CreateGrantRequest\x1a\x1e.vidhub.v1.CreateGrantResponse\x12I\n\nListGrants\x12\x1c.vidhub.v1.ListGrantsRequest\x1a\x1d.vidhub.v1.ListGrantsResponse\x12L\n\x0bRevokeGrant\x12\x1d.vidhub.v1.RevokeGrantRequest\x1a\x1e.vidhub.v1.RevokeGrantResponse\x12O\n\x0c\x45xplainGrant\x12\x1e.vidhub.v1.ExplainGrantRequest\x1a\x1f.vidhub.v1.ExplainGrantResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCOPE'].fields_by_name['region_prefixes']._serialized_options = b'\272H\030\222\001\025\020\350\007\"\020r\0162\014^[0-9]{1,6}$'
   _globals['_SCOPE'].fields_by_name['industries']._loaded_options = None
   _globals['_SCOPE'].fields_by_name['industries']._serialized_options = b'\272H\025\222\001\022\020d\"\016r\0142\n^[0-9]{2}$'
+  _globals['_WEEKLYHOURS'].fields_by_name['days']._loaded_options = None
+  _globals['_WEEKLYHOURS'].fields_by_name['days']._serialized_options = b'\272H\021\222\001\016\010\001\020\007\030\001\"\006\032\004\030\007(\001'
+  _globals['_WEEKLYHOURS'].fields_by_name['start_minute']._loaded_options = None
+  _globals['_WEEKLYHOURS'].fields_by_name['start_minute']._serialized_options = b'\272H\007\032\005\030\237\013(\000'
+  _globals['_WEEKLYHOURS'].fields_by_name['end_minute']._loaded_options = None
+  _globals['_WEEKLYHOURS'].fields_by_name['end_minute']._serialized_options = b'\272H\007\032\005\030\240\013(\000'
   _globals['_GRANT'].fields_by_name['id']._loaded_options = None
   _globals['_GRANT'].fields_by_name['id']._serialized_options = b'\272H\022r\020\030@2\014^[^\\p{Cc}]*$'
   _globals['_GRANT'].fields_by_name['username']._loaded_options = None
@@ -55,6 +61,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GRANT'].fields_by_name['reason']._serialized_options = b'\272H\023r\021\030\200\0042\014^[^\\p{Cc}]*$'
   _globals['_GRANT'].fields_by_name['revoke_reason']._loaded_options = None
   _globals['_GRANT'].fields_by_name['revoke_reason']._serialized_options = b'\272H\023r\021\030\200\0042\014^[^\\p{Cc}]*$'
+  _globals['_GRANT'].fields_by_name['weekly_hours']._loaded_options = None
+  _globals['_GRANT'].fields_by_name['weekly_hours']._serialized_options = b'\272H\005\222\001\002\020\034'
   _globals['_CREATEGRANTREQUEST'].fields_by_name['grant']._loaded_options = None
   _globals['_CREATEGRANTREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\003\310\001\001'
   _globals['_LISTGRANTSREQUEST'].fields_by_name['username']._loaded_options = None
@@ -65,28 +73,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTGRANTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTGRANTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTGRANTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['department']._loaded_options = None
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['department']._serialized_options = b'\272H\023r\021\030\200\0012\014^[^\\p{Cc}]*$'
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['action']._loaded_options = None
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['action']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['purpose']._loaded_options = None
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['purpose']._serialized_options = b'\272H\022r\020\030@2\014^[^\\p{Cc}]*$'
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['ends_within_days']._loaded_options = None
+  _globals['_LISTGRANTSREQUEST'].fields_by_name['ends_within_days']._serialized_options = b'\272H\007\032\005\030\302\034(\000'
   _globals['_REVOKEGRANTREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_REVOKEGRANTREQUEST'].fields_by_name['id']._serialized_options = b'\272H\024r\022\020\001\030@2\014^[^\\p{Cc}]*$'
   _globals['_REVOKEGRANTREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_REVOKEGRANTREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\025r\023\020\001\030\200\0042\014^[^\\p{Cc}]*$'
-  _globals['_ACTION']._serialized_start=1330
-  _globals['_ACTION']._serialized_end=1503
+  _globals['_EXPLAINGRANTREQUEST'].fields_by_name['username']._loaded_options = None
+  _globals['_EXPLAINGRANTREQUEST'].fields_by_name['username']._serialized_options = b'\272H\024r\022\020\001\030@2\014^[^\\p{Cc}]*$'
+  _globals['_EXPLAINGRANTREQUEST'].fields_by_name['camera_id']._loaded_options = None
+  _globals['_EXPLAINGRANTREQUEST'].fields_by_name['camera_id']._serialized_options = b'\272H\017r\r2\013^[0-9]{20}$'
+  _globals['_EXPLAINGRANTREQUEST'].fields_by_name['action']._loaded_options = None
+  _globals['_EXPLAINGRANTREQUEST'].fields_by_name['action']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_EXPLAINGRANTREQUEST'].fields_by_name['purpose']._loaded_options = None
+  _globals['_EXPLAINGRANTREQUEST'].fields_by_name['purpose']._serialized_options = b'\272H\022r\020\030@2\014^[^\\p{Cc}]*$'
+  _globals['_ACTION']._serialized_start=2459
+  _globals['_ACTION']._serialized_end=2632
+  _globals['_EXPLAINCHECK']._serialized_start=2635
+  _globals['_EXPLAINCHECK']._serialized_end=2835
   _globals['_SCOPE']._serialized_start=107
   _globals['_SCOPE']._serialized_end=311
-  _globals['_GRANT']._serialized_start=314
-  _globals['_GRANT']._serialized_end=814
-  _globals['_CREATEGRANTREQUEST']._serialized_start=816
-  _globals['_CREATEGRANTREQUEST']._serialized_end=877
-  _globals['_CREATEGRANTRESPONSE']._serialized_start=879
-  _globals['_CREATEGRANTRESPONSE']._serialized_end=933
-  _globals['_LISTGRANTSREQUEST']._serialized_start=936
-  _globals['_LISTGRANTSREQUEST']._serialized_end=1122
-  _globals['_LISTGRANTSRESPONSE']._serialized_start=1124
-  _globals['_LISTGRANTSRESPONSE']._serialized_end=1203
-  _globals['_REVOKEGRANTREQUEST']._serialized_start=1205
-  _globals['_REVOKEGRANTREQUEST']._serialized_end=1304
-  _globals['_REVOKEGRANTRESPONSE']._serialized_start=1306
-  _globals['_REVOKEGRANTRESPONSE']._serialized_end=1327
-  _globals['_GRANTSERVICE']._serialized_start=1506
-  _globals['_GRANTSERVICE']._serialized_end=1751
+  _globals['_WEEKLYHOURS']._serialized_start=313
+  _globals['_WEEKLYHOURS']._serialized_end=428
+  _globals['_GRANT']._serialized_start=431
+  _globals['_GRANT']._serialized_end=1056
+  _globals['_CREATEGRANTREQUEST']._serialized_start=1058
+  _globals['_CREATEGRANTREQUEST']._serialized_end=1119
+  _globals['_CREATEGRANTRESPONSE']._serialized_start=1121
+  _globals['_CREATEGRANTRESPONSE']._serialized_end=1175
+  _globals['_LISTGRANTSREQUEST']._serialized_start=1178
+  _globals['_LISTGRANTSREQUEST']._serialized_end=1531
+  _globals['_LISTGRANTSRESPONSE']._serialized_start=1533
+  _globals['_LISTGRANTSRESPONSE']._serialized_end=1612
+  _globals['_REVOKEGRANTREQUEST']._serialized_start=1614
+  _globals['_REVOKEGRANTREQUEST']._serialized_end=1713
+  _globals['_REVOKEGRANTRESPONSE']._serialized_start=1715
+  _globals['_REVOKEGRANTRESPONSE']._serialized_end=1736
+  _globals['_EXPLAINGRANTREQUEST']._serialized_start=1739
+  _globals['_EXPLAINGRANTREQUEST']._serialized_end=1929
+  _globals['_EXPLAINGRANTRESPONSE']._serialized_start=1932
+  _globals['_EXPLAINGRANTRESPONSE']._serialized_end=2196
+  _globals['_EXPLAINSTEP']._serialized_start=2198
+  _globals['_EXPLAINSTEP']._serialized_end=2300
+  _globals['_EXPLAINEDGRANT']._serialized_start=2302
+  _globals['_EXPLAINEDGRANT']._serialized_end=2408
+  _globals['_EXPLAINMISS']._serialized_start=2410
+  _globals['_EXPLAINMISS']._serialized_end=2456
+  _globals['_GRANTSERVICE']._serialized_start=2838
+  _globals['_GRANTSERVICE']._serialized_end=3164
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,11 @@ class GrantServiceStub:
                 request_serializer=vidhub_dot_v1_dot_grant__service__pb2.RevokeGrantRequest.SerializeToString,
                 response_deserializer=vidhub_dot_v1_dot_grant__service__pb2.RevokeGrantResponse.FromString,
                 _registered_method=True)
+        self.ExplainGrant = channel.unary_unary(
+                '/vidhub.v1.GrantService/ExplainGrant',
+                request_serializer=vidhub_dot_v1_dot_grant__service__pb2.ExplainGrantRequest.SerializeToString,
+                response_deserializer=vidhub_dot_v1_dot_grant__service__pb2.ExplainGrantResponse.FromString,
+                _registered_method=True)
 
 
 class GrantServiceServicer:
@@ -75,6 +80,14 @@ class GrantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainGrant(self, request, context):
+        """Why a person may or may not do something with a camera, now: step by step, and grant by grant. Of oneself, and for
+        approvers, supervisors, auditors and administrators of everybody. NOT_FOUND `USER_UNKNOWN`, `CAMERA_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GrantServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +105,11 @@ def add_GrantServiceServicer_to_server(servicer, server):
                     servicer.RevokeGrant,
                     request_deserializer=vidhub_dot_v1_dot_grant__service__pb2.RevokeGrantRequest.FromString,
                     response_serializer=vidhub_dot_v1_dot_grant__service__pb2.RevokeGrantResponse.SerializeToString,
+            ),
+            'ExplainGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainGrant,
+                    request_deserializer=vidhub_dot_v1_dot_grant__service__pb2.ExplainGrantRequest.FromString,
+                    response_serializer=vidhub_dot_v1_dot_grant__service__pb2.ExplainGrantResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -176,6 +194,33 @@ class GrantService:
             '/vidhub.v1.GrantService/RevokeGrant',
             vidhub_dot_v1_dot_grant__service__pb2.RevokeGrantRequest.SerializeToString,
             vidhub_dot_v1_dot_grant__service__pb2.RevokeGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vidhub.v1.GrantService/ExplainGrant',
+            vidhub_dot_v1_dot_grant__service__pb2.ExplainGrantRequest.SerializeToString,
+            vidhub_dot_v1_dot_grant__service__pb2.ExplainGrantResponse.FromString,
             options,
             channel_credentials,
             insecure,

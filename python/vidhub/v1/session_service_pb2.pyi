@@ -22,7 +22,7 @@ class Purpose(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., reference: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("id", "camera_id", "purpose", "grant_id", "profile", "open_time", "expire_time", "end_reason", "viewer_name")
+    __slots__ = ("id", "camera_id", "purpose", "grant_id", "profile", "open_time", "expire_time", "end_reason", "viewer_name", "end_time", "principal")
     ID_FIELD_NUMBER: _ClassVar[int]
     CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,8 @@ class Session(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     END_REASON_FIELD_NUMBER: _ClassVar[int]
     VIEWER_NAME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     id: str
     camera_id: str
     purpose: Purpose
@@ -41,7 +43,9 @@ class Session(_message.Message):
     expire_time: _timestamp_pb2.Timestamp
     end_reason: str
     viewer_name: str
-    def __init__(self, id: _Optional[str] = ..., camera_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, _Mapping]] = ..., grant_id: _Optional[str] = ..., profile: _Optional[_Union[_camera_pb2.StreamProfile, str]] = ..., open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_reason: _Optional[str] = ..., viewer_name: _Optional[str] = ...) -> None: ...
+    end_time: _timestamp_pb2.Timestamp
+    principal: str
+    def __init__(self, id: _Optional[str] = ..., camera_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, _Mapping]] = ..., grant_id: _Optional[str] = ..., profile: _Optional[_Union[_camera_pb2.StreamProfile, str]] = ..., open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_reason: _Optional[str] = ..., viewer_name: _Optional[str] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., principal: _Optional[str] = ...) -> None: ...
 
 class OpenSessionRequest(_message.Message):
     __slots__ = ("camera_id", "purpose", "profile")
@@ -104,16 +108,18 @@ class CloseSessionResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ListSessionsRequest(_message.Message):
-    __slots__ = ("camera_id", "include_ended", "page_size", "page_token")
+    __slots__ = ("camera_id", "include_ended", "page_size", "page_token", "own")
     CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_ENDED_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
     camera_id: str
     include_ended: bool
     page_size: int
     page_token: str
-    def __init__(self, camera_id: _Optional[str] = ..., include_ended: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    own: bool
+    def __init__(self, camera_id: _Optional[str] = ..., include_ended: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., own: _Optional[bool] = ...) -> None: ...
 
 class ListSessionsResponse(_message.Message):
     __slots__ = ("sessions", "next_page_token")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1evidhub/v1/system_service.proto\x12\tvidhub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\x93\x02\n\x11GetStatusResponse\x12\x0e\n\x06hub_id\x18\x01 \x01(\t\x12\x10\n\x08hub_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63\x61meras\x18\x04 \x01(\x04\x12\x0f\n\x07streams\x18\x05 \x01(\x04\x12\x10\n\x08sessions\x18\x06 \x01(\x04\x12\x10\n\x08uptime_s\x18\x07 \x01(\x01\x12(\n\x08purposes\x18\x08 \x03(\x0b\x32\x16.vidhub.v1.PurposeKind\x12(\n\x04time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0clink_version\x18\n \x01(\r\x12\x1b\n\x13oldest_link_version\x18\x0b \x01(\r\"V\n\x0bPurposeKind\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x1a\n\x12reference_required\x18\x04 \x01(\x08\x32W\n\rSystemService\x12\x46\n\tGetStatus\x12\x1b.vidhub.v1.GetStatusRequest\x1a\x1c.vidhub.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1evidhub/v1/system_service.proto\x12\tvidhub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xa9\x02\n\x11GetStatusResponse\x12\x0e\n\x06hub_id\x18\x01 \x01(\t\x12\x10\n\x08hub_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63\x61meras\x18\x04 \x01(\x04\x12\x0f\n\x07streams\x18\x05 \x01(\x04\x12\x10\n\x08sessions\x18\x06 \x01(\x04\x12\x10\n\x08uptime_s\x18\x07 \x01(\x01\x12(\n\x08purposes\x18\x08 \x03(\x0b\x32\x16.vidhub.v1.PurposeKind\x12(\n\x04time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0clink_version\x18\n \x01(\r\x12\x1b\n\x13oldest_link_version\x18\x0b \x01(\r\x12\x14\n\x0cutc_offset_s\x18\x0c \x01(\x05\"V\n\x0bPurposeKind\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x1a\n\x12reference_required\x18\x04 \x01(\x08\x32W\n\rSystemService\x12\x46\n\tGetStatus\x12\x1b.vidhub.v1.GetStatusRequest\x1a\x1c.vidhub.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,9 +35,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=78
   _globals['_GETSTATUSREQUEST']._serialized_end=96
   _globals['_GETSTATUSRESPONSE']._serialized_start=99
-  _globals['_GETSTATUSRESPONSE']._serialized_end=374
-  _globals['_PURPOSEKIND']._serialized_start=376
-  _globals['_PURPOSEKIND']._serialized_end=462
-  _globals['_SYSTEMSERVICE']._serialized_start=464
-  _globals['_SYSTEMSERVICE']._serialized_end=551
+  _globals['_GETSTATUSRESPONSE']._serialized_end=396
+  _globals['_PURPOSEKIND']._serialized_start=398
+  _globals['_PURPOSEKIND']._serialized_end=484
+  _globals['_SYSTEMSERVICE']._serialized_start=486
+  _globals['_SYSTEMSERVICE']._serialized_end=573
 # @@protoc_insertion_point(module_scope)

@@ -14,7 +14,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("hub_id", "hub_name", "version", "cameras", "streams", "sessions", "uptime_s", "purposes", "time", "link_version", "oldest_link_version")
+    __slots__ = ("hub_id", "hub_name", "version", "cameras", "streams", "sessions", "uptime_s", "purposes", "time", "link_version", "oldest_link_version", "utc_offset_s")
     HUB_ID_FIELD_NUMBER: _ClassVar[int]
     HUB_NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class GetStatusResponse(_message.Message):
     TIME_FIELD_NUMBER: _ClassVar[int]
     LINK_VERSION_FIELD_NUMBER: _ClassVar[int]
     OLDEST_LINK_VERSION_FIELD_NUMBER: _ClassVar[int]
+    UTC_OFFSET_S_FIELD_NUMBER: _ClassVar[int]
     hub_id: str
     hub_name: str
     version: str
@@ -37,7 +38,8 @@ class GetStatusResponse(_message.Message):
     time: _timestamp_pb2.Timestamp
     link_version: int
     oldest_link_version: int
-    def __init__(self, hub_id: _Optional[str] = ..., hub_name: _Optional[str] = ..., version: _Optional[str] = ..., cameras: _Optional[int] = ..., streams: _Optional[int] = ..., sessions: _Optional[int] = ..., uptime_s: _Optional[float] = ..., purposes: _Optional[_Iterable[_Union[PurposeKind, _Mapping]]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., link_version: _Optional[int] = ..., oldest_link_version: _Optional[int] = ...) -> None: ...
+    utc_offset_s: int
+    def __init__(self, hub_id: _Optional[str] = ..., hub_name: _Optional[str] = ..., version: _Optional[str] = ..., cameras: _Optional[int] = ..., streams: _Optional[int] = ..., sessions: _Optional[int] = ..., uptime_s: _Optional[float] = ..., purposes: _Optional[_Iterable[_Union[PurposeKind, _Mapping]]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., link_version: _Optional[int] = ..., oldest_link_version: _Optional[int] = ..., utc_offset_s: _Optional[int] = ...) -> None: ...
 
 class PurposeKind(_message.Message):
     __slots__ = ("kind", "name", "name_en", "reference_required")

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vidhub/v1/grant_service.proto.
  */
 export const file_vidhub_v1_grant_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch12aWRodWIvdjEvZ3JhbnRfc2VydmljZS5wcm90bxIJdmlkaHViLnYxIswBCgVTY29wZRIuCgpjYW1lcmFfaWRzGAEgAygJQhq6SBeSARQQ6AciD3INMgteWzAtOV17MjB9JBIvCgh1bml0X2lkcxgCIAMoCUIdukgakgEXEOgHIhJyEBhAMgxeW15ccHtDY31dKiQSNAoPcmVnaW9uX3ByZWZpeGVzGAMgAygJQhu6SBiSARUQ6AciEHIOMgxeWzAtOV17MSw2fSQSLAoKaW5kdXN0cmllcxgEIAMoCUIYukgVkgESEGQiDnIMMgpeWzAtOV17Mn0kIvQDCgVHcmFudBIhCgJpZBgBIAEoCUIVukgSchAYQDIMXlteXHB7Q2N9XSokEicKCHVzZXJuYW1lGAIgASgJQhW6SBJyEBhAMgxeW15ccHtDY31dKiQSKgoKZGVwYXJ0bWVudBgDIAEoCUIWukgTchEYgAEyDF5bXlxwe0NjfV0qJBIfCgVzY29wZRgEIAEoCzIQLnZpZGh1Yi52MS5TY29wZRI3CgdhY3Rpb25zGAUgAygOMhEudmlkaHViLnYxLkFjdGlvbkITukgQkgENEBAYASIHggEEEAEgABIyCghwdXJwb3NlcxgGIAMoCUIgukgdkgEaEEAYASIUchIQARhAMgxeW15ccHtDY31dKiQSLgoKbm90X2JlZm9yZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgZyZWFzb24YCSABKAlCFrpIE3IRGIAEMgxeW15ccHtDY31dKiQSLwoLcmV2b2tlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KDXJldm9rZV9yZWFzb24YCyABKAlCFrpIE3IRGIAEMgxeW15ccHtDY31dKiQiPQoSQ3JlYXRlR3JhbnRSZXF1ZXN0EicKBWdyYW50GAEgASgLMhAudmlkaHViLnYxLkdyYW50Qga6SAPIAQEiNgoTQ3JlYXRlR3JhbnRSZXNwb25zZRIfCgVncmFudBgBIAEoCzIQLnZpZGh1Yi52MS5HcmFudCK6AQoRTGlzdEdyYW50c1JlcXVlc3QSJwoIdXNlcm5hbWUYASABKAlCFbpIEnIQGEAyDF5bXlxwe0NjfV0qJBIoCgljYW1lcmFfaWQYAiABKAlCFbpIEnINMgteWzAtOV17MjB9JNgBARIVCg1pbmNsdWRlX2VuZGVkGAMgASgIEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAUgASgJQgi6SAVyAxiABCJPChJMaXN0R3JhbnRzUmVzcG9uc2USIAoGZ3JhbnRzGAEgAygLMhAudmlkaHViLnYxLkdyYW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJjChJSZXZva2VHcmFudFJlcXVlc3QSIwoCaWQYASABKAlCF7pIFHISEAEYQDIMXlteXHB7Q2N9XSokEigKBnJlYXNvbhgCIAEoCUIYukgVchMQARiABDIMXlteXHB7Q2N9XSokIhUKE1Jldm9rZUdyYW50UmVzcG9uc2UqrQEKBkFjdGlvbhIWChJBQ1RJT05fVU5TUEVDSUZJRUQQABIPCgtBQ1RJT05fTElTVBABEhQKEEFDVElPTl9WSUVXX0xJVkUQAhITCg9BQ1RJT05fU05BUFNIT1QQAxITCg9BQ1RJT05fUExBWUJBQ0sQBBIRCg1BQ1RJT05fRVhQT1JUEAUSFgoSQUNUSU9OX0NPTlRST0xfUFRaEAYSDwoLQUNUSU9OX1RBTEsQBzL1AQoMR3JhbnRTZXJ2aWNlEkwKC0NyZWF0ZUdyYW50Eh0udmlkaHViLnYxLkNyZWF0ZUdyYW50UmVxdWVzdBoeLnZpZGh1Yi52MS5DcmVhdGVHcmFudFJlc3BvbnNlEkkKCkxpc3RHcmFudHMSHC52aWRodWIudjEuTGlzdEdyYW50c1JlcXVlc3QaHS52aWRodWIudjEuTGlzdEdyYW50c1Jlc3BvbnNlEkwKC1Jldm9rZUdyYW50Eh0udmlkaHViLnYxLlJldm9rZUdyYW50UmVxdWVzdBoeLnZpZGh1Yi52MS5SZXZva2VHcmFudFJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch12aWRodWIvdjEvZ3JhbnRfc2VydmljZS5wcm90bxIJdmlkaHViLnYxIswBCgVTY29wZRIuCgpjYW1lcmFfaWRzGAEgAygJQhq6SBeSARQQ6AciD3INMgteWzAtOV17MjB9JBIvCgh1bml0X2lkcxgCIAMoCUIdukgakgEXEOgHIhJyEBhAMgxeW15ccHtDY31dKiQSNAoPcmVnaW9uX3ByZWZpeGVzGAMgAygJQhu6SBiSARUQ6AciEHIOMgxeWzAtOV17MSw2fSQSLAoKaW5kdXN0cmllcxgEIAMoCUIYukgVkgESEGQiDnIMMgpeWzAtOV17Mn0kInMKC1dlZWtseUhvdXJzEiIKBGRheXMYASADKAVCFLpIEZIBDggBEAcYASIGGgQYBygBEiAKDHN0YXJ0X21pbnV0ZRgCIAEoBUIKukgHGgUYnwsoABIeCgplbmRfbWludXRlGAMgASgFQgq6SAcaBRigCygAIvEECgVHcmFudBIhCgJpZBgBIAEoCUIVukgSchAYQDIMXlteXHB7Q2N9XSokEicKCHVzZXJuYW1lGAIgASgJQhW6SBJyEBhAMgxeW15ccHtDY31dKiQSKgoKZGVwYXJ0bWVudBgDIAEoCUIWukgTchEYgAEyDF5bXlxwe0NjfV0qJBIfCgVzY29wZRgEIAEoCzIQLnZpZGh1Yi52MS5TY29wZRI3CgdhY3Rpb25zGAUgAygOMhEudmlkaHViLnYxLkFjdGlvbkITukgQkgENEBAYASIHggEEEAEgABIyCghwdXJwb3NlcxgGIAMoCUIgukgdkgEaEEAYASIUchIQARhAMgxeW15ccHtDY31dKiQSLgoKbm90X2JlZm9yZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgZyZWFzb24YCSABKAlCFrpIE3IRGIAEMgxeW15ccHtDY31dKiQSLwoLcmV2b2tlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KDXJldm9rZV9yZWFzb24YCyABKAlCFrpIE3IRGIAEMgxeW15ccHtDY31dKiQSNgoMd2Vla2x5X2hvdXJzGAwgAygLMhYudmlkaHViLnYxLldlZWtseUhvdXJzQgi6SAWSAQIQHBISCgpjcmVhdGVkX2J5GA0gASgJEi8KC2NyZWF0ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI9ChJDcmVhdGVHcmFudFJlcXVlc3QSJwoFZ3JhbnQYASABKAsyEC52aWRodWIudjEuR3JhbnRCBrpIA8gBASI2ChNDcmVhdGVHcmFudFJlc3BvbnNlEh8KBWdyYW50GAEgASgLMhAudmlkaHViLnYxLkdyYW50IuECChFMaXN0R3JhbnRzUmVxdWVzdBInCgh1c2VybmFtZRgBIAEoCUIVukgSchAYQDIMXlteXHB7Q2N9XSokEigKCWNhbWVyYV9pZBgCIAEoCUIVukgScg0yC15bMC05XXsyMH0k2AEBEhUKDWluY2x1ZGVfZW5kZWQYAyABKAgSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YBSABKAlCCLpIBXIDGIAEEioKCmRlcGFydG1lbnQYBiABKAlCFrpIE3IRGIABMgxeW15ccHtDY31dKiQSKwoGYWN0aW9uGAcgASgOMhEudmlkaHViLnYxLkFjdGlvbkIIukgFggECEAESJgoHcHVycG9zZRgIIAEoCUIVukgSchAYQDIMXlteXHB7Q2N9XSokEiQKEGVuZHNfd2l0aGluX2RheXMYCSABKAVCCrpIBxoFGMIcKAAiTwoSTGlzdEdyYW50c1Jlc3BvbnNlEiAKBmdyYW50cxgBIAMoCzIQLnZpZGh1Yi52MS5HcmFudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiYwoSUmV2b2tlR3JhbnRSZXF1ZXN0EiMKAmlkGAEgASgJQhe6SBRyEhABGEAyDF5bXlxwe0NjfV0qJBIoCgZyZWFzb24YAiABKAlCGLpIFXITEAEYgAQyDF5bXlxwe0NjfV0qJCIVChNSZXZva2VHcmFudFJlc3BvbnNlIr4BChNFeHBsYWluR3JhbnRSZXF1ZXN0EikKCHVzZXJuYW1lGAEgASgJQhe6SBRyEhABGEAyDF5bXlxwe0NjfV0qJBIlCgljYW1lcmFfaWQYAiABKAlCErpID3INMgteWzAtOV17MjB9JBItCgZhY3Rpb24YAyABKA4yES52aWRodWIudjEuQWN0aW9uQgq6SAeCAQQQASAAEiYKB3B1cnBvc2UYBCABKAlCFbpIEnIQGEAyDF5bXlxwe0NjfV0qJCKIAgoURXhwbGFpbkdyYW50UmVzcG9uc2USDwoHYWxsb3dlZBgBIAEoCBIOCgZyZWFzb24YAiABKAkSDwoHbWVzc2FnZRgDIAEoCRIQCghncmFudF9pZBgEIAEoCRIvCgt2YWxpZF91bnRpbBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoFc3RlcHMYBiADKAsyFi52aWRodWIudjEuRXhwbGFpblN0ZXASKQoGZ3JhbnRzGAcgAygLMhkudmlkaHViLnYxLkV4cGxhaW5lZEdyYW50EhcKD2dyYW50c19sZWZ0X29mZhgIIAEoBRIQCghwb2xpY2llcxgJIAMoCSJmCgtFeHBsYWluU3RlcBImCgVjaGVjaxgBIAEoDjIXLnZpZGh1Yi52MS5FeHBsYWluQ2hlY2sSDgoGcGFzc2VkGAIgASgIEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJImoKDkV4cGxhaW5lZEdyYW50Eh8KBWdyYW50GAEgASgLMhAudmlkaHViLnYxLkdyYW50Eg8KB2FwcGxpZXMYAiABKAgSJgoGbWlzc2VzGAMgAygLMhYudmlkaHViLnYxLkV4cGxhaW5NaXNzIi4KC0V4cGxhaW5NaXNzEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJKq0BCgZBY3Rpb24SFgoSQUNUSU9OX1VOU1BFQ0lGSUVEEAASDwoLQUNUSU9OX0xJU1QQARIUChBBQ1RJT05fVklFV19MSVZFEAISEwoPQUNUSU9OX1NOQVBTSE9UEAMSEwoPQUNUSU9OX1BMQVlCQUNLEAQSEQoNQUNUSU9OX0VYUE9SVBAFEhYKEkFDVElPTl9DT05UUk9MX1BUWhAGEg8KC0FDVElPTl9UQUxLEAcqyAEKDEV4cGxhaW5DaGVjaxIdChlFWFBMQUlOX0NIRUNLX1VOU1BFQ0lGSUVEEAASGQoVRVhQTEFJTl9DSEVDS19BQ0NPVU5UEAESFgoSRVhQTEFJTl9DSEVDS19ST0xFEAISGAoURVhQTEFJTl9DSEVDS19DQU1FUkEQAxIZChVFWFBMQUlOX0NIRUNLX1BVUlBPU0UQBBIXChNFWFBMQUlOX0NIRUNLX0dSQU5UEAUSGAoURVhQTEFJTl9DSEVDS19QT0xJQ1kQBjLGAgoMR3JhbnRTZXJ2aWNlEkwKC0NyZWF0ZUdyYW50Eh0udmlkaHViLnYxLkNyZWF0ZUdyYW50UmVxdWVzdBoeLnZpZGh1Yi52MS5DcmVhdGVHcmFudFJlc3BvbnNlEkkKCkxpc3RHcmFudHMSHC52aWRodWIudjEuTGlzdEdyYW50c1JlcXVlc3QaHS52aWRodWIudjEuTGlzdEdyYW50c1Jlc3BvbnNlEkwKC1Jldm9rZUdyYW50Eh0udmlkaHViLnYxLlJldm9rZUdyYW50UmVxdWVzdBoeLnZpZGh1Yi52MS5SZXZva2VHcmFudFJlc3BvbnNlEk8KDEV4cGxhaW5HcmFudBIeLnZpZGh1Yi52MS5FeHBsYWluR3JhbnRSZXF1ZXN0Gh8udmlkaHViLnYxLkV4cGxhaW5HcmFudFJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Within a list any entry will do; lists given together narrow each other: region "3606" with industry "11" is
@@ -49,6 +49,41 @@ export type Scope = Message<"vidhub.v1.Scope"> & {
  */
 export const ScopeSchema: GenMessage<Scope> = /*@__PURE__*/
   messageDesc(file_vidhub_v1_grant_service, 0);
+
+/**
+ * WeeklyHours is a stretch of time that comes back each week, by the hub's clock (SystemService.GetStatus says its offset).
+ *
+ * @generated from message vidhub.v1.WeeklyHours
+ */
+export type WeeklyHours = Message<"vidhub.v1.WeeklyHours"> & {
+  /**
+   * Days that it begins on: 1 is Monday, 7 is Sunday.
+   *
+   * @generated from field: repeated int32 days = 1;
+   */
+  days: number[];
+
+  /**
+   * Minutes since midnight.
+   *
+   * @generated from field: int32 start_minute = 2;
+   */
+  startMinute: number;
+
+  /**
+   * At or before start_minute: on the next day. 1440 is midnight.
+   *
+   * @generated from field: int32 end_minute = 3;
+   */
+  endMinute: number;
+};
+
+/**
+ * Describes the message vidhub.v1.WeeklyHours.
+ * Use `create(WeeklyHoursSchema)` to create a new message.
+ */
+export const WeeklyHoursSchema: GenMessage<WeeklyHours> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_grant_service, 1);
 
 /**
  * @generated from message vidhub.v1.Grant
@@ -112,6 +147,25 @@ export type Grant = Message<"vidhub.v1.Grant"> & {
    * @generated from field: string revoke_reason = 11;
    */
   revokeReason: string;
+
+  /**
+   * When in the week it holds, between not_before and not_after; none: always. Views end with the stretch.
+   *
+   * @generated from field: repeated vidhub.v1.WeeklyHours weekly_hours = 12;
+   */
+  weeklyHours: WeeklyHours[];
+
+  /**
+   * Who gave it, as the register of use writes it; the hub's to say.
+   *
+   * @generated from field: string created_by = 13;
+   */
+  createdBy: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp create_time = 14;
+   */
+  createTime?: Timestamp | undefined;
 };
 
 /**
@@ -119,7 +173,7 @@ export type Grant = Message<"vidhub.v1.Grant"> & {
  * Use `create(GrantSchema)` to create a new message.
  */
 export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_grant_service, 1);
+  messageDesc(file_vidhub_v1_grant_service, 2);
 
 /**
  * @generated from message vidhub.v1.CreateGrantRequest
@@ -136,7 +190,7 @@ export type CreateGrantRequest = Message<"vidhub.v1.CreateGrantRequest"> & {
  * Use `create(CreateGrantRequestSchema)` to create a new message.
  */
 export const CreateGrantRequestSchema: GenMessage<CreateGrantRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_grant_service, 2);
+  messageDesc(file_vidhub_v1_grant_service, 3);
 
 /**
  * @generated from message vidhub.v1.CreateGrantResponse
@@ -153,7 +207,7 @@ export type CreateGrantResponse = Message<"vidhub.v1.CreateGrantResponse"> & {
  * Use `create(CreateGrantResponseSchema)` to create a new message.
  */
 export const CreateGrantResponseSchema: GenMessage<CreateGrantResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_grant_service, 3);
+  messageDesc(file_vidhub_v1_grant_service, 4);
 
 /**
  * @generated from message vidhub.v1.ListGrantsRequest
@@ -183,6 +237,32 @@ export type ListGrantsRequest = Message<"vidhub.v1.ListGrantsRequest"> & {
    * @generated from field: string page_token = 5;
    */
   pageToken: string;
+
+  /**
+   * Only those given to this department.
+   *
+   * @generated from field: string department = 6;
+   */
+  department: string;
+
+  /**
+   * Only those that give this action, that name this purpose.
+   *
+   * @generated from field: vidhub.v1.Action action = 7;
+   */
+  action: Action;
+
+  /**
+   * @generated from field: string purpose = 8;
+   */
+  purpose: string;
+
+  /**
+   * Only those that end within so many days from now; 0 asks for all.
+   *
+   * @generated from field: int32 ends_within_days = 9;
+   */
+  endsWithinDays: number;
 };
 
 /**
@@ -190,7 +270,7 @@ export type ListGrantsRequest = Message<"vidhub.v1.ListGrantsRequest"> & {
  * Use `create(ListGrantsRequestSchema)` to create a new message.
  */
 export const ListGrantsRequestSchema: GenMessage<ListGrantsRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_grant_service, 4);
+  messageDesc(file_vidhub_v1_grant_service, 5);
 
 /**
  * @generated from message vidhub.v1.ListGrantsResponse
@@ -212,7 +292,7 @@ export type ListGrantsResponse = Message<"vidhub.v1.ListGrantsResponse"> & {
  * Use `create(ListGrantsResponseSchema)` to create a new message.
  */
 export const ListGrantsResponseSchema: GenMessage<ListGrantsResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_grant_service, 5);
+  messageDesc(file_vidhub_v1_grant_service, 6);
 
 /**
  * @generated from message vidhub.v1.RevokeGrantRequest
@@ -234,7 +314,7 @@ export type RevokeGrantRequest = Message<"vidhub.v1.RevokeGrantRequest"> & {
  * Use `create(RevokeGrantRequestSchema)` to create a new message.
  */
 export const RevokeGrantRequestSchema: GenMessage<RevokeGrantRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_grant_service, 6);
+  messageDesc(file_vidhub_v1_grant_service, 7);
 
 /**
  * @generated from message vidhub.v1.RevokeGrantResponse
@@ -247,7 +327,201 @@ export type RevokeGrantResponse = Message<"vidhub.v1.RevokeGrantResponse"> & {
  * Use `create(RevokeGrantResponseSchema)` to create a new message.
  */
 export const RevokeGrantResponseSchema: GenMessage<RevokeGrantResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_grant_service, 7);
+  messageDesc(file_vidhub_v1_grant_service, 8);
+
+/**
+ * @generated from message vidhub.v1.ExplainGrantRequest
+ */
+export type ExplainGrantRequest = Message<"vidhub.v1.ExplainGrantRequest"> & {
+  /**
+   * @generated from field: string username = 1;
+   */
+  username: string;
+
+  /**
+   * @generated from field: string camera_id = 2;
+   */
+  cameraId: string;
+
+  /**
+   * @generated from field: vidhub.v1.Action action = 3;
+   */
+  action: Action;
+
+  /**
+   * A kind; not needed for LIST.
+   *
+   * @generated from field: string purpose = 4;
+   */
+  purpose: string;
+};
+
+/**
+ * Describes the message vidhub.v1.ExplainGrantRequest.
+ * Use `create(ExplainGrantRequestSchema)` to create a new message.
+ */
+export const ExplainGrantRequestSchema: GenMessage<ExplainGrantRequest> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_grant_service, 9);
+
+/**
+ * @generated from message vidhub.v1.ExplainGrantResponse
+ */
+export type ExplainGrantResponse = Message<"vidhub.v1.ExplainGrantResponse"> & {
+  /**
+   * @generated from field: bool allowed = 1;
+   */
+  allowed: boolean;
+
+  /**
+   * As OpenSession would answer; empty when allowed.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * The same for people, with what to do.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+
+  /**
+   * The grant that carries it, and until when the answer holds as things stand; unset: until something is changed.
+   *
+   * @generated from field: string grant_id = 4;
+   */
+  grantId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp valid_until = 5;
+   */
+  validUntil?: Timestamp | undefined;
+
+  /**
+   * Every check, in order, also behind one that failed.
+   *
+   * @generated from field: repeated vidhub.v1.ExplainStep steps = 6;
+   */
+  steps: ExplainStep[];
+
+  /**
+   * Grants to the person or their department, those that come closest first; at most 100.
+   *
+   * @generated from field: repeated vidhub.v1.ExplainedGrant grants = 7;
+   */
+  grants: ExplainedGrant[];
+
+  /**
+   * How many more there are.
+   *
+   * @generated from field: int32 grants_left_off = 8;
+   */
+  grantsLeftOff: number;
+
+  /**
+   * Ids of the Cedar policies that decided: what permitted, or what forbids.
+   *
+   * @generated from field: repeated string policies = 9;
+   */
+  policies: string[];
+};
+
+/**
+ * Describes the message vidhub.v1.ExplainGrantResponse.
+ * Use `create(ExplainGrantResponseSchema)` to create a new message.
+ */
+export const ExplainGrantResponseSchema: GenMessage<ExplainGrantResponse> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_grant_service, 10);
+
+/**
+ * @generated from message vidhub.v1.ExplainStep
+ */
+export type ExplainStep = Message<"vidhub.v1.ExplainStep"> & {
+  /**
+   * @generated from field: vidhub.v1.ExplainCheck check = 1;
+   */
+  check: ExplainCheck;
+
+  /**
+   * @generated from field: bool passed = 2;
+   */
+  passed: boolean;
+
+  /**
+   * Empty when passed.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * For people: what was found, and what to do.
+   *
+   * @generated from field: string message = 4;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message vidhub.v1.ExplainStep.
+ * Use `create(ExplainStepSchema)` to create a new message.
+ */
+export const ExplainStepSchema: GenMessage<ExplainStep> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_grant_service, 11);
+
+/**
+ * ExplainedGrant is one grant and why it does not carry what was asked.
+ *
+ * @generated from message vidhub.v1.ExplainedGrant
+ */
+export type ExplainedGrant = Message<"vidhub.v1.ExplainedGrant"> & {
+  /**
+   * @generated from field: vidhub.v1.Grant grant = 1;
+   */
+  grant?: Grant | undefined;
+
+  /**
+   * @generated from field: bool applies = 2;
+   */
+  applies: boolean;
+
+  /**
+   * Each condition that does not hold: GRANT_REVOKED, GRANT_ENDED, GRANT_NOT_BEGUN, OUTSIDE_HOURS, SCOPE, ACTION, PURPOSE.
+   *
+   * @generated from field: repeated vidhub.v1.ExplainMiss misses = 3;
+   */
+  misses: ExplainMiss[];
+};
+
+/**
+ * Describes the message vidhub.v1.ExplainedGrant.
+ * Use `create(ExplainedGrantSchema)` to create a new message.
+ */
+export const ExplainedGrantSchema: GenMessage<ExplainedGrant> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_grant_service, 12);
+
+/**
+ * @generated from message vidhub.v1.ExplainMiss
+ */
+export type ExplainMiss = Message<"vidhub.v1.ExplainMiss"> & {
+  /**
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message vidhub.v1.ExplainMiss.
+ * Use `create(ExplainMissSchema)` to create a new message.
+ */
+export const ExplainMissSchema: GenMessage<ExplainMiss> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_grant_service, 13);
 
 /**
  * @generated from enum vidhub.v1.Action
@@ -303,6 +577,66 @@ export const ActionSchema: GenEnum<Action> = /*@__PURE__*/
   enumDesc(file_vidhub_v1_grant_service, 0);
 
 /**
+ * ExplainCheck is what a step looked at.
+ *
+ * @generated from enum vidhub.v1.ExplainCheck
+ */
+export enum ExplainCheck {
+  /**
+   * @generated from enum value: EXPLAIN_CHECK_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Whether the account may log in.
+   *
+   * @generated from enum value: EXPLAIN_CHECK_ACCOUNT = 1;
+   */
+  ACCOUNT = 1,
+
+  /**
+   * Whether the person's roles allow the action at all.
+   *
+   * @generated from enum value: EXPLAIN_CHECK_ROLE = 2;
+   */
+  ROLE = 2,
+
+  /**
+   * Whether the camera is open to anybody.
+   *
+   * @generated from enum value: EXPLAIN_CHECK_CAMERA = 3;
+   */
+  CAMERA = 3,
+
+  /**
+   * Whether the purpose is in the register and in force.
+   *
+   * @generated from enum value: EXPLAIN_CHECK_PURPOSE = 4;
+   */
+  PURPOSE = 4,
+
+  /**
+   * Whether a grant carries it now.
+   *
+   * @generated from enum value: EXPLAIN_CHECK_GRANT = 5;
+   */
+  GRANT = 5,
+
+  /**
+   * What policy says in the end.
+   *
+   * @generated from enum value: EXPLAIN_CHECK_POLICY = 6;
+   */
+  POLICY = 6,
+}
+
+/**
+ * Describes the enum vidhub.v1.ExplainCheck.
+ */
+export const ExplainCheckSchema: GenEnum<ExplainCheck> = /*@__PURE__*/
+  enumDesc(file_vidhub_v1_grant_service, 1);
+
+/**
  * GrantService says who may do what with which cameras, for which purposes, until when.
  *
  * @generated from service vidhub.v1.GrantService
@@ -333,6 +667,17 @@ export const GrantService: GenService<{
     methodKind: "unary";
     input: typeof RevokeGrantRequestSchema;
     output: typeof RevokeGrantResponseSchema;
+  },
+  /**
+   * Why a person may or may not do something with a camera, now: step by step, and grant by grant. Of oneself, and for
+   * approvers, supervisors, auditors and administrators of everybody. NOT_FOUND `USER_UNKNOWN`, `CAMERA_NOT_FOUND`.
+   *
+   * @generated from rpc vidhub.v1.GrantService.ExplainGrant
+   */
+  explainGrant: {
+    methodKind: "unary";
+    input: typeof ExplainGrantRequestSchema;
+    output: typeof ExplainGrantResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_vidhub_v1_grant_service, 0);

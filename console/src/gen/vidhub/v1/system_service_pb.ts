@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vidhub/v1/system_service.proto.
  */
 export const file_vidhub_v1_system_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch52aWRodWIvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSISChBHZXRTdGF0dXNSZXF1ZXN0IpMCChFHZXRTdGF0dXNSZXNwb25zZRIOCgZodWJfaWQYASABKAkSEAoIaHViX25hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIPCgdjYW1lcmFzGAQgASgEEg8KB3N0cmVhbXMYBSABKAQSEAoIc2Vzc2lvbnMYBiABKAQSEAoIdXB0aW1lX3MYByABKAESKAoIcHVycG9zZXMYCCADKAsyFi52aWRodWIudjEuUHVycG9zZUtpbmQSKAoEdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMbGlua192ZXJzaW9uGAogASgNEhsKE29sZGVzdF9saW5rX3ZlcnNpb24YCyABKA0iVgoLUHVycG9zZUtpbmQSDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB25hbWVfZW4YAyABKAkSGgoScmVmZXJlbmNlX3JlcXVpcmVkGAQgASgIMlcKDVN5c3RlbVNlcnZpY2USRgoJR2V0U3RhdHVzEhsudmlkaHViLnYxLkdldFN0YXR1c1JlcXVlc3QaHC52aWRodWIudjEuR2V0U3RhdHVzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch52aWRodWIvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSISChBHZXRTdGF0dXNSZXF1ZXN0IqkCChFHZXRTdGF0dXNSZXNwb25zZRIOCgZodWJfaWQYASABKAkSEAoIaHViX25hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIPCgdjYW1lcmFzGAQgASgEEg8KB3N0cmVhbXMYBSABKAQSEAoIc2Vzc2lvbnMYBiABKAQSEAoIdXB0aW1lX3MYByABKAESKAoIcHVycG9zZXMYCCADKAsyFi52aWRodWIudjEuUHVycG9zZUtpbmQSKAoEdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMbGlua192ZXJzaW9uGAogASgNEhsKE29sZGVzdF9saW5rX3ZlcnNpb24YCyABKA0SFAoMdXRjX29mZnNldF9zGAwgASgFIlYKC1B1cnBvc2VLaW5kEgwKBGtpbmQYASABKAkSDAoEbmFtZRgCIAEoCRIPCgduYW1lX2VuGAMgASgJEhoKEnJlZmVyZW5jZV9yZXF1aXJlZBgEIAEoCDJXCg1TeXN0ZW1TZXJ2aWNlEkYKCUdldFN0YXR1cxIbLnZpZGh1Yi52MS5HZXRTdGF0dXNSZXF1ZXN0GhwudmlkaHViLnYxLkdldFN0YXR1c1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message vidhub.v1.GetStatusRequest
@@ -91,6 +91,13 @@ export type GetStatusResponse = Message<"vidhub.v1.GetStatusResponse"> & {
    * @generated from field: uint32 oldest_link_version = 11;
    */
   oldestLinkVersion: number;
+
+  /**
+   * The hub's time of day less UTC: what weekly hours of grants are told in.
+   *
+   * @generated from field: int32 utc_offset_s = 12;
+   */
+  utcOffsetS: number;
 };
 
 /**
