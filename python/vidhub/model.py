@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -451,8 +452,11 @@ class GrantPage:
 
 @dataclass(frozen=True, slots=True)
 class SessionPage:
+    """camera_names: by id, of those that the caller may know of."""
+
     sessions: tuple[Session, ...]
     next_page_token: str
+    camera_names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ A unit opens one too, to push a camera of its own; on record it is a session lik
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -198,22 +199,30 @@ class Sessions:
         principal: Principal,
         *,
         camera_id: str = "",
+        of: str = "",
         include_ended: bool = False,
         page_size: int = 0,
         page_token: str = "",
     ) -> SessionPage:
-        """One's own; for units those on their cameras; for supervising roles all. Newest first."""
-        question = (principal.ref, camera_id, include_ended)
+        """One's own; for units those on their cameras; for supervising roles all. Newest first.
+
+        of: of these, those of the principal with this reference.
+        """
+        question = (principal.ref, camera_id, of, include_ended)
         after = paging.after("sessions", question, page_token)
         limit = paging.size(page_size)
         sees_all = principal.kind is PrincipalKind.SYSTEM or bool(_SEE_ALL & principal.roles)
         is_of_unit = not sees_all and _is_of_unit(principal)
+        if not (sees_all or is_of_unit):
+            if of not in ("", principal.ref):
+                return SessionPage((), "")
+            of = principal.ref
         earlier = self._book.not_on_record()
         found = await self._store.read(
             lambda conn: sessions.list_page(
                 conn,
                 camera_id=camera_id,
-                principal="" if sees_all or is_of_unit else principal.ref,
+                principal=of,
                 camera_unit_id=principal.unit_id if is_of_unit else "",
                 include_ended=include_ended,
                 limit=limit + 1,
@@ -223,7 +232,15 @@ class Sessions:
         more = found[limit - 1].id if len(found) > limit else None
         rows = (self._book.as_now(session, earlier) for session in found[:limit])
         shown = tuple(session for session in rows if include_ended or session.end_time is None)
-        return SessionPage(shown, paging.token("sessions", question, more))
+        return SessionPage(shown, paging.token("sessions", question, more), self._names(principal, shown))
+
+    def _names(self, principal: Principal, shown: Sequence[Session]) -> dict[str, str]:
+        """Names of the cameras, as far as the principal may know of them now."""
+        names = {}
+        for camera_id in {session.camera_id for session in shown}:
+            with contextlib.suppress(NotFound):
+                names[camera_id] = self._core.get_camera(principal, camera_id).name
+        return names
 
     def media_refused(self, events: Sequence[CoreEvent]) -> None:
         """Takes `media_refused` events of the core: who was turned away at a media port is on record too."""

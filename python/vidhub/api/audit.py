@@ -21,7 +21,11 @@ class AuditServicer:
         page = await self._audit.list(
             camera_id=request.camera_id,
             principal=request.principal,
+            trace_id=request.trace_id,
+            session_id=request.session_id,
             action=request.action,
+            purpose_kind=request.purpose_kind,
+            result=request.result,
             unit_id=_own_unit(call.caller),
             start=convert.from_time(request, "from"),
             end=convert.from_time(request, "to"),
@@ -29,7 +33,9 @@ class AuditServicer:
             after=request.page_token,
         )
         return pb.ListEntriesResponse(
-            entries=[convert.to_entry(entry) for entry in page.entries], next_page_token=page.next_after
+            entries=[convert.to_entry(entry) for entry in page.entries],
+            next_page_token=page.next_after,
+            searched_to=convert.to_time(page.searched_to),
         )
 
     async def verify_chain(self, _request: pb.VerifyChainRequest, _call: Call) -> pb.VerifyChainResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -354,7 +354,16 @@ def to_session(session: Session) -> session_service_pb2.Session:
         expire_time=to_time(session.expire_time),
         end_reason=session.end_reason,
         viewer_name=session.viewer_name,
+        end_time=to_time(session.end_time),
     )
+
+
+def to_listed(session: Session, camera_names: Mapping[str, str]) -> session_service_pb2.Session:
+    """As a list shows it: also whose it is, and what its camera is called."""
+    message = to_session(session)
+    message.principal = session.principal
+    message.camera_name = camera_names.get(session.camera_id, "")
+    return message
 
 
 # The register of use.

@@ -49,12 +49,14 @@ class SessionServicer:
         page = await self._sessions.list(
             call.caller,
             camera_id=request.camera_id,
+            of=request.principal,
             include_ended=request.include_ended,
             page_size=request.page_size,
             page_token=request.page_token,
         )
         return pb.ListSessionsResponse(
-            sessions=[convert.to_session(session) for session in page.sessions], next_page_token=page.next_page_token
+            sessions=[convert.to_listed(session, page.camera_names) for session in page.sessions],
+            next_page_token=page.next_page_token,
         )
 
     async def terminate_session(self, request: pb.TerminateSessionRequest, call: Call) -> pb.TerminateSessionResponse:

@@ -30,6 +30,8 @@ CHECKPOINT_EVERY = 1_000
 CHECKPOINT_INTERVAL_S = 60.0
 _MAX_TEXT = 1_024
 _MAX_DETAIL = 16_384
+# One page looks through so many entries at most, however few of them are asked for.
+MOST_LOOKED_THROUGH = 20_000
 
 _COLUMNS = f"chain_id, seq, time, {', '.join(chain.TEXTS)}, previous_hash, hash"
 _INSERT = f"INSERT INTO audit_entries ({_COLUMNS}) VALUES ({', '.join('?' * 17)})"
@@ -39,10 +41,32 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """next_after: where the next page begins; empty on the last."""
+    """next_after: where the next page begins; empty on the last. searched_to: with it, how far back this one looked."""
 
     entries: list[AuditEntry]
     next_after: str
+    searched_to: datetime | None = None
+
+
+class _Conditions:
+    """That all hold together, as SQL. One of another name than these never comes in: names are ours, values theirs."""
+
+    def __init__(self) -> None:
+        self._texts = ["1 = 1"]
+        self.values: list[Any] = []
+
+    def __str__(self) -> str:
+        return " AND ".join(self._texts)
+
+    def add(self, text: str, *values: object) -> None:
+        self._texts.append(text)
+        self.values += values
+
+    def equal(self, **columns: str) -> None:
+        """Of the columns those that are asked for."""
+        for name, value in columns.items():
+            if value:
+                self.add(f"{name} = ?", value)
 
 
 class _State(NamedTuple):
@@ -186,7 +210,11 @@ class AuditLog:
         *,
         camera_id: str = "",
         principal: str = "",
+        trace_id: str = "",
+        session_id: str = "",
         action: str = "",
+        purpose_kind: str = "",
+        result: str = "",
         unit_id: str = "",
         start: datetime | None = None,
         end: datetime | None = None,
@@ -195,41 +223,47 @@ class AuditLog:
     ) -> AuditPage:
         """Newest first. start is inclusive, end exclusive. unit_id: what the unit did, or was done with its cameras.
 
-        Raises InvalidArgument PAGE_TOKEN_INVALID.
+        A page looks through MOST_LOOKED_THROUGH entries at most, so it may be short of `limit`, or empty, and have a
+        next one. Raises InvalidArgument PAGE_TOKEN_INVALID.
         """
-        where, values = ["1 = 1"], list[Any]()
+        # What an index leads to narrows what is looked through; the rest is asked of each entry.
+        leads = _Conditions()
         if camera_id:
-            where.append("resource IN (?, ?)")
-            values += [f"camera/{camera_id}", camera_id]
-        if principal:
-            where.append("principal = ?")
-            values.append(principal)
-        if action:
-            where.append("action = ?")
-            values.append(action)
-        if unit_id:
-            where.append(
-                "(principal_unit = ? OR principal = ? OR (resource LIKE 'camera/%' "
-                "AND substr(resource, 8) IN (SELECT id FROM cameras WHERE unit_id = ?)))"
-            )
-            values += [unit_id, f"unit/{unit_id}", unit_id]
+            leads.add("resource IN (?, ?)", f"camera/{camera_id}", camera_id)
+        leads.equal(principal=principal, trace_id=trace_id, session_id=session_id)
         if start is not None:
-            where.append("time >= ?")
-            values.append(to_us(start))
+            leads.add("time >= ?", to_us(start))
         if end is not None:
-            where.append("time < ?")
-            values.append(to_us(end))
+            leads.add("time < ?", to_us(end))
         if after:
-            where.append("(time, chain_id, seq) < (?, ?, ?)")
-            values += _parse_after(after)
-        statement = (
-            f"SELECT {_COLUMNS} FROM audit_entries WHERE {' AND '.join(where)} "
-            "ORDER BY time DESC, chain_id DESC, seq DESC LIMIT ?"
-        )
-        rows = await self._store.read(lambda conn: conn.exec_driver_sql(statement, (*values, limit + 1)).all())
-        entries = [_entry(r) for r in rows[:limit]]
-        last = entries[-1] if len(rows) > limit and entries else None
-        return AuditPage(entries, "" if last is None else f"{to_us(last.time)}.{last.chain_id}.{last.seq}")
+            leads.add("(time, chain_id, seq) < (?, ?, ?)", *_parse_after(after))
+        asked = _Conditions()
+        asked.equal(action=action, purpose_kind=purpose_kind, result=result)
+        if unit_id:
+            asked.add(
+                "(principal_unit = ? OR principal = ? OR (resource LIKE 'camera/%' "
+                "AND substr(resource, 8) IN (SELECT id FROM cameras WHERE unit_id = ?)))",
+                *(unit_id, f"unit/{unit_id}", unit_id),
+            )
+        order = "ORDER BY time DESC, chain_id DESC, seq DESC LIMIT ?"
+        looked_through = f"FROM audit_entries WHERE {leads} {order}"
+        statement = f"SELECT * FROM (SELECT {_COLUMNS} {looked_through}) AS looked_through WHERE {asked} {order}"
+        furthest = f"SELECT time, chain_id, seq {looked_through} OFFSET ?"
+
+        def read(conn: Connection) -> AuditPage:
+            rows = conn.exec_driver_sql(statement, (*leads.values, MOST_LOOKED_THROUGH, *asked.values, limit + 1)).all()
+            entries = [_entry(r) for r in rows[:limit]]
+            if len(rows) > limit:
+                last = entries[-1]
+                return AuditPage(entries, f"{to_us(last.time)}.{last.chain_id}.{last.seq}", last.time)
+            place = None
+            if asked.values:
+                place = conn.exec_driver_sql(furthest, (*leads.values, 1, MOST_LOOKED_THROUGH - 1)).first()
+            if place is None:
+                return AuditPage(entries, "")
+            return AuditPage(entries, f"{place[0]}.{place[1]}.{place[2]}", from_us(place[0]))
+
+        return await self._store.read(read)
 
     async def verify(self) -> Verdict:
         """Prove the register, entry by entry, in bounded memory, while the hub runs."""

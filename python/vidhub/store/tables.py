@@ -251,6 +251,8 @@ audit_entries = Table(
     Index("audit_by_time", "time", "chain_id", "seq"),
     Index("audit_by_principal", "principal", "time"),
     Index("audit_by_resource", "resource", "time"),
+    Index("audit_by_trace", "trace_id", "time"),
+    Index("audit_by_session", "session_id", "time"),
 )
 
 audit_checkpoints = Table(

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvidhub/v1/audit_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x02\n\nAuditEntry\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x16\n\x0eprincipal_unit\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\x14\n\x0cpurpose_kind\x18\x08 \x01(\t\x12\x19\n\x11purpose_reference\x18\t \x01(\t\x12\x10\n\x08grant_id\x18\n \x01(\t\x12\x12\n\nsession_id\x18\x0b \x01(\t\x12\x16\n\x0esource_address\x18\x0c \x01(\t\x12\x0e\n\x06result\x18\r \x01(\t\x12\x13\n\x0b\x64\x65tail_json\x18\x0e \x01(\t\x12\x15\n\rprevious_hash\x18\x0f \x01(\x0c\x12\x0c\n\x04hash\x18\x10 \x01(\x0c\x12\x10\n\x08trace_id\x18\x11 \x01(\t\"\x9f\x02\n\x12ListEntriesRequest\x12(\n\tcamera_id\x18\x01 \x01(\tB\x15\xbaH\x12r\r2\x0b^[0-9]{20}$\xd8\x01\x01\x12)\n\tprincipal\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\xa0\x01\x32\x0c^[^\\p{Cc}]*$\x12%\n\x06\x61\x63tion\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\x04\x66rom\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"V\n\x13ListEntriesResponse\x12&\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x15.vidhub.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12VerifyChainRequest\"t\n\x13VerifyChainResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x04\x12\x10\n\x08\x63hain_id\x18\x03 \x01(\t\x12\x15\n\rfirst_bad_seq\x18\x04 \x01(\x04\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t2\xaa\x01\n\x0c\x41uditService\x12L\n\x0bListEntries\x12\x1d.vidhub.v1.ListEntriesRequest\x1a\x1e.vidhub.v1.ListEntriesResponse\x12L\n\x0bVerifyChain\x12\x1d.vidhub.v1.VerifyChainRequest\x1a\x1e.vidhub.v1.VerifyChainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvidhub/v1/audit_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x02\n\nAuditEntry\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x16\n\x0eprincipal_unit\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\x14\n\x0cpurpose_kind\x18\x08 \x01(\t\x12\x19\n\x11purpose_reference\x18\t \x01(\t\x12\x10\n\x08grant_id\x18\n \x01(\t\x12\x12\n\nsession_id\x18\x0b \x01(\t\x12\x16\n\x0esource_address\x18\x0c \x01(\t\x12\x0e\n\x06result\x18\r \x01(\t\x12\x13\n\x0b\x64\x65tail_json\x18\x0e \x01(\t\x12\x15\n\rprevious_hash\x18\x0f \x01(\x0c\x12\x0c\n\x04hash\x18\x10 \x01(\x0c\x12\x10\n\x08trace_id\x18\x11 \x01(\t\"\xca\x03\n\x12ListEntriesRequest\x12(\n\tcamera_id\x18\x01 \x01(\tB\x15\xbaH\x12r\r2\x0b^[0-9]{20}$\xd8\x01\x01\x12)\n\tprincipal\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\xa0\x01\x32\x0c^[^\\p{Cc}]*$\x12%\n\x06\x61\x63tion\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\x04\x66rom\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12+\n\x0cpurpose_kind\x18\x08 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12%\n\x06result\x18\t \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12*\n\x08trace_id\x18\n \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{32}$\xd8\x01\x01\x12)\n\nsession_id\x18\x0b \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\"\x87\x01\n\x13ListEntriesResponse\x12&\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x15.vidhub.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12/\n\x0bsearched_to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x14\n\x12VerifyChainRequest\"t\n\x13VerifyChainResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x04\x12\x10\n\x08\x63hain_id\x18\x03 \x01(\t\x12\x15\n\rfirst_bad_seq\x18\x04 \x01(\x04\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t2\xaa\x01\n\x0c\x41uditService\x12L\n\x0bListEntries\x12\x1d.vidhub.v1.ListEntriesRequest\x1a\x1e.vidhub.v1.ListEntriesResponse\x12L\n\x0bVerifyChain\x12\x1d.vidhub.v1.VerifyChainRequest\x1a\x1e.vidhub.v1.VerifyChainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,16 +43,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTENTRIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTENTRIESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTENTRIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['purpose_kind']._loaded_options = None
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['purpose_kind']._serialized_options = b'\272H\022r\020\030@2\014^[^\\p{Cc}]*$'
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['result']._loaded_options = None
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['result']._serialized_options = b'\272H\022r\020\030@2\014^[^\\p{Cc}]*$'
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['trace_id']._loaded_options = None
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['trace_id']._serialized_options = b'\272H\025r\0202\016^[0-9a-f]{32}$\330\001\001'
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['session_id']._loaded_options = None
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['session_id']._serialized_options = b'\272H\022r\020\030@2\014^[^\\p{Cc}]*$'
   _globals['_AUDITENTRY']._serialized_start=107
   _globals['_AUDITENTRY']._serialized_end=472
   _globals['_LISTENTRIESREQUEST']._serialized_start=475
-  _globals['_LISTENTRIESREQUEST']._serialized_end=762
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=764
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=850
-  _globals['_VERIFYCHAINREQUEST']._serialized_start=852
-  _globals['_VERIFYCHAINREQUEST']._serialized_end=872
-  _globals['_VERIFYCHAINRESPONSE']._serialized_start=874
-  _globals['_VERIFYCHAINRESPONSE']._serialized_end=990
-  _globals['_AUDITSERVICE']._serialized_start=993
-  _globals['_AUDITSERVICE']._serialized_end=1163
+  _globals['_LISTENTRIESREQUEST']._serialized_end=933
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=936
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=1071
+  _globals['_VERIFYCHAINREQUEST']._serialized_start=1073
+  _globals['_VERIFYCHAINREQUEST']._serialized_end=1093
+  _globals['_VERIFYCHAINRESPONSE']._serialized_start=1095
+  _globals['_VERIFYCHAINRESPONSE']._serialized_end=1211
+  _globals['_AUDITSERVICE']._serialized_start=1214
+  _globals['_AUDITSERVICE']._serialized_end=1384
 # @@protoc_insertion_point(module_scope)

@@ -49,7 +49,7 @@ class AuditEntry(_message.Message):
     def __init__(self, chain_id: _Optional[str] = ..., seq: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., principal: _Optional[str] = ..., principal_unit: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., purpose_kind: _Optional[str] = ..., purpose_reference: _Optional[str] = ..., grant_id: _Optional[str] = ..., session_id: _Optional[str] = ..., source_address: _Optional[str] = ..., result: _Optional[str] = ..., detail_json: _Optional[str] = ..., previous_hash: _Optional[bytes] = ..., hash: _Optional[bytes] = ..., trace_id: _Optional[str] = ...) -> None: ...
 
 class ListEntriesRequest(_message.Message):
-    __slots__ = ("camera_id", "principal", "action", "to", "page_size", "page_token")
+    __slots__ = ("camera_id", "principal", "action", "to", "page_size", "page_token", "purpose_kind", "result", "trace_id", "session_id")
     CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
@@ -57,21 +57,31 @@ class ListEntriesRequest(_message.Message):
     TO_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_KIND_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     camera_id: str
     principal: str
     action: str
     to: _timestamp_pb2.Timestamp
     page_size: int
     page_token: str
-    def __init__(self, camera_id: _Optional[str] = ..., principal: _Optional[str] = ..., action: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., **kwargs) -> None: ...
+    purpose_kind: str
+    result: str
+    trace_id: str
+    session_id: str
+    def __init__(self, camera_id: _Optional[str] = ..., principal: _Optional[str] = ..., action: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., purpose_kind: _Optional[str] = ..., result: _Optional[str] = ..., trace_id: _Optional[str] = ..., session_id: _Optional[str] = ..., **kwargs) -> None: ...
 
 class ListEntriesResponse(_message.Message):
-    __slots__ = ("entries", "next_page_token")
+    __slots__ = ("entries", "next_page_token", "searched_to")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SEARCHED_TO_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[AuditEntry]
     next_page_token: str
-    def __init__(self, entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    searched_to: _timestamp_pb2.Timestamp
+    def __init__(self, entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., searched_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class VerifyChainRequest(_message.Message):
     __slots__ = ()

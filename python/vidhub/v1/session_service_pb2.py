@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from vidhub.v1 import camera_pb2 as vidhub_dot_v1_dot_camera__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvidhub/v1/session_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16vidhub/v1/camera.proto\"\x7f\n\x07Purpose\x12#\n\x04kind\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12)\n\treference\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12$\n\x04note\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\xd4\x02\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tcamera_id\x18\x02 \x01(\t\x12#\n\x07purpose\x18\x03 \x01(\x0b\x32\x12.vidhub.v1.Purpose\x12\x10\n\x08grant_id\x18\x04 \x01(\t\x12)\n\x07profile\x18\x05 \x01(\x0e\x32\x18.vidhub.v1.StreamProfile\x12-\n\topen_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nend_reason\x18\x08 \x01(\t\x12\x13\n\x0bviewer_name\x18\t \x01(\t\x12,\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x0b \x01(\t\"\x8c\x01\n\x12OpenSessionRequest\x12\x1c\n\tcamera_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12#\n\x07purpose\x18\x02 \x01(\x0b\x32\x12.vidhub.v1.Purpose\x12\x33\n\x07profile\x18\x03 \x01(\x0e\x32\x18.vidhub.v1.StreamProfileB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x86\x02\n\x13OpenSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.vidhub.v1.Session\x12\x0e\n\x06ticket\x18\x02 \x01(\t\x12\x36\n\x12ticket_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08whep_url\x18\x04 \x01(\t\x12\x10\n\x08rtsp_url\x18\x05 \x01(\t\x12\x11\n\trtsp_user\x18\x06 \x01(\t\x12\x15\n\rrtsp_password\x18\x07 \x01(\t\x12\x11\n\twatermark\x18\x08 \x01(\t\x12\x10\n\x08whip_url\x18\t \x01(\t\x12\x0f\n\x07mse_url\x18\n \x01(\t\"B\n\x13RenewSessionRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\"\x83\x01\n\x14RenewSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.vidhub.v1.Session\x12\x0e\n\x06ticket\x18\x02 \x01(\t\x12\x36\n\x12ticket_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x13\x43loseSessionRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\"\x16\n\x14\x43loseSessionResponse\"\xa0\x01\n\x13ListSessionsRequest\x12(\n\tcamera_id\x18\x01 \x01(\tB\x15\xbaH\x12r\r2\x0b^[0-9]{20}$\xd8\x01\x01\x12\x15\n\rinclude_ended\x18\x02 \x01(\x08\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x0b\n\x03own\x18\x05 \x01(\x08\"U\n\x14ListSessionsResponse\x12$\n\x08sessions\x18\x01 \x03(\x0b\x32\x12.vidhub.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x17TerminateSessionRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\x06reason\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\x1a\n\x18TerminateSessionResponse2\xae\x03\n\x0eSessionService\x12L\n\x0bOpenSession\x12\x1d.vidhub.v1.OpenSessionRequest\x1a\x1e.vidhub.v1.OpenSessionResponse\x12O\n\x0cRenewSession\x12\x1e.vidhub.v1.RenewSessionRequest\x1a\x1f.vidhub.v1.RenewSessionResponse\x12O\n\x0c\x43loseSession\x12\x1e.vidhub.v1.CloseSessionRequest\x1a\x1f.vidhub.v1.CloseSessionResponse\x12O\n\x0cListSessions\x12\x1e.vidhub.v1.ListSessionsRequest\x1a\x1f.vidhub.v1.ListSessionsResponse\x12[\n\x10TerminateSession\x12\".vidhub.v1.TerminateSessionRequest\x1a#.vidhub.v1.TerminateSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvidhub/v1/session_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16vidhub/v1/camera.proto\"\x7f\n\x07Purpose\x12#\n\x04kind\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12)\n\treference\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12$\n\x04note\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\xe9\x02\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tcamera_id\x18\x02 \x01(\t\x12#\n\x07purpose\x18\x03 \x01(\x0b\x32\x12.vidhub.v1.Purpose\x12\x10\n\x08grant_id\x18\x04 \x01(\t\x12)\n\x07profile\x18\x05 \x01(\x0e\x32\x18.vidhub.v1.StreamProfile\x12-\n\topen_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nend_reason\x18\x08 \x01(\t\x12\x13\n\x0bviewer_name\x18\t \x01(\t\x12,\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x0b \x01(\t\x12\x13\n\x0b\x63\x61mera_name\x18\x0c \x01(\t\"\x8c\x01\n\x12OpenSessionRequest\x12\x1c\n\tcamera_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12#\n\x07purpose\x18\x02 \x01(\x0b\x32\x12.vidhub.v1.Purpose\x12\x33\n\x07profile\x18\x03 \x01(\x0e\x32\x18.vidhub.v1.StreamProfileB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x86\x02\n\x13OpenSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.vidhub.v1.Session\x12\x0e\n\x06ticket\x18\x02 \x01(\t\x12\x36\n\x12ticket_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08whep_url\x18\x04 \x01(\t\x12\x10\n\x08rtsp_url\x18\x05 \x01(\t\x12\x11\n\trtsp_user\x18\x06 \x01(\t\x12\x15\n\rrtsp_password\x18\x07 \x01(\t\x12\x11\n\twatermark\x18\x08 \x01(\t\x12\x10\n\x08whip_url\x18\t \x01(\t\x12\x0f\n\x07mse_url\x18\n \x01(\t\"B\n\x13RenewSessionRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\"\x83\x01\n\x14RenewSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.vidhub.v1.Session\x12\x0e\n\x06ticket\x18\x02 \x01(\t\x12\x36\n\x12ticket_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x13\x43loseSessionRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\"\x16\n\x14\x43loseSessionResponse\"\xa0\x01\n\x13ListSessionsRequest\x12(\n\tcamera_id\x18\x01 \x01(\tB\x15\xbaH\x12r\r2\x0b^[0-9]{20}$\xd8\x01\x01\x12\x15\n\rinclude_ended\x18\x02 \x01(\x08\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x0b\n\x03own\x18\x05 \x01(\x08\"U\n\x14ListSessionsResponse\x12$\n\x08sessions\x18\x01 \x03(\x0b\x32\x12.vidhub.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x17TerminateSessionRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\x06reason\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\"\x1a\n\x18TerminateSessionResponse2\xae\x03\n\x0eSessionService\x12L\n\x0bOpenSession\x12\x1d.vidhub.v1.OpenSessionRequest\x1a\x1e.vidhub.v1.OpenSessionResponse\x12O\n\x0cRenewSession\x12\x1e.vidhub.v1.RenewSessionRequest\x1a\x1f.vidhub.v1.RenewSessionResponse\x12O\n\x0c\x43loseSession\x12\x1e.vidhub.v1.CloseSessionRequest\x1a\x1f.vidhub.v1.CloseSessionResponse\x12O\n\x0cListSessions\x12\x1e.vidhub.v1.ListSessionsRequest\x1a\x1f.vidhub.v1.ListSessionsResponse\x12[\n\x10TerminateSession\x12\".vidhub.v1.TerminateSessionRequest\x1a#.vidhub.v1.TerminateSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,27 +61,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PURPOSE']._serialized_start=132
   _globals['_PURPOSE']._serialized_end=259
   _globals['_SESSION']._serialized_start=262
-  _globals['_SESSION']._serialized_end=602
-  _globals['_OPENSESSIONREQUEST']._serialized_start=605
-  _globals['_OPENSESSIONREQUEST']._serialized_end=745
-  _globals['_OPENSESSIONRESPONSE']._serialized_start=748
-  _globals['_OPENSESSIONRESPONSE']._serialized_end=1010
-  _globals['_RENEWSESSIONREQUEST']._serialized_start=1012
-  _globals['_RENEWSESSIONREQUEST']._serialized_end=1078
-  _globals['_RENEWSESSIONRESPONSE']._serialized_start=1081
-  _globals['_RENEWSESSIONRESPONSE']._serialized_end=1212
-  _globals['_CLOSESESSIONREQUEST']._serialized_start=1214
-  _globals['_CLOSESESSIONREQUEST']._serialized_end=1280
-  _globals['_CLOSESESSIONRESPONSE']._serialized_start=1282
-  _globals['_CLOSESESSIONRESPONSE']._serialized_end=1304
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1307
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1467
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1469
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1554
-  _globals['_TERMINATESESSIONREQUEST']._serialized_start=1556
-  _globals['_TERMINATESESSIONREQUEST']._serialized_end=1668
-  _globals['_TERMINATESESSIONRESPONSE']._serialized_start=1670
-  _globals['_TERMINATESESSIONRESPONSE']._serialized_end=1696
-  _globals['_SESSIONSERVICE']._serialized_start=1699
-  _globals['_SESSIONSERVICE']._serialized_end=2129
+  _globals['_SESSION']._serialized_end=623
+  _globals['_OPENSESSIONREQUEST']._serialized_start=626
+  _globals['_OPENSESSIONREQUEST']._serialized_end=766
+  _globals['_OPENSESSIONRESPONSE']._serialized_start=769
+  _globals['_OPENSESSIONRESPONSE']._serialized_end=1031
+  _globals['_RENEWSESSIONREQUEST']._serialized_start=1033
+  _globals['_RENEWSESSIONREQUEST']._serialized_end=1099
+  _globals['_RENEWSESSIONRESPONSE']._serialized_start=1102
+  _globals['_RENEWSESSIONRESPONSE']._serialized_end=1233
+  _globals['_CLOSESESSIONREQUEST']._serialized_start=1235
+  _globals['_CLOSESESSIONREQUEST']._serialized_end=1301
+  _globals['_CLOSESESSIONRESPONSE']._serialized_start=1303
+  _globals['_CLOSESESSIONRESPONSE']._serialized_end=1325
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1328
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1488
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1490
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1575
+  _globals['_TERMINATESESSIONREQUEST']._serialized_start=1577
+  _globals['_TERMINATESESSIONREQUEST']._serialized_end=1689
+  _globals['_TERMINATESESSIONRESPONSE']._serialized_start=1691
+  _globals['_TERMINATESESSIONRESPONSE']._serialized_end=1717
+  _globals['_SESSIONSERVICE']._serialized_start=1720
+  _globals['_SESSIONSERVICE']._serialized_end=2150
 # @@protoc_insertion_point(module_scope)

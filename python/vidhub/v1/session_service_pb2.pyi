@@ -22,7 +22,7 @@ class Purpose(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., reference: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("id", "camera_id", "purpose", "grant_id", "profile", "open_time", "expire_time", "end_reason", "viewer_name", "end_time", "principal")
+    __slots__ = ("id", "camera_id", "purpose", "grant_id", "profile", "open_time", "expire_time", "end_reason", "viewer_name", "end_time", "principal", "camera_name")
     ID_FIELD_NUMBER: _ClassVar[int]
     CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class Session(_message.Message):
     VIEWER_NAME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_NAME_FIELD_NUMBER: _ClassVar[int]
     id: str
     camera_id: str
     purpose: Purpose
@@ -45,7 +46,8 @@ class Session(_message.Message):
     viewer_name: str
     end_time: _timestamp_pb2.Timestamp
     principal: str
-    def __init__(self, id: _Optional[str] = ..., camera_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, _Mapping]] = ..., grant_id: _Optional[str] = ..., profile: _Optional[_Union[_camera_pb2.StreamProfile, str]] = ..., open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_reason: _Optional[str] = ..., viewer_name: _Optional[str] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., principal: _Optional[str] = ...) -> None: ...
+    camera_name: str
+    def __init__(self, id: _Optional[str] = ..., camera_id: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, _Mapping]] = ..., grant_id: _Optional[str] = ..., profile: _Optional[_Union[_camera_pb2.StreamProfile, str]] = ..., open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_reason: _Optional[str] = ..., viewer_name: _Optional[str] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., principal: _Optional[str] = ..., camera_name: _Optional[str] = ...) -> None: ...
 
 class OpenSessionRequest(_message.Message):
     __slots__ = ("camera_id", "purpose", "profile")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from vidhub.audit import AuditLog, chain
+from vidhub.audit import AuditLog, chain, log
 from vidhub.audit.refusals import MAX_APART, MAX_APART_OF_HUB
 from vidhub.errors import Aborted, InvalidArgument
 from vidhub.model import AuditEntry, AuditRecord
@@ -60,6 +60,33 @@ async def test_the_chain_goes_on_after_a_restart(store: Store, audit: AuditLog, 
     assert (after[0].chain_id, after[0].seq, after[0].previous_hash) == (before[0].chain_id, 2, before[0].hash)
     verdict = await again.verify()
     assert (verdict.intact, verdict.entries, verdict.chains) == (True, 2, 1)
+
+
+async def test_what_has_no_index_is_looked_for_in_bounded_steps(
+    store: Store, audit: AuditLog, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "MOST_LOOKED_THROUGH", 5)
+    for i in range(14):
+        clock.advance(1)
+        facts = {"purpose_kind": "patrol", "result": "ok"} if i == 1 else {"result": "NO_GRANT"}
+        trace, session = ("a" * 32, "s1") if i in (2, 9) else ("b" * 32, "s2")
+        await write(store, audit, viewed("c1", trace_id=trace, session_id=session, **facts))
+    for question in ({"purpose_kind": "patrol"}, {"result": "ok", "action": "session.open"}):
+        pages = [page := await audit.list(**question)]
+        while page.next_after:
+            assert page.searched_to is not None
+            pages.append(page := await audit.list(**question, after=page.next_after))
+        assert [[e.seq for e in page.entries] for page in pages] == [[], [], [2]]
+        assert pages[0].searched_to == clock.time - timedelta(seconds=4)
+    # What an index leads to is found at once, however far back.
+    assert [e.seq for e in await entries_of(audit, trace_id="a" * 32)] == [10, 3]
+    assert [e.seq for e in await entries_of(audit, session_id="s1")] == [10, 3]
+    plan = await store.read(
+        lambda conn: conn.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT seq FROM audit_entries WHERE trace_id = ? ORDER BY time DESC", ("a" * 32,)
+        ).all()
+    )
+    assert "audit_by_trace" in str(plan)
 
 
 async def test_lists_filter_and_page(store: Store, audit: AuditLog, clock: Any) -> None:

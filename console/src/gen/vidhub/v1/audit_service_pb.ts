@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vidhub/v1/audit_service.proto.
  */
 export const file_vidhub_v1_audit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch12aWRodWIvdjEvYXVkaXRfc2VydmljZS5wcm90bxIJdmlkaHViLnYxIu0CCgpBdWRpdEVudHJ5EhAKCGNoYWluX2lkGAEgASgJEgsKA3NlcRgCIAEoBBIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYBCABKAkSFgoOcHJpbmNpcGFsX3VuaXQYBSABKAkSDgoGYWN0aW9uGAYgASgJEhAKCHJlc291cmNlGAcgASgJEhQKDHB1cnBvc2Vfa2luZBgIIAEoCRIZChFwdXJwb3NlX3JlZmVyZW5jZRgJIAEoCRIQCghncmFudF9pZBgKIAEoCRISCgpzZXNzaW9uX2lkGAsgASgJEhYKDnNvdXJjZV9hZGRyZXNzGAwgASgJEg4KBnJlc3VsdBgNIAEoCRITCgtkZXRhaWxfanNvbhgOIAEoCRIVCg1wcmV2aW91c19oYXNoGA8gASgMEgwKBGhhc2gYECABKAwSEAoIdHJhY2VfaWQYESABKAkinwIKEkxpc3RFbnRyaWVzUmVxdWVzdBIoCgljYW1lcmFfaWQYASABKAlCFbpIEnINMgteWzAtOV17MjB9JNgBARIpCglwcmluY2lwYWwYAiABKAlCFrpIE3IRGKABMgxeW15ccHtDY31dKiQSJQoGYWN0aW9uGAMgASgJQhW6SBJyEBhAMgxeW15ccHtDY31dKiQSKAoEZnJvbRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoCdG8YBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KCXBhZ2Vfc2l6ZRgGIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAcgASgJQgi6SAVyAxiABCJWChNMaXN0RW50cmllc1Jlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS52aWRodWIudjEuQXVkaXRFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiFAoSVmVyaWZ5Q2hhaW5SZXF1ZXN0InQKE1ZlcmlmeUNoYWluUmVzcG9uc2USDgoGaW50YWN0GAEgASgIEg8KB2VudHJpZXMYAiABKAQSEAoIY2hhaW5faWQYAyABKAkSFQoNZmlyc3RfYmFkX3NlcRgEIAEoBBITCgtkZXNjcmlwdGlvbhgFIAEoCTKqAQoMQXVkaXRTZXJ2aWNlEkwKC0xpc3RFbnRyaWVzEh0udmlkaHViLnYxLkxpc3RFbnRyaWVzUmVxdWVzdBoeLnZpZGh1Yi52MS5MaXN0RW50cmllc1Jlc3BvbnNlEkwKC1ZlcmlmeUNoYWluEh0udmlkaHViLnYxLlZlcmlmeUNoYWluUmVxdWVzdBoeLnZpZGh1Yi52MS5WZXJpZnlDaGFpblJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch12aWRodWIvdjEvYXVkaXRfc2VydmljZS5wcm90bxIJdmlkaHViLnYxIu0CCgpBdWRpdEVudHJ5EhAKCGNoYWluX2lkGAEgASgJEgsKA3NlcRgCIAEoBBIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYBCABKAkSFgoOcHJpbmNpcGFsX3VuaXQYBSABKAkSDgoGYWN0aW9uGAYgASgJEhAKCHJlc291cmNlGAcgASgJEhQKDHB1cnBvc2Vfa2luZBgIIAEoCRIZChFwdXJwb3NlX3JlZmVyZW5jZRgJIAEoCRIQCghncmFudF9pZBgKIAEoCRISCgpzZXNzaW9uX2lkGAsgASgJEhYKDnNvdXJjZV9hZGRyZXNzGAwgASgJEg4KBnJlc3VsdBgNIAEoCRITCgtkZXRhaWxfanNvbhgOIAEoCRIVCg1wcmV2aW91c19oYXNoGA8gASgMEgwKBGhhc2gYECABKAwSEAoIdHJhY2VfaWQYESABKAkiygMKEkxpc3RFbnRyaWVzUmVxdWVzdBIoCgljYW1lcmFfaWQYASABKAlCFbpIEnINMgteWzAtOV17MjB9JNgBARIpCglwcmluY2lwYWwYAiABKAlCFrpIE3IRGKABMgxeW15ccHtDY31dKiQSJQoGYWN0aW9uGAMgASgJQhW6SBJyEBhAMgxeW15ccHtDY31dKiQSKAoEZnJvbRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoCdG8YBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KCXBhZ2Vfc2l6ZRgGIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAcgASgJQgi6SAVyAxiABBIrCgxwdXJwb3NlX2tpbmQYCCABKAlCFbpIEnIQGEAyDF5bXlxwe0NjfV0qJBIlCgZyZXN1bHQYCSABKAlCFbpIEnIQGEAyDF5bXlxwe0NjfV0qJBIqCgh0cmFjZV9pZBgKIAEoCUIYukgVchAyDl5bMC05YS1mXXszMn0k2AEBEikKCnNlc3Npb25faWQYCyABKAlCFbpIEnIQGEAyDF5bXlxwe0NjfV0qJCKHAQoTTGlzdEVudHJpZXNSZXNwb25zZRImCgdlbnRyaWVzGAEgAygLMhUudmlkaHViLnYxLkF1ZGl0RW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEi8KC3NlYXJjaGVkX3RvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIUChJWZXJpZnlDaGFpblJlcXVlc3QidAoTVmVyaWZ5Q2hhaW5SZXNwb25zZRIOCgZpbnRhY3QYASABKAgSDwoHZW50cmllcxgCIAEoBBIQCghjaGFpbl9pZBgDIAEoCRIVCg1maXJzdF9iYWRfc2VxGAQgASgEEhMKC2Rlc2NyaXB0aW9uGAUgASgJMqoBCgxBdWRpdFNlcnZpY2USTAoLTGlzdEVudHJpZXMSHS52aWRodWIudjEuTGlzdEVudHJpZXNSZXF1ZXN0Gh4udmlkaHViLnYxLkxpc3RFbnRyaWVzUmVzcG9uc2USTAoLVmVyaWZ5Q2hhaW4SHS52aWRodWIudjEuVmVyaWZ5Q2hhaW5SZXF1ZXN0Gh4udmlkaHViLnYxLlZlcmlmeUNoYWluUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message vidhub.v1.AuditEntry
@@ -162,6 +162,26 @@ export type ListEntriesRequest = Message<"vidhub.v1.ListEntriesRequest"> & {
    * @generated from field: string page_token = 7;
    */
   pageToken: string;
+
+  /**
+   * @generated from field: string purpose_kind = 8;
+   */
+  purposeKind: string;
+
+  /**
+   * @generated from field: string result = 9;
+   */
+  result: string;
+
+  /**
+   * @generated from field: string trace_id = 10;
+   */
+  traceId: string;
+
+  /**
+   * @generated from field: string session_id = 11;
+   */
+  sessionId: string;
 };
 
 /**
@@ -181,9 +201,18 @@ export type ListEntriesResponse = Message<"vidhub.v1.ListEntriesResponse"> & {
   entries: AuditEntry[];
 
   /**
+   * One page looks through a bounded number of entries, so it may hold few, or none, and yet not be the last.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * Set when there is a next page: everything after this time has been looked through.
+   *
+   * @generated from field: google.protobuf.Timestamp searched_to = 3;
+   */
+  searchedTo?: Timestamp | undefined;
 };
 
 /**
