@@ -22,7 +22,7 @@ RUST = [
 ]
 PYTHON = [
     {"errors"},
-    {"model", "config", "telemetry", "v1", "paging", "logs", "lockfile", "mtls", "picture", "client"},
+    {"model", "config", "telemetry", "v1", "paging", "places", "logs", "lockfile", "mtls", "picture", "client"},
     {"core", "store"},
     {"audit", "events"},
     {"identity"},

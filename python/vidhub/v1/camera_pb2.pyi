@@ -88,7 +88,7 @@ CAMERA_STATE_QUARANTINED: CameraState
 CAMERA_STATE_RETIRED: CameraState
 
 class Camera(_message.Message):
-    __slots__ = ("id", "name", "unit_id", "region_code", "industry", "place_category", "location", "streams", "legal", "device", "state", "state_time", "state_reason", "revision", "create_time", "update_time", "home_hub_id", "stale", "unit_name", "region_name")
+    __slots__ = ("id", "name", "unit_id", "region_code", "industry", "place_category", "location", "streams", "legal", "device", "state", "state_time", "state_reason", "revision", "create_time", "update_time", "home_hub_id", "stale", "unit_name", "region_name", "warnings")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     UNIT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,7 @@ class Camera(_message.Message):
     STALE_FIELD_NUMBER: _ClassVar[int]
     UNIT_NAME_FIELD_NUMBER: _ClassVar[int]
     REGION_NAME_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     unit_id: str
@@ -129,7 +130,18 @@ class Camera(_message.Message):
     stale: bool
     unit_name: str
     region_name: str
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., unit_id: _Optional[str] = ..., region_code: _Optional[str] = ..., industry: _Optional[str] = ..., place_category: _Optional[_Union[PlaceCategory, str]] = ..., location: _Optional[_Union[Location, _Mapping]] = ..., streams: _Optional[_Iterable[_Union[CameraStream, _Mapping]]] = ..., legal: _Optional[_Union[LegalRecord, _Mapping]] = ..., device: _Optional[_Union[DeviceRecord, _Mapping]] = ..., state: _Optional[_Union[CameraState, str]] = ..., state_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_reason: _Optional[str] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., home_hub_id: _Optional[str] = ..., stale: _Optional[bool] = ..., unit_name: _Optional[str] = ..., region_name: _Optional[str] = ...) -> None: ...
+    warnings: _containers.RepeatedCompositeFieldContainer[CameraWarning]
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., unit_id: _Optional[str] = ..., region_code: _Optional[str] = ..., industry: _Optional[str] = ..., place_category: _Optional[_Union[PlaceCategory, str]] = ..., location: _Optional[_Union[Location, _Mapping]] = ..., streams: _Optional[_Iterable[_Union[CameraStream, _Mapping]]] = ..., legal: _Optional[_Union[LegalRecord, _Mapping]] = ..., device: _Optional[_Union[DeviceRecord, _Mapping]] = ..., state: _Optional[_Union[CameraState, str]] = ..., state_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_reason: _Optional[str] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., home_hub_id: _Optional[str] = ..., stale: _Optional[bool] = ..., unit_name: _Optional[str] = ..., region_name: _Optional[str] = ..., warnings: _Optional[_Iterable[_Union[CameraWarning, _Mapping]]] = ...) -> None: ...
+
+class CameraWarning(_message.Message):
+    __slots__ = ("field", "reason", "description")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    reason: str
+    description: str
+    def __init__(self, field: _Optional[str] = ..., reason: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Revision(_message.Message):
     __slots__ = ("epoch", "number")

@@ -10,11 +10,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RegistrationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REGISTRATION_KIND_UNSPECIFIED: _ClassVar[RegistrationKind]
+    REGISTRATION_KIND_NEW: _ClassVar[RegistrationKind]
+    REGISTRATION_KIND_CHANGED: _ClassVar[RegistrationKind]
+    REGISTRATION_KIND_UNCHANGED: _ClassVar[RegistrationKind]
+
 class CameraView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CAMERA_VIEW_UNSPECIFIED: _ClassVar[CameraView]
     CAMERA_VIEW_BASIC: _ClassVar[CameraView]
     CAMERA_VIEW_FULL: _ClassVar[CameraView]
+REGISTRATION_KIND_UNSPECIFIED: RegistrationKind
+REGISTRATION_KIND_NEW: RegistrationKind
+REGISTRATION_KIND_CHANGED: RegistrationKind
+REGISTRATION_KIND_UNCHANGED: RegistrationKind
 CAMERA_VIEW_UNSPECIFIED: CameraView
 CAMERA_VIEW_BASIC: CameraView
 CAMERA_VIEW_FULL: CameraView
@@ -40,14 +51,24 @@ class RegisterCamerasRequest(_message.Message):
     def __init__(self, cameras: _Optional[_Iterable[_Union[_camera_pb2.Camera, _Mapping]]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
 
 class RegisterCamerasResponse(_message.Message):
-    __slots__ = ("ids", "rejected", "revision")
+    __slots__ = ("ids", "rejected", "revision", "changes", "warned", "created", "changed", "unchanged")
     IDS_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    WARNED_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[str]
     rejected: _containers.RepeatedCompositeFieldContainer[RejectedCamera]
     revision: _camera_pb2.Revision
-    def __init__(self, ids: _Optional[_Iterable[str]] = ..., rejected: _Optional[_Iterable[_Union[RejectedCamera, _Mapping]]] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
+    changes: _containers.RepeatedCompositeFieldContainer[RegistrationChange]
+    warned: _containers.RepeatedCompositeFieldContainer[WarnedCamera]
+    created: int
+    changed: int
+    unchanged: int
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., rejected: _Optional[_Iterable[_Union[RejectedCamera, _Mapping]]] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[RegistrationChange, _Mapping]]] = ..., warned: _Optional[_Iterable[_Union[WarnedCamera, _Mapping]]] = ..., created: _Optional[int] = ..., changed: _Optional[int] = ..., unchanged: _Optional[int] = ...) -> None: ...
 
 class RejectedCamera(_message.Message):
     __slots__ = ("index", "id", "violations")
@@ -69,6 +90,24 @@ class FieldViolation(_message.Message):
     description: str
     def __init__(self, field: _Optional[str] = ..., reason: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
+class RegistrationChange(_message.Message):
+    __slots__ = ("index", "kind", "fields")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    kind: RegistrationKind
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, index: _Optional[int] = ..., kind: _Optional[_Union[RegistrationKind, str]] = ..., fields: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WarnedCamera(_message.Message):
+    __slots__ = ("index", "warnings")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    warnings: _containers.RepeatedCompositeFieldContainer[_camera_pb2.CameraWarning]
+    def __init__(self, index: _Optional[int] = ..., warnings: _Optional[_Iterable[_Union[_camera_pb2.CameraWarning, _Mapping]]] = ...) -> None: ...
+
 class BatchRegisterCamerasRequest(_message.Message):
     __slots__ = ("cameras", "dry_run")
     CAMERAS_FIELD_NUMBER: _ClassVar[int]
@@ -78,14 +117,24 @@ class BatchRegisterCamerasRequest(_message.Message):
     def __init__(self, cameras: _Optional[_Iterable[_Union[_camera_pb2.Camera, _Mapping]]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
 
 class BatchRegisterCamerasResponse(_message.Message):
-    __slots__ = ("ids", "rejected", "revision")
+    __slots__ = ("ids", "rejected", "revision", "changes", "warned", "created", "changed", "unchanged")
     IDS_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    WARNED_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[str]
     rejected: _containers.RepeatedCompositeFieldContainer[RejectedCamera]
     revision: _camera_pb2.Revision
-    def __init__(self, ids: _Optional[_Iterable[str]] = ..., rejected: _Optional[_Iterable[_Union[RejectedCamera, _Mapping]]] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
+    changes: _containers.RepeatedCompositeFieldContainer[RegistrationChange]
+    warned: _containers.RepeatedCompositeFieldContainer[WarnedCamera]
+    created: int
+    changed: int
+    unchanged: int
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., rejected: _Optional[_Iterable[_Union[RejectedCamera, _Mapping]]] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[RegistrationChange, _Mapping]]] = ..., warned: _Optional[_Iterable[_Union[WarnedCamera, _Mapping]]] = ..., created: _Optional[int] = ..., changed: _Optional[int] = ..., unchanged: _Optional[int] = ...) -> None: ...
 
 class UpdateCameraRequest(_message.Message):
     __slots__ = ("camera", "update_mask")

@@ -7,7 +7,7 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
-import type { Camera, CameraState, PlaceCategory, Revision } from "./camera_pb";
+import type { Camera, CameraState, CameraWarning, PlaceCategory, Revision } from "./camera_pb";
 import { file_vidhub_v1_camera } from "./camera_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vidhub/v1/camera_service.proto.
  */
 export const file_vidhub_v1_camera_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch52aWRodWIvdjEvY2FtZXJhX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSJCChVSZWdpc3RlckNhbWVyYVJlcXVlc3QSKQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYUIGukgDyAEBIjsKFlJlZ2lzdGVyQ2FtZXJhUmVzcG9uc2USIQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYSJdChZSZWdpc3RlckNhbWVyYXNSZXF1ZXN0EjIKB2NhbWVyYXMYASADKAsyES52aWRodWIudjEuQ2FtZXJhQg66SAuSAQgQ6AciA9gBAxIPCgdkcnlfcnVuGAIgASgIInoKF1JlZ2lzdGVyQ2FtZXJhc1Jlc3BvbnNlEgsKA2lkcxgBIAMoCRIrCghyZWplY3RlZBgCIAMoCzIZLnZpZGh1Yi52MS5SZWplY3RlZENhbWVyYRIlCghyZXZpc2lvbhgDIAEoCzITLnZpZGh1Yi52MS5SZXZpc2lvbiJaCg5SZWplY3RlZENhbWVyYRINCgVpbmRleBgBIAEoDRIKCgJpZBgCIAEoCRItCgp2aW9sYXRpb25zGAMgAygLMhkudmlkaHViLnYxLkZpZWxkVmlvbGF0aW9uIkQKDkZpZWxkVmlvbGF0aW9uEg0KBWZpZWxkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCSJiChtCYXRjaFJlZ2lzdGVyQ2FtZXJhc1JlcXVlc3QSMgoHY2FtZXJhcxgBIAMoCzIRLnZpZGh1Yi52MS5DYW1lcmFCDrpIC5IBCBDoByID2AEDEg8KB2RyeV9ydW4YAiABKAgifwocQmF0Y2hSZWdpc3RlckNhbWVyYXNSZXNwb25zZRILCgNpZHMYASADKAkSKwoIcmVqZWN0ZWQYAiADKAsyGS52aWRodWIudjEuUmVqZWN0ZWRDYW1lcmESJQoIcmV2aXNpb24YAyABKAsyEy52aWRodWIudjEuUmV2aXNpb24icQoTVXBkYXRlQ2FtZXJhUmVxdWVzdBIpCgZjYW1lcmEYASABKAsyES52aWRodWIudjEuQ2FtZXJhQga6SAPIAQESLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjkKFFVwZGF0ZUNhbWVyYVJlc3BvbnNlEiEKBmNhbWVyYRgBIAEoCzIRLnZpZGh1Yi52MS5DYW1lcmEiVAoTUmV0aXJlQ2FtZXJhUmVxdWVzdBIVCgJpZBgBIAEoCUIJukgGcgQQARhAEiYKBnJlYXNvbhgCIAEoCUIWukgTchEYgAQyDF5bXlxwe0NjfV0qJCIWChRSZXRpcmVDYW1lcmFSZXNwb25zZSIpChBHZXRDYW1lcmFSZXF1ZXN0EhUKAmlkGAEgASgJQgm6SAZyBBABGEAiNgoRR2V0Q2FtZXJhUmVzcG9uc2USIQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYSKpAQoSTGlzdENhbWVyYXNSZXF1ZXN0EicKBmZpbHRlchgBIAEoCzIXLnZpZGh1Yi52MS5DYW1lcmFGaWx0ZXISHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEEi0KBHZpZXcYBCABKA4yFS52aWRodWIudjEuQ2FtZXJhVmlld0IIukgFggECEAEijQEKE0xpc3RDYW1lcmFzUmVzcG9uc2USIgoHY2FtZXJhcxgBIAMoCzIRLnZpZGh1Yi52MS5DYW1lcmESFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhIKCnRvdGFsX3NpemUYAyABKAQSJQoIcmV2aXNpb24YBCABKAsyEy52aWRodWIudjEuUmV2aXNpb24i4AIKDENhbWVyYUZpbHRlchIqCg1yZWdpb25fcHJlZml4GAEgASgJQhO6SBByDjIMXlswLTldezAsNn0kEi8KCHVuaXRfaWRzGAIgAygJQh26SBqSARcQ6AciEnIQGEAyDF5bXlxwe0NjfV0qJBIsCgppbmR1c3RyaWVzGAMgAygJQhi6SBWSARIQZCIOcgwyCl5bMC05XXsyfSQSQwoQcGxhY2VfY2F0ZWdvcmllcxgEIAMoDjIYLnZpZGh1Yi52MS5QbGFjZUNhdGVnb3J5Qg+6SAySAQkQZCIFggECEAESNwoGc3RhdGVzGAUgAygOMhYudmlkaHViLnYxLkNhbWVyYVN0YXRlQg+6SAySAQkQZCIFggECEAESJAoEdGV4dBgGIAEoCUIWukgTchEYgAEyDF5bXlxwe0NjfV0qJBIhCgZ3aXRoaW4YByABKAsyES52aWRodWIudjEuQ2lyY2xlIpABCgZDaXJjbGUSKwoIbGF0aXR1ZGUYASABKAFCGbpIFhIUGQAAAAAAgFZAKQAAAAAAgFbAQAESLAoJbG9uZ2l0dWRlGAIgASgBQhm6SBYSFBkAAAAAAIBmQCkAAAAAAIBmwEABEisKCHJhZGl1c19tGAMgASgBQhm6SBYSFBkAAAAAOitzQSkAAAAAAAAAAEABInUKE1dhdGNoQ2FtZXJhc1JlcXVlc3QSIQoEZnJvbRgBIAEoCzITLnZpZGh1Yi52MS5SZXZpc2lvbhInCgZmaWx0ZXIYAiABKAsyFy52aWRodWIudjEuQ2FtZXJhRmlsdGVyEhIKCnN0YXRlX2Zyb20YAyABKAQisgEKFFdhdGNoQ2FtZXJhc1Jlc3BvbnNlEiUKCHVwc2VydGVkGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYUgAEhQKCnJlbW92ZWRfaWQYAiABKAlIABItCgVzdGF0ZRgDIAEoCzIcLnZpZGh1Yi52MS5DYW1lcmFTdGF0ZUNoYW5nZUgAEiUKBnN5bmNlZBgEIAEoCzITLnZpZGh1Yi52MS5SZXZpc2lvbkgAQgcKBWV2ZW50InUKEUNhbWVyYVN0YXRlQ2hhbmdlEgoKAmlkGAEgASgJEiUKBXN0YXRlGAIgASgOMhYudmlkaHViLnYxLkNhbWVyYVN0YXRlEg4KBnJlYXNvbhgDIAEoCRIOCgZudW1iZXIYBCABKAQSDQoFc3RhbGUYBSABKAgiQQoSR2V0U25hcHNob3RSZXF1ZXN0EisKCnNlc3Npb25faWQYASABKAlCF7pIFHISEAEYQDIMXlteXHB7Q2N9XSokIiMKE0dldFNuYXBzaG90UmVzcG9uc2USDAoEanBlZxgBIAEoDCpWCgpDYW1lcmFWaWV3EhsKF0NBTUVSQV9WSUVXX1VOU1BFQ0lGSUVEEAASFQoRQ0FNRVJBX1ZJRVdfQkFTSUMQARIUChBDQU1FUkFfVklFV19GVUxMEAIyhgYKDUNhbWVyYVNlcnZpY2USVQoOUmVnaXN0ZXJDYW1lcmESIC52aWRodWIudjEuUmVnaXN0ZXJDYW1lcmFSZXF1ZXN0GiEudmlkaHViLnYxLlJlZ2lzdGVyQ2FtZXJhUmVzcG9uc2USXAoPUmVnaXN0ZXJDYW1lcmFzEiEudmlkaHViLnYxLlJlZ2lzdGVyQ2FtZXJhc1JlcXVlc3QaIi52aWRodWIudjEuUmVnaXN0ZXJDYW1lcmFzUmVzcG9uc2UoATABEmcKFEJhdGNoUmVnaXN0ZXJDYW1lcmFzEiYudmlkaHViLnYxLkJhdGNoUmVnaXN0ZXJDYW1lcmFzUmVxdWVzdBonLnZpZGh1Yi52MS5CYXRjaFJlZ2lzdGVyQ2FtZXJhc1Jlc3BvbnNlEk8KDFVwZGF0ZUNhbWVyYRIeLnZpZGh1Yi52MS5VcGRhdGVDYW1lcmFSZXF1ZXN0Gh8udmlkaHViLnYxLlVwZGF0ZUNhbWVyYVJlc3BvbnNlEk8KDFJldGlyZUNhbWVyYRIeLnZpZGh1Yi52MS5SZXRpcmVDYW1lcmFSZXF1ZXN0Gh8udmlkaHViLnYxLlJldGlyZUNhbWVyYVJlc3BvbnNlEkYKCUdldENhbWVyYRIbLnZpZGh1Yi52MS5HZXRDYW1lcmFSZXF1ZXN0GhwudmlkaHViLnYxLkdldENhbWVyYVJlc3BvbnNlEkwKC0xpc3RDYW1lcmFzEh0udmlkaHViLnYxLkxpc3RDYW1lcmFzUmVxdWVzdBoeLnZpZGh1Yi52MS5MaXN0Q2FtZXJhc1Jlc3BvbnNlElEKDFdhdGNoQ2FtZXJhcxIeLnZpZGh1Yi52MS5XYXRjaENhbWVyYXNSZXF1ZXN0Gh8udmlkaHViLnYxLldhdGNoQ2FtZXJhc1Jlc3BvbnNlMAESTAoLR2V0U25hcHNob3QSHS52aWRodWIudjEuR2V0U25hcHNob3RSZXF1ZXN0Gh4udmlkaHViLnYxLkdldFNuYXBzaG90UmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_field_mask, file_vidhub_v1_camera]);
+  fileDesc("Ch52aWRodWIvdjEvY2FtZXJhX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSJCChVSZWdpc3RlckNhbWVyYVJlcXVlc3QSKQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYUIGukgDyAEBIjsKFlJlZ2lzdGVyQ2FtZXJhUmVzcG9uc2USIQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYSJdChZSZWdpc3RlckNhbWVyYXNSZXF1ZXN0EjIKB2NhbWVyYXMYASADKAsyES52aWRodWIudjEuQ2FtZXJhQg66SAuSAQgQ6AciA9gBAxIPCgdkcnlfcnVuGAIgASgIIogCChdSZWdpc3RlckNhbWVyYXNSZXNwb25zZRILCgNpZHMYASADKAkSKwoIcmVqZWN0ZWQYAiADKAsyGS52aWRodWIudjEuUmVqZWN0ZWRDYW1lcmESJQoIcmV2aXNpb24YAyABKAsyEy52aWRodWIudjEuUmV2aXNpb24SLgoHY2hhbmdlcxgEIAMoCzIdLnZpZGh1Yi52MS5SZWdpc3RyYXRpb25DaGFuZ2USJwoGd2FybmVkGAUgAygLMhcudmlkaHViLnYxLldhcm5lZENhbWVyYRIPCgdjcmVhdGVkGAYgASgNEg8KB2NoYW5nZWQYByABKA0SEQoJdW5jaGFuZ2VkGAggASgNIloKDlJlamVjdGVkQ2FtZXJhEg0KBWluZGV4GAEgASgNEgoKAmlkGAIgASgJEi0KCnZpb2xhdGlvbnMYAyADKAsyGS52aWRodWIudjEuRmllbGRWaW9sYXRpb24iRAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJIl4KElJlZ2lzdHJhdGlvbkNoYW5nZRINCgVpbmRleBgBIAEoDRIpCgRraW5kGAIgASgOMhsudmlkaHViLnYxLlJlZ2lzdHJhdGlvbktpbmQSDgoGZmllbGRzGAMgAygJIkkKDFdhcm5lZENhbWVyYRINCgVpbmRleBgBIAEoDRIqCgh3YXJuaW5ncxgCIAMoCzIYLnZpZGh1Yi52MS5DYW1lcmFXYXJuaW5nImIKG0JhdGNoUmVnaXN0ZXJDYW1lcmFzUmVxdWVzdBIyCgdjYW1lcmFzGAEgAygLMhEudmlkaHViLnYxLkNhbWVyYUIOukgLkgEIEOgHIgPYAQMSDwoHZHJ5X3J1bhgCIAEoCCKNAgocQmF0Y2hSZWdpc3RlckNhbWVyYXNSZXNwb25zZRILCgNpZHMYASADKAkSKwoIcmVqZWN0ZWQYAiADKAsyGS52aWRodWIudjEuUmVqZWN0ZWRDYW1lcmESJQoIcmV2aXNpb24YAyABKAsyEy52aWRodWIudjEuUmV2aXNpb24SLgoHY2hhbmdlcxgEIAMoCzIdLnZpZGh1Yi52MS5SZWdpc3RyYXRpb25DaGFuZ2USJwoGd2FybmVkGAUgAygLMhcudmlkaHViLnYxLldhcm5lZENhbWVyYRIPCgdjcmVhdGVkGAYgASgNEg8KB2NoYW5nZWQYByABKA0SEQoJdW5jaGFuZ2VkGAggASgNInEKE1VwZGF0ZUNhbWVyYVJlcXVlc3QSKQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYUIGukgDyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI5ChRVcGRhdGVDYW1lcmFSZXNwb25zZRIhCgZjYW1lcmEYASABKAsyES52aWRodWIudjEuQ2FtZXJhIlQKE1JldGlyZUNhbWVyYVJlcXVlc3QSFQoCaWQYASABKAlCCbpIBnIEEAEYQBImCgZyZWFzb24YAiABKAlCFrpIE3IRGIAEMgxeW15ccHtDY31dKiQiFgoUUmV0aXJlQ2FtZXJhUmVzcG9uc2UiKQoQR2V0Q2FtZXJhUmVxdWVzdBIVCgJpZBgBIAEoCUIJukgGcgQQARhAIjYKEUdldENhbWVyYVJlc3BvbnNlEiEKBmNhbWVyYRgBIAEoCzIRLnZpZGh1Yi52MS5DYW1lcmEiqQEKEkxpc3RDYW1lcmFzUmVxdWVzdBInCgZmaWx0ZXIYASABKAsyFy52aWRodWIudjEuQ2FtZXJhRmlsdGVyEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABBItCgR2aWV3GAQgASgOMhUudmlkaHViLnYxLkNhbWVyYVZpZXdCCLpIBYIBAhABIo0BChNMaXN0Q2FtZXJhc1Jlc3BvbnNlEiIKB2NhbWVyYXMYASADKAsyES52aWRodWIudjEuQ2FtZXJhEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgEEiUKCHJldmlzaW9uGAQgASgLMhMudmlkaHViLnYxLlJldmlzaW9uIuACCgxDYW1lcmFGaWx0ZXISKgoNcmVnaW9uX3ByZWZpeBgBIAEoCUITukgQcg4yDF5bMC05XXswLDZ9JBIvCgh1bml0X2lkcxgCIAMoCUIdukgakgEXEOgHIhJyEBhAMgxeW15ccHtDY31dKiQSLAoKaW5kdXN0cmllcxgDIAMoCUIYukgVkgESEGQiDnIMMgpeWzAtOV17Mn0kEkMKEHBsYWNlX2NhdGVnb3JpZXMYBCADKA4yGC52aWRodWIudjEuUGxhY2VDYXRlZ29yeUIPukgMkgEJEGQiBYIBAhABEjcKBnN0YXRlcxgFIAMoDjIWLnZpZGh1Yi52MS5DYW1lcmFTdGF0ZUIPukgMkgEJEGQiBYIBAhABEiQKBHRleHQYBiABKAlCFrpIE3IRGIABMgxeW15ccHtDY31dKiQSIQoGd2l0aGluGAcgASgLMhEudmlkaHViLnYxLkNpcmNsZSKQAQoGQ2lyY2xlEisKCGxhdGl0dWRlGAEgASgBQhm6SBYSFBkAAAAAAIBWQCkAAAAAAIBWwEABEiwKCWxvbmdpdHVkZRgCIAEoAUIZukgWEhQZAAAAAACAZkApAAAAAACAZsBAARIrCghyYWRpdXNfbRgDIAEoAUIZukgWEhQZAAAAADorc0EpAAAAAAAAAABAASJ1ChNXYXRjaENhbWVyYXNSZXF1ZXN0EiEKBGZyb20YASABKAsyEy52aWRodWIudjEuUmV2aXNpb24SJwoGZmlsdGVyGAIgASgLMhcudmlkaHViLnYxLkNhbWVyYUZpbHRlchISCgpzdGF0ZV9mcm9tGAMgASgEIrIBChRXYXRjaENhbWVyYXNSZXNwb25zZRIlCgh1cHNlcnRlZBgBIAEoCzIRLnZpZGh1Yi52MS5DYW1lcmFIABIUCgpyZW1vdmVkX2lkGAIgASgJSAASLQoFc3RhdGUYAyABKAsyHC52aWRodWIudjEuQ2FtZXJhU3RhdGVDaGFuZ2VIABIlCgZzeW5jZWQYBCABKAsyEy52aWRodWIudjEuUmV2aXNpb25IAEIHCgVldmVudCJ1ChFDYW1lcmFTdGF0ZUNoYW5nZRIKCgJpZBgBIAEoCRIlCgVzdGF0ZRgCIAEoDjIWLnZpZGh1Yi52MS5DYW1lcmFTdGF0ZRIOCgZyZWFzb24YAyABKAkSDgoGbnVtYmVyGAQgASgEEg0KBXN0YWxlGAUgASgIIkEKEkdldFNuYXBzaG90UmVxdWVzdBIrCgpzZXNzaW9uX2lkGAEgASgJQhe6SBRyEhABGEAyDF5bXlxwe0NjfV0qJCIjChNHZXRTbmFwc2hvdFJlc3BvbnNlEgwKBGpwZWcYASABKAwqkAEKEFJlZ2lzdHJhdGlvbktpbmQSIQodUkVHSVNUUkFUSU9OX0tJTkRfVU5TUEVDSUZJRUQQABIZChVSRUdJU1RSQVRJT05fS0lORF9ORVcQARIdChlSRUdJU1RSQVRJT05fS0lORF9DSEFOR0VEEAISHwobUkVHSVNUUkFUSU9OX0tJTkRfVU5DSEFOR0VEEAMqVgoKQ2FtZXJhVmlldxIbChdDQU1FUkFfVklFV19VTlNQRUNJRklFRBAAEhUKEUNBTUVSQV9WSUVXX0JBU0lDEAESFAoQQ0FNRVJBX1ZJRVdfRlVMTBACMoYGCg1DYW1lcmFTZXJ2aWNlElUKDlJlZ2lzdGVyQ2FtZXJhEiAudmlkaHViLnYxLlJlZ2lzdGVyQ2FtZXJhUmVxdWVzdBohLnZpZGh1Yi52MS5SZWdpc3RlckNhbWVyYVJlc3BvbnNlElwKD1JlZ2lzdGVyQ2FtZXJhcxIhLnZpZGh1Yi52MS5SZWdpc3RlckNhbWVyYXNSZXF1ZXN0GiIudmlkaHViLnYxLlJlZ2lzdGVyQ2FtZXJhc1Jlc3BvbnNlKAEwARJnChRCYXRjaFJlZ2lzdGVyQ2FtZXJhcxImLnZpZGh1Yi52MS5CYXRjaFJlZ2lzdGVyQ2FtZXJhc1JlcXVlc3QaJy52aWRodWIudjEuQmF0Y2hSZWdpc3RlckNhbWVyYXNSZXNwb25zZRJPCgxVcGRhdGVDYW1lcmESHi52aWRodWIudjEuVXBkYXRlQ2FtZXJhUmVxdWVzdBofLnZpZGh1Yi52MS5VcGRhdGVDYW1lcmFSZXNwb25zZRJPCgxSZXRpcmVDYW1lcmESHi52aWRodWIudjEuUmV0aXJlQ2FtZXJhUmVxdWVzdBofLnZpZGh1Yi52MS5SZXRpcmVDYW1lcmFSZXNwb25zZRJGCglHZXRDYW1lcmESGy52aWRodWIudjEuR2V0Q2FtZXJhUmVxdWVzdBocLnZpZGh1Yi52MS5HZXRDYW1lcmFSZXNwb25zZRJMCgtMaXN0Q2FtZXJhcxIdLnZpZGh1Yi52MS5MaXN0Q2FtZXJhc1JlcXVlc3QaHi52aWRodWIudjEuTGlzdENhbWVyYXNSZXNwb25zZRJRCgxXYXRjaENhbWVyYXMSHi52aWRodWIudjEuV2F0Y2hDYW1lcmFzUmVxdWVzdBofLnZpZGh1Yi52MS5XYXRjaENhbWVyYXNSZXNwb25zZTABEkwKC0dldFNuYXBzaG90Eh0udmlkaHViLnYxLkdldFNuYXBzaG90UmVxdWVzdBoeLnZpZGh1Yi52MS5HZXRTbmFwc2hvdFJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_field_mask, file_vidhub_v1_camera]);
 
 /**
  * @generated from message vidhub.v1.RegisterCameraRequest
@@ -95,6 +95,37 @@ export type RegisterCamerasResponse = Message<"vidhub.v1.RegisterCamerasResponse
    * @generated from field: vidhub.v1.Revision revision = 3;
    */
   revision?: Revision | undefined;
+
+  /**
+   * Of a dry run: what each accepted record would be, in the order of the batch.
+   *
+   * @generated from field: repeated vidhub.v1.RegistrationChange changes = 4;
+   */
+  changes: RegistrationChange[];
+
+  /**
+   * What is odd in accepted records.
+   *
+   * @generated from field: repeated vidhub.v1.WarnedCamera warned = 5;
+   */
+  warned: WarnedCamera[];
+
+  /**
+   * How many records are new, changed what stood there, or said what stood there already.
+   *
+   * @generated from field: uint32 created = 6;
+   */
+  created: number;
+
+  /**
+   * @generated from field: uint32 changed = 7;
+   */
+  changed: number;
+
+  /**
+   * @generated from field: uint32 unchanged = 8;
+   */
+  unchanged: number;
 };
 
 /**
@@ -167,6 +198,61 @@ export const FieldViolationSchema: GenMessage<FieldViolation> = /*@__PURE__*/
   messageDesc(file_vidhub_v1_camera_service, 5);
 
 /**
+ * @generated from message vidhub.v1.RegistrationChange
+ */
+export type RegistrationChange = Message<"vidhub.v1.RegistrationChange"> & {
+  /**
+   * Index in the batch.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * @generated from field: vidhub.v1.RegistrationKind kind = 2;
+   */
+  kind: RegistrationKind;
+
+  /**
+   * Dotted paths of what would change, as in "main.url"; a password is named, never told. Only of a changed record.
+   *
+   * @generated from field: repeated string fields = 3;
+   */
+  fields: string[];
+};
+
+/**
+ * Describes the message vidhub.v1.RegistrationChange.
+ * Use `create(RegistrationChangeSchema)` to create a new message.
+ */
+export const RegistrationChangeSchema: GenMessage<RegistrationChange> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_camera_service, 6);
+
+/**
+ * @generated from message vidhub.v1.WarnedCamera
+ */
+export type WarnedCamera = Message<"vidhub.v1.WarnedCamera"> & {
+  /**
+   * Index in the batch.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * @generated from field: repeated vidhub.v1.CameraWarning warnings = 2;
+   */
+  warnings: CameraWarning[];
+};
+
+/**
+ * Describes the message vidhub.v1.WarnedCamera.
+ * Use `create(WarnedCameraSchema)` to create a new message.
+ */
+export const WarnedCameraSchema: GenMessage<WarnedCamera> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_camera_service, 7);
+
+/**
  * @generated from message vidhub.v1.BatchRegisterCamerasRequest
  */
 export type BatchRegisterCamerasRequest = Message<"vidhub.v1.BatchRegisterCamerasRequest"> & {
@@ -186,7 +272,7 @@ export type BatchRegisterCamerasRequest = Message<"vidhub.v1.BatchRegisterCamera
  * Use `create(BatchRegisterCamerasRequestSchema)` to create a new message.
  */
 export const BatchRegisterCamerasRequestSchema: GenMessage<BatchRegisterCamerasRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 6);
+  messageDesc(file_vidhub_v1_camera_service, 8);
 
 /**
  * @generated from message vidhub.v1.BatchRegisterCamerasResponse
@@ -206,6 +292,37 @@ export type BatchRegisterCamerasResponse = Message<"vidhub.v1.BatchRegisterCamer
    * @generated from field: vidhub.v1.Revision revision = 3;
    */
   revision?: Revision | undefined;
+
+  /**
+   * Of a dry run: what each accepted record would be, in the order of the batch.
+   *
+   * @generated from field: repeated vidhub.v1.RegistrationChange changes = 4;
+   */
+  changes: RegistrationChange[];
+
+  /**
+   * What is odd in accepted records.
+   *
+   * @generated from field: repeated vidhub.v1.WarnedCamera warned = 5;
+   */
+  warned: WarnedCamera[];
+
+  /**
+   * How many records are new, changed what stood there, or said what stood there already.
+   *
+   * @generated from field: uint32 created = 6;
+   */
+  created: number;
+
+  /**
+   * @generated from field: uint32 changed = 7;
+   */
+  changed: number;
+
+  /**
+   * @generated from field: uint32 unchanged = 8;
+   */
+  unchanged: number;
 };
 
 /**
@@ -213,7 +330,7 @@ export type BatchRegisterCamerasResponse = Message<"vidhub.v1.BatchRegisterCamer
  * Use `create(BatchRegisterCamerasResponseSchema)` to create a new message.
  */
 export const BatchRegisterCamerasResponseSchema: GenMessage<BatchRegisterCamerasResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 7);
+  messageDesc(file_vidhub_v1_camera_service, 9);
 
 /**
  * @generated from message vidhub.v1.UpdateCameraRequest
@@ -235,7 +352,7 @@ export type UpdateCameraRequest = Message<"vidhub.v1.UpdateCameraRequest"> & {
  * Use `create(UpdateCameraRequestSchema)` to create a new message.
  */
 export const UpdateCameraRequestSchema: GenMessage<UpdateCameraRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 8);
+  messageDesc(file_vidhub_v1_camera_service, 10);
 
 /**
  * @generated from message vidhub.v1.UpdateCameraResponse
@@ -252,7 +369,7 @@ export type UpdateCameraResponse = Message<"vidhub.v1.UpdateCameraResponse"> & {
  * Use `create(UpdateCameraResponseSchema)` to create a new message.
  */
 export const UpdateCameraResponseSchema: GenMessage<UpdateCameraResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 9);
+  messageDesc(file_vidhub_v1_camera_service, 11);
 
 /**
  * @generated from message vidhub.v1.RetireCameraRequest
@@ -274,7 +391,7 @@ export type RetireCameraRequest = Message<"vidhub.v1.RetireCameraRequest"> & {
  * Use `create(RetireCameraRequestSchema)` to create a new message.
  */
 export const RetireCameraRequestSchema: GenMessage<RetireCameraRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 10);
+  messageDesc(file_vidhub_v1_camera_service, 12);
 
 /**
  * @generated from message vidhub.v1.RetireCameraResponse
@@ -287,7 +404,7 @@ export type RetireCameraResponse = Message<"vidhub.v1.RetireCameraResponse"> & {
  * Use `create(RetireCameraResponseSchema)` to create a new message.
  */
 export const RetireCameraResponseSchema: GenMessage<RetireCameraResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 11);
+  messageDesc(file_vidhub_v1_camera_service, 13);
 
 /**
  * @generated from message vidhub.v1.GetCameraRequest
@@ -304,7 +421,7 @@ export type GetCameraRequest = Message<"vidhub.v1.GetCameraRequest"> & {
  * Use `create(GetCameraRequestSchema)` to create a new message.
  */
 export const GetCameraRequestSchema: GenMessage<GetCameraRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 12);
+  messageDesc(file_vidhub_v1_camera_service, 14);
 
 /**
  * @generated from message vidhub.v1.GetCameraResponse
@@ -321,7 +438,7 @@ export type GetCameraResponse = Message<"vidhub.v1.GetCameraResponse"> & {
  * Use `create(GetCameraResponseSchema)` to create a new message.
  */
 export const GetCameraResponseSchema: GenMessage<GetCameraResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 13);
+  messageDesc(file_vidhub_v1_camera_service, 15);
 
 /**
  * @generated from message vidhub.v1.ListCamerasRequest
@@ -355,7 +472,7 @@ export type ListCamerasRequest = Message<"vidhub.v1.ListCamerasRequest"> & {
  * Use `create(ListCamerasRequestSchema)` to create a new message.
  */
 export const ListCamerasRequestSchema: GenMessage<ListCamerasRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 14);
+  messageDesc(file_vidhub_v1_camera_service, 16);
 
 /**
  * @generated from message vidhub.v1.ListCamerasResponse
@@ -389,7 +506,7 @@ export type ListCamerasResponse = Message<"vidhub.v1.ListCamerasResponse"> & {
  * Use `create(ListCamerasResponseSchema)` to create a new message.
  */
 export const ListCamerasResponseSchema: GenMessage<ListCamerasResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 15);
+  messageDesc(file_vidhub_v1_camera_service, 17);
 
 /**
  * All given conditions hold together.
@@ -442,7 +559,7 @@ export type CameraFilter = Message<"vidhub.v1.CameraFilter"> & {
  * Use `create(CameraFilterSchema)` to create a new message.
  */
 export const CameraFilterSchema: GenMessage<CameraFilter> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 16);
+  messageDesc(file_vidhub_v1_camera_service, 18);
 
 /**
  * @generated from message vidhub.v1.Circle
@@ -469,7 +586,7 @@ export type Circle = Message<"vidhub.v1.Circle"> & {
  * Use `create(CircleSchema)` to create a new message.
  */
 export const CircleSchema: GenMessage<Circle> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 17);
+  messageDesc(file_vidhub_v1_camera_service, 19);
 
 /**
  * @generated from message vidhub.v1.WatchCamerasRequest
@@ -498,7 +615,7 @@ export type WatchCamerasRequest = Message<"vidhub.v1.WatchCamerasRequest"> & {
  * Use `create(WatchCamerasRequestSchema)` to create a new message.
  */
 export const WatchCamerasRequestSchema: GenMessage<WatchCamerasRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 18);
+  messageDesc(file_vidhub_v1_camera_service, 20);
 
 /**
  * @generated from message vidhub.v1.WatchCamerasResponse
@@ -543,7 +660,7 @@ export type WatchCamerasResponse = Message<"vidhub.v1.WatchCamerasResponse"> & {
  * Use `create(WatchCamerasResponseSchema)` to create a new message.
  */
 export const WatchCamerasResponseSchema: GenMessage<WatchCamerasResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 19);
+  messageDesc(file_vidhub_v1_camera_service, 21);
 
 /**
  * @generated from message vidhub.v1.CameraStateChange
@@ -582,7 +699,7 @@ export type CameraStateChange = Message<"vidhub.v1.CameraStateChange"> & {
  * Use `create(CameraStateChangeSchema)` to create a new message.
  */
 export const CameraStateChangeSchema: GenMessage<CameraStateChange> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 20);
+  messageDesc(file_vidhub_v1_camera_service, 22);
 
 /**
  * @generated from message vidhub.v1.GetSnapshotRequest
@@ -599,7 +716,7 @@ export type GetSnapshotRequest = Message<"vidhub.v1.GetSnapshotRequest"> & {
  * Use `create(GetSnapshotRequestSchema)` to create a new message.
  */
 export const GetSnapshotRequestSchema: GenMessage<GetSnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 21);
+  messageDesc(file_vidhub_v1_camera_service, 23);
 
 /**
  * @generated from message vidhub.v1.GetSnapshotResponse
@@ -616,7 +733,38 @@ export type GetSnapshotResponse = Message<"vidhub.v1.GetSnapshotResponse"> & {
  * Use `create(GetSnapshotResponseSchema)` to create a new message.
  */
 export const GetSnapshotResponseSchema: GenMessage<GetSnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 22);
+  messageDesc(file_vidhub_v1_camera_service, 24);
+
+/**
+ * @generated from enum vidhub.v1.RegistrationKind
+ */
+export enum RegistrationKind {
+  /**
+   * @generated from enum value: REGISTRATION_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: REGISTRATION_KIND_NEW = 1;
+   */
+  NEW = 1,
+
+  /**
+   * @generated from enum value: REGISTRATION_KIND_CHANGED = 2;
+   */
+  CHANGED = 2,
+
+  /**
+   * @generated from enum value: REGISTRATION_KIND_UNCHANGED = 3;
+   */
+  UNCHANGED = 3,
+}
+
+/**
+ * Describes the enum vidhub.v1.RegistrationKind.
+ */
+export const RegistrationKindSchema: GenEnum<RegistrationKind> = /*@__PURE__*/
+  enumDesc(file_vidhub_v1_camera_service, 0);
 
 /**
  * @generated from enum vidhub.v1.CameraView
@@ -646,7 +794,7 @@ export enum CameraView {
  * Describes the enum vidhub.v1.CameraView.
  */
 export const CameraViewSchema: GenEnum<CameraView> = /*@__PURE__*/
-  enumDesc(file_vidhub_v1_camera_service, 0);
+  enumDesc(file_vidhub_v1_camera_service, 1);
 
 /**
  * CameraService registers cameras and tells which the caller may know of.
