@@ -199,30 +199,26 @@ class Sessions:
         principal: Principal,
         *,
         camera_id: str = "",
-        of: str = "",
+        own: bool = False,
         include_ended: bool = False,
         page_size: int = 0,
         page_token: str = "",
     ) -> SessionPage:
         """One's own; for units those on their cameras; for supervising roles all. Newest first.
 
-        of: of these, those of the principal with this reference.
+        own: only one's own, for units and supervising roles too.
         """
-        question = (principal.ref, camera_id, of, include_ended)
+        question = (principal.ref, camera_id, own, include_ended)
         after = paging.after("sessions", question, page_token)
         limit = paging.size(page_size)
         sees_all = principal.kind is PrincipalKind.SYSTEM or bool(_SEE_ALL & principal.roles)
         is_of_unit = not sees_all and _is_of_unit(principal)
-        if not (sees_all or is_of_unit):
-            if of not in ("", principal.ref):
-                return SessionPage((), "")
-            of = principal.ref
         earlier = self._book.not_on_record()
         found = await self._store.read(
             lambda conn: sessions.list_page(
                 conn,
                 camera_id=camera_id,
-                principal=of,
+                principal=principal.ref if own or not (sees_all or is_of_unit) else "",
                 camera_unit_id=principal.unit_id if is_of_unit else "",
                 include_ended=include_ended,
                 limit=limit + 1,

@@ -355,13 +355,13 @@ def to_session(session: Session) -> session_service_pb2.Session:
         end_reason=session.end_reason,
         viewer_name=session.viewer_name,
         end_time=to_time(session.end_time),
+        principal=session.principal,
     )
 
 
 def to_listed(session: Session, camera_names: Mapping[str, str]) -> session_service_pb2.Session:
-    """As a list shows it: also whose it is, and what its camera is called."""
+    """As a list shows it: also what its camera is called."""
     message = to_session(session)
-    message.principal = session.principal
     message.camera_name = camera_names.get(session.camera_id, "")
     return message
 

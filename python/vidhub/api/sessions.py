@@ -49,7 +49,7 @@ class SessionServicer:
         page = await self._sessions.list(
             call.caller,
             camera_id=request.camera_id,
-            of=request.principal,
+            own=request.own,
             include_ended=request.include_ended,
             page_size=request.page_size,
             page_token=request.page_token,

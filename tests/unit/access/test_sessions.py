@@ -278,9 +278,9 @@ async def test_each_lists_what_concerns_them(ready):
     ):
         page = await ready.sessions.list(principal)
         assert {session.id for session in page.sessions} == ids, principal.ref
-    for principal, of, ids in ((SUPERVISOR, OPERATOR.ref, {mine.id}), (OPERATOR, "user/wang", set())):
-        page = await ready.sessions.list(principal, of=of)
-        assert {session.id for session in page.sessions} == ids
+    for principal, ids in ((SUPERVISOR, set()), (unit("u1"), set()), (OPERATOR, {mine.id})):
+        page = await ready.sessions.list(principal, own=True)
+        assert {session.id for session in page.sessions} == ids, principal.ref
     seen = await ready.sessions.list(SUPERVISOR)
     assert seen.camera_names == {CAMERA: ready.core.get_camera(SUPERVISOR, CAMERA).name}
     both = await ready.sessions.list(SUPERVISOR, include_ended=True, page_size=1)
