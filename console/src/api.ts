@@ -4,11 +4,16 @@ import { createConnectTransport } from "@connectrpc/connect-web";
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { shallowRef } from "vue";
 
+import { AuditService } from "./gen/vidhub/v1/audit_service_pb";
 import { AuthService, type WhoAmIResponse } from "./gen/vidhub/v1/auth_service_pb";
 import { CameraService } from "./gen/vidhub/v1/camera_service_pb";
+import { GrantService } from "./gen/vidhub/v1/grant_service_pb";
 import { HubService } from "./gen/vidhub/v1/hub_service_pb";
+import { PurposeService } from "./gen/vidhub/v1/purpose_service_pb";
 import { SessionService } from "./gen/vidhub/v1/session_service_pb";
 import { SystemService } from "./gen/vidhub/v1/system_service_pb";
+import { UnitService } from "./gen/vidhub/v1/unit_service_pb";
+import { UserService } from "./gen/vidhub/v1/user_service_pb";
 
 /** An error as the console shows it. */
 export class HubError extends Error {
@@ -49,11 +54,16 @@ const lastWords = createConnectTransport({
   fetch: (input, init) => fetch(input, { ...init, keepalive: true }),
 });
 const auth = createClient(AuthService, transport);
+export const audit = createClient(AuditService, transport);
 export const cameras = createClient(CameraService, transport);
+export const grants = createClient(GrantService, transport);
 export const hubs = createClient(HubService, transport);
+export const purposes = createClient(PurposeService, transport);
 export const sessions = createClient(SessionService, transport);
 export const closing = createClient(SessionService, lastWords);
 export const system = createClient(SystemService, transport);
+export const units = createClient(UnitService, transport);
+export const users = createClient(UserService, transport);
 
 /** Who is logged in. */
 export const me = shallowRef<WhoAmIResponse>();

@@ -2,6 +2,7 @@
 import { createI18n } from "vue-i18n";
 
 import en from "./words/en";
+import * as office from "./words/office";
 import zh from "./words/zh";
 
 export type Language = "zh-CN" | "en";
@@ -15,7 +16,7 @@ export const i18n = createI18n({
   legacy: false,
   locale: kept(),
   fallbackLocale: "zh-CN",
-  messages: { "zh-CN": zh, en },
+  messages: { "zh-CN": { ...zh, ...office.zh }, en: { ...en, ...office.en } },
 });
 
 export function setLanguage(language: Language): void {

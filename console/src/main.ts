@@ -1,4 +1,5 @@
 import "./style.css";
+import "./office.css";
 
 import { createApp } from "vue";
 

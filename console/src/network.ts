@@ -1,12 +1,11 @@
 // The links of this hub as people read them: asked for every few seconds while somebody looks.
-import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { shallowRef } from "vue";
 
 import { call, hubError, hubs, type HubError } from "./api";
 import { HubSide, HubState, type Hub, type ListHubsResponse } from "./gen/vidhub/v1/hub_service_pb";
+import { daysUntil } from "./times";
 
 const EVERY_MS = 3_000;
-const DAY_MS = 86_400_000;
 /** A certificate that ends sooner wants a look. */
 const SOON_DAYS = 30;
 
@@ -63,11 +62,6 @@ export function octets(value: bigint): string {
     rest /= 1024;
   }
   return `${rest.toFixed(1)} TiB`;
-}
-
-/** Whole days until then, less than nothing once it has passed; undefined where there is no such time. */
-export function daysUntil(time: Timestamp | undefined, now = Date.now()): number | undefined {
-  return time ? Math.floor((timestampMs(time) - now) / DAY_MS) : undefined;
 }
 
 export function endsSoon(hub: Hub, now = Date.now()): boolean {

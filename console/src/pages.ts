@@ -3,12 +3,27 @@ import { ref } from "vue";
 
 import { Role } from "./gen/vidhub/v1/auth_service_pb";
 
-export type Page = "live" | "network";
+/** In the order in which they are offered; without roles: to everybody. */
+const OFFERED = {
+  live: undefined,
+  sessions: undefined,
+  network: [Role.SUPERVISOR, Role.ADMINISTRATOR],
+} satisfies Record<string, Role[] | undefined>;
+
+export type Page = keyof typeof OFFERED;
+
+/** Where a role begins, the first that fits. Who watches begins there; so do all others. */
+const HOMES: [Role, Page][] = [];
 
 export const page = ref<Page>("live");
 
-const OVERSEERS = [Role.SUPERVISOR, Role.ADMINISTRATOR];
-
 export function pagesOf(roles: Role[]): Page[] {
-  return roles.some((role) => OVERSEERS.includes(role)) ? ["live", "network"] : ["live"];
+  return (Object.entries(OFFERED) as [Page, Role[] | undefined][])
+    .filter(([, wanted]) => !wanted || roles.some((role) => wanted.includes(role)))
+    .map(([name]) => name);
+}
+
+export function homeOf(roles: Role[]): Page {
+  if (roles.includes(Role.OPERATOR)) return "live";
+  return HOMES.find(([role]) => roles.includes(role))?.[1] ?? "live";
 }

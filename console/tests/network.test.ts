@@ -4,7 +4,8 @@ import { expect, test } from "vitest";
 
 import { Role } from "../src/gen/vidhub/v1/auth_service_pb";
 import { HubSchema, HubSide, HubState } from "../src/gen/vidhub/v1/hub_service_pb";
-import { daysUntil, endsSoon, levels, linkWord, octets } from "../src/network";
+import { endsSoon, levels, linkWord, octets } from "../src/network";
+import { daysUntil } from "../src/times";
 import { pagesOf } from "../src/pages";
 
 const DAY_MS = 86_400_000;
@@ -52,7 +53,7 @@ test("a certificate tells of its end thirty days before", () => {
 });
 
 test("the network is for those who oversee it", () => {
-  expect(pagesOf([Role.OPERATOR])).toEqual(["live"]);
-  expect(pagesOf([Role.SUPERVISOR])).toEqual(["live", "network"]);
-  expect(pagesOf([])).toEqual(["live"]);
+  expect(pagesOf([Role.OPERATOR])).toEqual(["live", "sessions"]);
+  expect(pagesOf([Role.SUPERVISOR])).toEqual(["live", "sessions", "network"]);
+  expect(pagesOf([])).toEqual(["live", "sessions"]);
 });

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 
-import en from "../src/words/en";
-import zh from "../src/words/zh";
+import { i18n } from "../src/i18n";
+
+const { "zh-CN": zh, en } = i18n.global.messages.value;
 
 function keys(tree: object, prefix = ""): string[] {
   return Object.entries(tree).flatMap(([key, value]) =>

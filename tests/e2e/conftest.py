@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Playwright, ViewportSize, async_playwright
-from support.console import FLAGS, Console
+from support.console import AXE, FLAGS, Console
 from support.hub import PASSWORD, HubProcess, camera_message, enrol, hub
 
 from vidhub.cli import clips
 from vidhub.cli.camera_sim import CACHE
 from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
+
+from .office import PATIENCE_MS, OfficePage
 
 LOGIN = {"username": "admin", "password": "hunter22"}
 SETTINGS = {"VIDHUB_SOURCE__ALLOW": "127.0.0.0/8", "VIDHUB_STREAM__LINGER_S": "1"}
@@ -149,3 +151,15 @@ async def page(context: BrowserContext) -> Page:
 @pytest.fixture
 def console(page: Page) -> Console:
     return Console(page)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def office(chromium: Browser, site: Site) -> AsyncIterator[OfficePage]:
+    """A browser without a past, with axe, that must not break the page's policy but for that."""
+    fresh = await chromium.new_context(
+        base_url=site.hub.url, viewport={"width": 1366, "height": 768}, locale="zh-CN", bypass_csp=True
+    )
+    fresh.set_default_timeout(PATIENCE_MS)
+    await fresh.add_init_script(path=AXE)
+    yield OfficePage(await fresh.new_page(), site.hub)
+    await fresh.close()

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
-from support.console import Console
+from support.console import AXE, Console, violations
 from support.hub import PASSWORD, HubProcess
 from support.links import CITY, DISTRICT, OTHER_DISTRICT, PROVINCE, join, link, placed, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-AXE = Path(__file__).parents[2] / "console/node_modules/axe-core/axe.min.js"
-VIOLATIONS = """async () => (await axe.run({ resultTypes: ['violations'] })).violations.map(
-  (found) => `${found.id}: ${found.nodes.map((node) => node.target).join(', ')}`)"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -71,24 +67,24 @@ async def test_an_administrator_accepts_and_ends_links(levels: tuple[HubProcess,
     await expect(above).to_contain_text("ms")
     await expect(page.get_by_label(OTHER_DISTRICT[0])).to_contain_text("已邀请")
     await expect(below).to_contain_text("待确认")
-    assert await page.evaluate(VIOLATIONS) == []
+    assert await violations(page) == []
     await below.get_by_role("button", name="接受").click()
     await expect(below).to_contain_text("已连接")
     await until(district, CITY[0], state="up")
     await page.get_by_test_id("language").click()
     await expect(above).to_contain_text("Connected")
-    assert await page.evaluate(VIOLATIONS) == []
+    assert await violations(page) == []
     await page.get_by_test_id("language").click()
     # The other side ends it: shown with what to do, and taken off the list.
     await district.ask("hub_end", hub=CITY[0], reason="reorganised")
     await expect(below).to_contain_text("LINK_ENDED")
     await expect(below).to_contain_text("对方已终止级联")
     await expect(below).to_contain_text("已中断")
-    assert await page.evaluate(VIOLATIONS) == []
+    assert await violations(page) == []
     await below.get_by_role("button", name="终止级联").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("textbox").fill("已确认")
-    assert await page.evaluate(VIOLATIONS) == []
+    assert await violations(page) == []
     await dialog.get_by_role("button", name="终止级联").click()
     await expect(below).to_have_count(0)
     entries = (await city.ask("audit_list", action="hub.end"))["entries"]

@@ -1,22 +1,18 @@
 """What holds for every state of the page: the policy, one origin, and access for everybody."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
-from support.console import OFF, STEADY, Console
+from support.console import AXE, OFF, STEADY, Console, violations
 
 from .conftest import SIZE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-AXE = Path(__file__).parents[2] / "console/node_modules/axe-core/axe.min.js"
 _REPORT = """addEventListener('securitypolicyviolation', (event) =>
   console.error(event.violatedDirective, event.blockedURI))"""
-VIOLATIONS = """async () => (await axe.run({ resultTypes: ['violations'] })).violations.map(
-  (found) => `${found.id}: ${found.nodes.map((node) => node.html).join(' | ')}`)"""
 
 
 async def test_the_page_keeps_to_its_policy_and_to_its_origin(site, console: Console):
@@ -61,7 +57,7 @@ async def test_axe_finds_nothing_in_any_state(site, open_page: Page, language: s
     found: dict[str, list[str]] = {}
 
     async def look(state: str) -> None:
-        found[state] = await open_page.evaluate(VIOLATIONS)
+        found[state] = await violations(open_page)
 
     await console.open()
     if language == "en":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from playwright.async_api import Locator, Page
 from support.hub import PASSWORD
@@ -20,6 +21,10 @@ FLAGS = [
     "--disable-sync",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 ]
+# Put into a page by a context that bypasses the policy, which would not let it in.
+AXE = Path(__file__).parents[2] / "console/node_modules/axe-core/axe.min.js"
+_VIOLATIONS = """async () => (await axe.run({ resultTypes: ['violations'] })).violations.map(
+  (found) => `${found.id}: ${found.nodes.map((node) => node.html).join(' | ')}`)"""
 # Chromium's own count of pictures shown, and the clock of the video.
 _SHOWN = """() => {
   const video = document.querySelector('video');
@@ -31,6 +36,12 @@ _AFTER_FRAMES = """(count) => new Promise((resolve) => {
   const shown = () => (seen += 1) >= count ? resolve(seen) : video.requestVideoFrameCallback(shown);
   video.requestVideoFrameCallback(shown);
 })"""
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe finds in the page as it is, each with where."""
+    found: list[str] = await page.evaluate(_VIOLATIONS)
+    return found
 
 
 class Console:

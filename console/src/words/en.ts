@@ -9,7 +9,7 @@ export default {
     submit: "Change password",
   },
   user: { logout: "Log out" },
-  page: { title: "Pages", live: "Live", network: "Network" },
+  page: { title: "Pages", live: "Live", sessions: "Views", network: "Network" },
   network: {
     title: "Network of hubs",
     upper: "Upper hubs",
@@ -57,7 +57,6 @@ export default {
     end: "End link",
     endTitle: "End the link to {name}",
     endHint: "Certificates, the shared catalogue and views under way end at once. The reason goes on record here; the other side sees that the link has ended.",
-    reason: "Reason",
   },
   language: "中文",
   tree: {

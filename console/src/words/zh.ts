@@ -9,7 +9,7 @@ export default {
     submit: "修改密码",
   },
   user: { logout: "退出" },
-  page: { title: "页面", live: "实时视频", network: "网络" },
+  page: { title: "页面", live: "实时视频", sessions: "查看记录", network: "网络" },
   network: {
     title: "级联网络",
     upper: "上级平台",
@@ -57,7 +57,6 @@ export default {
     end: "终止级联",
     endTitle: "终止与“{name}”的级联",
     endHint: "证书、共享目录和正在进行的查看都会立即终止。原因会记录在本平台，对方会看到级联已终止。",
-    reason: "原因",
   },
   language: "English",
   tree: {

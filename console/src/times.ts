@@ -1,0 +1,32 @@
+// Times as people read them: this computer's, to the second.
+import { timestampDate, timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
+
+const DAY_MS = 86_400_000;
+
+function two(value: number): string {
+  return String(value).padStart(2, "0");
+}
+
+/** "2026-11-26 21:14:05". */
+export function clock(time: Date): string {
+  const day = [time.getFullYear(), two(time.getMonth() + 1), two(time.getDate())].join("-");
+  return `${day} ${[time.getHours(), time.getMinutes(), time.getSeconds()].map(two).join(":")}`;
+}
+
+/** The same for what the hub sent; empty where it sent nothing. */
+export function moment(time: Timestamp | undefined): string {
+  return time ? clock(timestampDate(time)) : "";
+}
+
+/** Whole days until then, less than nothing once it has passed; undefined where there is no such time. */
+export function daysUntil(time: Timestamp | undefined, now = Date.now()): number | undefined {
+  return time ? Math.floor((timestampMs(time) - now) / DAY_MS) : undefined;
+}
+
+/** From one to the other as "1:02:03" or "2:03"; empty where one is missing. */
+export function lasted(from: Timestamp | undefined, to: Timestamp | undefined): string {
+  if (!from || !to) return "";
+  const seconds = Math.max(0, Math.round((timestampMs(to) - timestampMs(from)) / 1000));
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
+}

@@ -1,0 +1,38 @@
+// Words of the pages with lists and forms; those that several share stand under "office".
+import { en as sessionsEn, zh as sessionsZh } from "./sessions";
+
+export const zh = {
+  office: {
+    reason: "原因",
+    cancel: "取消",
+    close: "关闭",
+    loading: "正在加载…",
+    empty: "没有记录",
+    first: "首页",
+    back: "上一页",
+    forth: "下一页",
+    page: "第 {number} 页",
+    refresh: "刷新",
+    search: "查询",
+    acts: "操作",
+  },
+  ...sessionsZh,
+};
+
+export const en = {
+  office: {
+    reason: "Reason",
+    cancel: "Cancel",
+    close: "Close",
+    loading: "Loading…",
+    empty: "Nothing here",
+    first: "First page",
+    back: "Back",
+    forth: "Next",
+    page: "Page {number}",
+    refresh: "Refresh",
+    search: "Search",
+    acts: "Actions",
+  },
+  ...sessionsEn,
+};
