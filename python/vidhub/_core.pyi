@@ -8,7 +8,9 @@ from typing import Literal, final
 
 __all__ = [
     "CameraBasic",
+    "CameraCounts",
     "CameraPage",
+    "CameraPoints",
     "CameraSim",
     "Core",
     "Decision",
@@ -23,6 +25,12 @@ __all__ = [
 _StreamRow = tuple[int, str, str, str, int]
 # (id, name, unit_id, region_code, industry, place_category, latitude, longitude, quarantined, revision, streams, home_hub_id)
 _CameraRow = tuple[str, str, str, str, str, int, float, float, bool, int, Sequence[_StreamRow], str]
+# (region_prefix, unit_ids, industries, place_categories, states, text, (latitude, longitude, radius_m))
+_FilterRow = tuple[
+    str, Sequence[str], Sequence[str], Sequence[int], Sequence[int], str, tuple[float, float, float] | None
+]
+# (key, least camera id, [(state, cameras)] without the stale ones, stale)
+_CountRow = tuple[str, str, list[tuple[int, int]], int]
 # (id, subject_kind "user" | "department" | "hub", subject, camera_ids, unit_ids, region_prefixes, industries, actions, purposes, not_before, not_after)
 _GrantRow = tuple[
     str,
@@ -77,6 +85,29 @@ class CameraPage:
     """cameras: in order of id. next_after: id to go on from, or None. total: all that match and the caller may know of."""
 
     cameras: list[CameraBasic]
+    next_after: str | None
+    total: int
+    epoch: str
+    revision: int
+
+@final
+class CameraCounts:
+    """groups: in order of key, 10,000 at most; left_out: groups beyond them; total: of all of them."""
+
+    groups: list[_CountRow]
+    left_out: int
+    total: _CountRow
+    epoch: str
+    revision: int
+
+@final
+class CameraPoints:
+    """A page of cameras in columns of one length; positions in millionths of a degree, WGS-84."""
+
+    ids: list[str]
+    latitudes_e6: list[int]
+    longitudes_e6: list[int]
+    states: list[int]
     next_after: str | None
     total: int
     epoch: str
@@ -217,6 +248,18 @@ class Core:
         limit: int = 100,
         after: str = "",
     ) -> CameraPage: ...
+    def count_cameras(
+        self,
+        principal: Principal,
+        wanted: _FilterRow,
+        grouping: Literal["none", "region", "unit", "industry"],
+        region_digits: int,
+        stale: Sequence[str],
+        /,
+    ) -> CameraCounts:
+        """By region: by the first `region_digits` of its code. `stale`: ids of cameras whose link is down."""
+    def list_points(self, principal: Principal, wanted: _FilterRow, limit: int, after: str, /) -> CameraPoints:
+        """A page as `list_cameras` gives it, in columns."""
     def get_camera(self, principal: Principal, camera_id: str, /) -> CameraBasic:
         """Raises NotFound CAMERA_NOT_FOUND when it is unknown or hidden from the principal."""
     def changes_since(self, epoch: str, revision: int, limit: int, /) -> list[tuple[int, str, str]]:

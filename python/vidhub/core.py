@@ -21,6 +21,7 @@ from vidhub.model import (
     Action,
     Camera,
     CameraFilter,
+    CameraGrouping,
     CameraState,
     CameraStateChange,
     CameraStream,
@@ -174,6 +175,25 @@ class Core:
             total=page.total,
             revision=Revision(page.epoch, page.revision),
         )
+
+    def count_cameras(
+        self,
+        principal: Principal,
+        wanted: CameraFilter,
+        grouping: CameraGrouping,
+        *,
+        region_digits: int = 6,
+        stale: Sequence[str] = (),
+    ) -> _core.CameraCounts:
+        """stale: ids of cameras whose link is down."""
+        return self._inner.count_cameras(
+            _principal(principal), _filter_row(wanted), grouping.value, region_digits, stale
+        )
+
+    def list_points(
+        self, principal: Principal, wanted: CameraFilter, *, limit: int, after: str = ""
+    ) -> _core.CameraPoints:
+        return self._inner.list_points(_principal(principal), _filter_row(wanted), limit, after)
 
     def get_camera(self, principal: Principal, camera_id: str, *, epoch: str = "") -> Camera:
         """Raises NotFound CAMERA_NOT_FOUND when it is unknown or hidden from the principal."""
@@ -413,6 +433,19 @@ def _camera_row(camera: Camera) -> _core._CameraRow:
         camera.revision.number if camera.revision is not None else 0,
         [(int(one.profile), one.url, one.username, one.password, one.transport) for one in camera.streams],
         camera.home_hub_id,
+    )
+
+
+def _filter_row(wanted: CameraFilter) -> _core._FilterRow:
+    within = wanted.within
+    return (
+        wanted.region_prefix,
+        wanted.unit_ids,
+        wanted.industries,
+        wanted.place_categories,
+        wanted.states,
+        wanted.text,
+        None if within is None else (within.latitude, within.longitude, within.radius_m),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -390,6 +390,53 @@ class CameraPage:
     """Cameras in order of id. total_size: all that match and the caller may know of."""
 
     cameras: tuple[Camera, ...]
+    next_page_token: str
+    total_size: int
+    revision: Revision
+
+
+class CameraGrouping(enum.Enum):
+    """What the cameras of one group share."""
+
+    NONE = "none"
+    REGION = "region"
+    UNIT = "unit"
+    INDUSTRY = "industry"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraCount:
+    """The cameras of one group. states: those that some are in, without the stale ones. name: of another hub's unit."""
+
+    key: str
+    states: tuple[tuple[CameraState, int], ...]
+    stale: int
+    name: str = ""
+
+    @property
+    def cameras(self) -> int:
+        return self.stale + sum(cameras for _, cameras in self.states)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraCounts:
+    """groups: in order of key. left_out: groups beyond the bound. total: of all of them."""
+
+    groups: tuple[CameraCount, ...]
+    left_out: int
+    total: CameraCount
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPoints:
+    """Cameras in order of id, in columns of one length. stale: places in them."""
+
+    ids: Sequence[str]
+    latitudes_e6: Sequence[int]
+    longitudes_e6: Sequence[int]
+    states: Sequence[int]
+    stale: Sequence[int]
     next_page_token: str
     total_size: int
     revision: Revision

@@ -32,9 +32,14 @@ from vidhub.model import (
     AuditRecord,
     BatchResult,
     Camera,
+    CameraCount,
+    CameraCounts,
     CameraFilter,
+    CameraGrouping,
     CameraPage,
+    CameraPoints,
     CameraRemoved,
+    CameraState,
     Principal,
     PrincipalKind,
     RejectedCamera,
@@ -195,6 +200,17 @@ class MemoryCatalogue:
         full: bool = False,
     ) -> CameraPage:
         return CameraPage(tuple(self.cameras.values()), "", len(self.cameras), Revision("e1", len(self.cameras)))
+
+    async def count(
+        self, principal: Principal, wanted: CameraFilter, grouping: CameraGrouping, *, region_digits: int = 6
+    ) -> CameraCounts:
+        total = CameraCount("", ((CameraState.UNKNOWN, len(self.cameras)),), 0)
+        return CameraCounts((), 0, total, Revision("e1", len(self.cameras)))
+
+    async def points(
+        self, principal: Principal, wanted: CameraFilter, *, page_size: int = 0, page_token: str = ""
+    ) -> CameraPoints:
+        return CameraPoints([], [], [], [], [], "", 0, Revision("e1", 0))
 
     async def watch(
         self, principal: Principal, from_revision: Revision | None, wanted: CameraFilter, state_from: int = 0

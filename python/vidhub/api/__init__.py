@@ -151,6 +151,8 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
             "RetireCamera": _WRITE,
             "GetCamera": _READ,
             "ListCameras": _READ,
+            "CountCameras": _READ,
+            "ListPoints": _READ,
             "WatchCameras": _READ,
             "GetSnapshot": Access(http=frozenset({Role.OPERATOR}), reason=_WATCH.reason, message=_WATCH.message),
         },

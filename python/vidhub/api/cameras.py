@@ -14,8 +14,11 @@ from vidhub.errors import VidhubError, Violation
 from vidhub.model import (
     BatchResult,
     Camera,
+    CameraCounts,
     CameraFilter,
+    CameraGrouping,
     CameraPage,
+    CameraPoints,
     Principal,
     RejectedCamera,
     Revision,
@@ -48,6 +51,12 @@ class Catalogue(Protocol):
         page_token: str = "",
         full: bool = False,
     ) -> CameraPage: ...
+    async def count(
+        self, principal: Principal, wanted: CameraFilter, grouping: CameraGrouping, *, region_digits: int = 6
+    ) -> CameraCounts: ...
+    async def points(
+        self, principal: Principal, wanted: CameraFilter, *, page_size: int = 0, page_token: str = ""
+    ) -> CameraPoints: ...
     def watch(
         self, principal: Principal, from_revision: Revision | None, wanted: CameraFilter, state_from: int = 0
     ) -> AsyncGenerator[WatchEvent]: ...
@@ -117,6 +126,32 @@ class CameraServicer:
         )
         return pb.ListCamerasResponse(
             cameras=[convert.to_camera(camera, self._names) for camera in page.cameras],
+            next_page_token=page.next_page_token,
+            total_size=page.total_size,
+            revision=convert.to_revision(page.revision),
+        )
+
+    async def count_cameras(self, request: pb.CountCamerasRequest, call: Call) -> pb.CountCamerasResponse:
+        grouping = convert.from_grouping(request.group_by)
+        # Half a code is no region's: a province's stands with its zeros in the table of regions.
+        counts = await self._catalogue.count(
+            call.caller, convert.from_filter(request.filter), grouping, region_digits=request.region_digits or 6
+        )
+        return convert.to_counts(counts, grouping, self._names)
+
+    async def list_points(self, request: pb.ListPointsRequest, call: Call) -> pb.ListPointsResponse:
+        page = await self._catalogue.points(
+            call.caller,
+            convert.from_filter(request.filter),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListPointsResponse(
+            ids=page.ids,
+            latitudes_e6=page.latitudes_e6,
+            longitudes_e6=page.longitudes_e6,
+            states=page.states,  # type: ignore[arg-type]
+            stale=page.stale,
             next_page_token=page.next_page_token,
             total_size=page.total_size,
             revision=convert.to_revision(page.revision),

@@ -15,7 +15,10 @@ from vidhub.model import (
     AuditEntry,
     BatchResult,
     Camera,
+    CameraCount,
+    CameraCounts,
     CameraFilter,
+    CameraGrouping,
     CameraRemoved,
     CameraStateChange,
     CameraStream,
@@ -49,6 +52,11 @@ _ACTIONS = {
     number: Action(name.removeprefix("ACTION_").lower()) for name, number in grant_service_pb2.Action.items() if number
 }
 _ACTION_NUMBERS = {action: number for number, action in _ACTIONS.items()}
+_GROUPINGS = {
+    number: CameraGrouping(name.removeprefix("CAMERA_GROUPING_").lower())
+    for name, number in camera_service_pb2.CameraGrouping.items()
+    if number
+}
 _ROLE_NUMBERS = {
     Role(name.removeprefix("ROLE_").lower()): number for name, number in auth_service_pb2.Role.items() if number
 }
@@ -133,6 +141,37 @@ def to_camera(camera: Camera, names: Names = NAMELESS) -> camera_pb2.Camera:
         stale=camera.stale,
         unit_name=camera.unit_name or names.unit(camera.unit_id),
         region_name=names.region(camera.region_code),
+    )
+
+
+def from_grouping(number: int) -> CameraGrouping:
+    return _GROUPINGS.get(number, CameraGrouping.NONE)
+
+
+def to_counts(
+    counts: CameraCounts, grouping: CameraGrouping, names: Names = NAMELESS
+) -> camera_service_pb2.CountCamerasResponse:
+    def named(key: str) -> str:
+        if grouping is CameraGrouping.UNIT:
+            return names.unit(key)
+        return names.region(key) if grouping is CameraGrouping.REGION else ""
+
+    def row(count: CameraCount) -> camera_service_pb2.CameraCount:
+        return camera_service_pb2.CameraCount(
+            key=count.key,
+            name=count.name or named(count.key),
+            cameras=count.cameras,
+            stale=count.stale,
+            states=[
+                camera_service_pb2.StateCount(state=_enum(state), cameras=cameras) for state, cameras in count.states
+            ],
+        )
+
+    return camera_service_pb2.CountCamerasResponse(
+        counts=[row(count) for count in counts.groups],
+        left_out=counts.left_out,
+        total=row(counts.total),
+        revision=to_revision(counts.revision),
     )
 
 

@@ -21,8 +21,12 @@ from vidhub.errors import AlreadyExists, FailedPrecondition, InvalidArgument, No
 from vidhub.model import (
     BatchResult,
     Camera,
+    CameraCount,
+    CameraCounts,
     CameraFilter,
+    CameraGrouping,
     CameraPage,
+    CameraPoints,
     CameraState,
     Principal,
     PrincipalKind,
@@ -38,6 +42,8 @@ from vidhub.telemetry import Telemetry
 # Rows in one transaction: interactive writes get in between (`store/writer.py`).
 CHUNK = 200
 MOST_IN_BATCH = 1_000
+# Of a map in one page: with ids about 300 KB.
+MOST_POINTS = 10_000
 # How long an import keeps the event loop from the calls beside it.
 TURN_S = 0.001
 
@@ -191,6 +197,52 @@ class Catalogue:
             revision=page.revision,
         )
 
+    async def count(
+        self, principal: Principal, wanted: CameraFilter, grouping: CameraGrouping, *, region_digits: int = 6
+    ) -> CameraCounts:
+        """How many cameras the caller may know of in each group, as the total of `list` has them."""
+        found = await asyncio.to_thread(
+            self._core.count_cameras,
+            principal,
+            wanted,
+            grouping,
+            region_digits=region_digits,
+            stale=self._remote.stale_ids(),
+        )
+        is_unit = grouping is CameraGrouping.UNIT
+        return CameraCounts(
+            groups=tuple(
+                _count(row, name=self._remote.unit_of(row[1], row[0]) if is_unit else "") for row in found.groups
+            ),
+            left_out=found.left_out,
+            total=_count(found.total),
+            revision=Revision(found.epoch, found.revision),
+        )
+
+    async def points(
+        self, principal: Principal, wanted: CameraFilter, *, page_size: int = 0, page_token: str = ""
+    ) -> CameraPoints:
+        """Where the cameras are that the caller may know of: a page of at most 10,000, in order of id."""
+        question = (principal.ref, wanted)
+        found = await asyncio.to_thread(
+            self._core.list_points,
+            principal,
+            wanted,
+            limit=min(page_size or MOST_POINTS, MOST_POINTS),
+            after=paging.after("points", question, page_token),
+        )
+        ids = found.ids
+        return CameraPoints(
+            ids=ids,
+            latitudes_e6=found.latitudes_e6,
+            longitudes_e6=found.longitudes_e6,
+            states=found.states,
+            stale=[place for place, camera_id in enumerate(ids) if self._remote.is_stale(camera_id)],
+            next_page_token=paging.token("points", question, found.next_after),
+            total_size=found.total,
+            revision=Revision(found.epoch, found.revision),
+        )
+
     def watch(
         self,
         principal: Principal,
@@ -238,6 +290,11 @@ def _unit_of(principal: Principal) -> str:
     if not principal.unit_id or not (is_unit or Role.UNIT in principal.roles):
         raise PermissionDenied("ROLE_NOT_PERMITTED", "cameras are registered and changed by the unit they belong to")
     return principal.unit_id
+
+
+def _count(row: tuple[str, str, list[tuple[int, int]], int], *, name: str = "") -> CameraCount:
+    key, _first, states, stale = row
+    return CameraCount(key, tuple((CameraState(state), cameras) for state, cameras in states), stale, name)
 
 
 def _with_state(stored: Camera, basic: Camera) -> Camera:

@@ -51,7 +51,16 @@ class RemoteCameras:
 
     def unit_name(self, camera: Camera) -> str:
         """What the camera's hub calls its unit; "" for our own."""
-        return self._units.get((self.link_of(camera.id), camera.unit_id), "")
+        return self.unit_of(camera.id, camera.unit_id)
+
+    def unit_of(self, camera_id: str, unit_id: str) -> str:
+        """Likewise, of the unit that this camera is of."""
+        return self._units.get((self.link_of(camera_id), unit_id), "")
+
+    def stale_ids(self) -> list[str]:
+        """Every camera that is stale: none while all links are up."""
+        down = (camera_id for hub_id, held in self._by_hub.items() if hub_id not in self._up for camera_id in held)
+        return [*down, *(one for one in self._stale_below if self._links[one] in self._up)]
 
     def of(self, hub_id: str) -> Collection[str]:
         """Cameras that came by the link."""

@@ -21,7 +21,7 @@ from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from pyqwest import Client, SyncClient
 
-from .camera_service_pb2 import BatchRegisterCamerasRequest, BatchRegisterCamerasResponse, GetCameraRequest, GetCameraResponse, GetSnapshotRequest, GetSnapshotResponse, ListCamerasRequest, ListCamerasResponse, RegisterCameraRequest, RegisterCameraResponse, RegisterCamerasRequest, RegisterCamerasResponse, RetireCameraRequest, RetireCameraResponse, UpdateCameraRequest, UpdateCameraResponse, WatchCamerasRequest, WatchCamerasResponse
+from .camera_service_pb2 import BatchRegisterCamerasRequest, BatchRegisterCamerasResponse, CountCamerasRequest, CountCamerasResponse, GetCameraRequest, GetCameraResponse, GetSnapshotRequest, GetSnapshotResponse, ListCamerasRequest, ListCamerasResponse, ListPointsRequest, ListPointsResponse, RegisterCameraRequest, RegisterCameraResponse, RegisterCamerasRequest, RegisterCamerasResponse, RetireCameraRequest, RetireCameraResponse, UpdateCameraRequest, UpdateCameraResponse, WatchCamerasRequest, WatchCamerasResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -69,6 +69,19 @@ class CameraService(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def list_cameras(self, request: ListCamerasRequest, ctx: RequestContext[ListCamerasRequest, ListCamerasResponse], /) -> ListCamerasResponse:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def count_cameras(self, request: CountCamerasRequest, ctx: RequestContext[CountCamerasRequest, CountCamerasResponse], /) -> CountCamerasResponse:
+        """
+        How many cameras the caller may know of, by region, unit or industry and by state: a tree's first levels without its
+        leaves.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_points(self, request: ListPointsRequest, ctx: RequestContext[ListPointsRequest, ListPointsResponse], /) -> ListPointsResponse:
+        """
+        Where they are and how, for maps: columns in place of records.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def watch_cameras(self, request: WatchCamerasRequest, ctx: RequestContext[WatchCamerasRequest, WatchCamerasResponse], /) -> AsyncIterator[WatchCamerasResponse]:
@@ -173,6 +186,28 @@ class CameraServiceASGIApplication(ConnectASGIApplication[CameraService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.list_cameras,
+                ),
+                "/vidhub.v1.CameraService/CountCameras": Endpoint.unary(
+                    method=MethodInfo(
+                        name="CountCameras",
+                        service_name="vidhub.v1.CameraService",
+                        input=CountCamerasRequest,
+                        output=CountCamerasResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.count_cameras,
+                ),
+                "/vidhub.v1.CameraService/ListPoints": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListPoints",
+                        service_name="vidhub.v1.CameraService",
+                        input=ListPointsRequest,
+                        output=ListPointsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_points,
                 ),
                 "/vidhub.v1.CameraService/WatchCameras": Endpoint.server_stream(
                     method=MethodInfo(
@@ -386,6 +421,53 @@ class CameraServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def count_cameras(
+        self,
+        request: CountCamerasRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> CountCamerasResponse:
+        """
+        How many cameras the caller may know of, by region, unit or industry and by state: a tree's first levels without its
+        leaves.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="CountCameras",
+                service_name="vidhub.v1.CameraService",
+                input=CountCamerasRequest,
+                output=CountCamerasResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_points(
+        self,
+        request: ListPointsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListPointsResponse:
+        """
+        Where they are and how, for maps: columns in place of records.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListPoints",
+                service_name="vidhub.v1.CameraService",
+                input=ListPointsRequest,
+                output=ListPointsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     def watch_cameras(
         self,
         request: WatchCamerasRequest,
@@ -465,6 +547,19 @@ class CameraServiceSync(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def list_cameras(self, request: ListCamerasRequest, ctx: RequestContext[ListCamerasRequest, ListCamerasResponse], /) -> ListCamerasResponse:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def count_cameras(self, request: CountCamerasRequest, ctx: RequestContext[CountCamerasRequest, CountCamerasResponse], /) -> CountCamerasResponse:
+        """
+        How many cameras the caller may know of, by region, unit or industry and by state: a tree's first levels without its
+        leaves.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_points(self, request: ListPointsRequest, ctx: RequestContext[ListPointsRequest, ListPointsResponse], /) -> ListPointsResponse:
+        """
+        Where they are and how, for maps: columns in place of records.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def watch_cameras(self, request: WatchCamerasRequest, ctx: RequestContext[WatchCamerasRequest, WatchCamerasResponse], /) -> Iterator[WatchCamerasResponse]:
@@ -567,6 +662,28 @@ class CameraServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.list_cameras,
+                ),
+                "/vidhub.v1.CameraService/CountCameras": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="CountCameras",
+                        service_name="vidhub.v1.CameraService",
+                        input=CountCamerasRequest,
+                        output=CountCamerasResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.count_cameras,
+                ),
+                "/vidhub.v1.CameraService/ListPoints": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListPoints",
+                        service_name="vidhub.v1.CameraService",
+                        input=ListPointsRequest,
+                        output=ListPointsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_points,
                 ),
                 "/vidhub.v1.CameraService/WatchCameras": EndpointSync.server_stream(
                     method=MethodInfo(
@@ -774,6 +891,53 @@ class CameraServiceClientSync(ConnectClientSync):
                 service_name="vidhub.v1.CameraService",
                 input=ListCamerasRequest,
                 output=ListCamerasResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def count_cameras(
+        self,
+        request: CountCamerasRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> CountCamerasResponse:
+        """
+        How many cameras the caller may know of, by region, unit or industry and by state: a tree's first levels without its
+        leaves.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="CountCameras",
+                service_name="vidhub.v1.CameraService",
+                input=CountCamerasRequest,
+                output=CountCamerasResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_points(
+        self,
+        request: ListPointsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListPointsResponse:
+        """
+        Where they are and how, for maps: columns in place of records.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListPoints",
+                service_name="vidhub.v1.CameraService",
+                input=ListPointsRequest,
+                output=ListPointsResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

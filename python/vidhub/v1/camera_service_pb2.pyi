@@ -22,6 +22,14 @@ class CameraView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CAMERA_VIEW_UNSPECIFIED: _ClassVar[CameraView]
     CAMERA_VIEW_BASIC: _ClassVar[CameraView]
     CAMERA_VIEW_FULL: _ClassVar[CameraView]
+
+class CameraGrouping(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CAMERA_GROUPING_UNSPECIFIED: _ClassVar[CameraGrouping]
+    CAMERA_GROUPING_NONE: _ClassVar[CameraGrouping]
+    CAMERA_GROUPING_REGION: _ClassVar[CameraGrouping]
+    CAMERA_GROUPING_UNIT: _ClassVar[CameraGrouping]
+    CAMERA_GROUPING_INDUSTRY: _ClassVar[CameraGrouping]
 REGISTRATION_KIND_UNSPECIFIED: RegistrationKind
 REGISTRATION_KIND_NEW: RegistrationKind
 REGISTRATION_KIND_CHANGED: RegistrationKind
@@ -29,6 +37,11 @@ REGISTRATION_KIND_UNCHANGED: RegistrationKind
 CAMERA_VIEW_UNSPECIFIED: CameraView
 CAMERA_VIEW_BASIC: CameraView
 CAMERA_VIEW_FULL: CameraView
+CAMERA_GROUPING_UNSPECIFIED: CameraGrouping
+CAMERA_GROUPING_NONE: CameraGrouping
+CAMERA_GROUPING_REGION: CameraGrouping
+CAMERA_GROUPING_UNIT: CameraGrouping
+CAMERA_GROUPING_INDUSTRY: CameraGrouping
 
 class RegisterCameraRequest(_message.Message):
     __slots__ = ("camera",)
@@ -197,6 +210,80 @@ class ListCamerasResponse(_message.Message):
     total_size: int
     revision: _camera_pb2.Revision
     def __init__(self, cameras: _Optional[_Iterable[_Union[_camera_pb2.Camera, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
+
+class CountCamerasRequest(_message.Message):
+    __slots__ = ("filter", "group_by", "region_digits")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    REGION_DIGITS_FIELD_NUMBER: _ClassVar[int]
+    filter: CameraFilter
+    group_by: CameraGrouping
+    region_digits: int
+    def __init__(self, filter: _Optional[_Union[CameraFilter, _Mapping]] = ..., group_by: _Optional[_Union[CameraGrouping, str]] = ..., region_digits: _Optional[int] = ...) -> None: ...
+
+class CountCamerasResponse(_message.Message):
+    __slots__ = ("counts", "left_out", "total", "revision")
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedCompositeFieldContainer[CameraCount]
+    left_out: int
+    total: CameraCount
+    revision: _camera_pb2.Revision
+    def __init__(self, counts: _Optional[_Iterable[_Union[CameraCount, _Mapping]]] = ..., left_out: _Optional[int] = ..., total: _Optional[_Union[CameraCount, _Mapping]] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
+
+class CameraCount(_message.Message):
+    __slots__ = ("key", "name", "cameras", "stale", "states")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    name: str
+    cameras: int
+    stale: int
+    states: _containers.RepeatedCompositeFieldContainer[StateCount]
+    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., cameras: _Optional[int] = ..., stale: _Optional[int] = ..., states: _Optional[_Iterable[_Union[StateCount, _Mapping]]] = ...) -> None: ...
+
+class StateCount(_message.Message):
+    __slots__ = ("state", "cameras")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    state: _camera_pb2.CameraState
+    cameras: int
+    def __init__(self, state: _Optional[_Union[_camera_pb2.CameraState, str]] = ..., cameras: _Optional[int] = ...) -> None: ...
+
+class ListPointsRequest(_message.Message):
+    __slots__ = ("filter", "page_size", "page_token")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    filter: CameraFilter
+    page_size: int
+    page_token: str
+    def __init__(self, filter: _Optional[_Union[CameraFilter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPointsResponse(_message.Message):
+    __slots__ = ("ids", "latitudes_e6", "longitudes_e6", "states", "stale", "next_page_token", "total_size", "revision")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    LATITUDES_E6_FIELD_NUMBER: _ClassVar[int]
+    LONGITUDES_E6_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    latitudes_e6: _containers.RepeatedScalarFieldContainer[int]
+    longitudes_e6: _containers.RepeatedScalarFieldContainer[int]
+    states: _containers.RepeatedScalarFieldContainer[_camera_pb2.CameraState]
+    stale: _containers.RepeatedScalarFieldContainer[int]
+    next_page_token: str
+    total_size: int
+    revision: _camera_pb2.Revision
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., latitudes_e6: _Optional[_Iterable[int]] = ..., longitudes_e6: _Optional[_Iterable[int]] = ..., states: _Optional[_Iterable[_Union[_camera_pb2.CameraState, str]]] = ..., stale: _Optional[_Iterable[int]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., revision: _Optional[_Union[_camera_pb2.Revision, _Mapping]] = ...) -> None: ...
 
 class CameraFilter(_message.Message):
     __slots__ = ("region_prefix", "unit_ids", "industries", "place_categories", "states", "text", "within")

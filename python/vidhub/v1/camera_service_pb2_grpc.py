@@ -70,6 +70,16 @@ class CameraServiceStub:
                 request_serializer=vidhub_dot_v1_dot_camera__service__pb2.ListCamerasRequest.SerializeToString,
                 response_deserializer=vidhub_dot_v1_dot_camera__service__pb2.ListCamerasResponse.FromString,
                 _registered_method=True)
+        self.CountCameras = channel.unary_unary(
+                '/vidhub.v1.CameraService/CountCameras',
+                request_serializer=vidhub_dot_v1_dot_camera__service__pb2.CountCamerasRequest.SerializeToString,
+                response_deserializer=vidhub_dot_v1_dot_camera__service__pb2.CountCamerasResponse.FromString,
+                _registered_method=True)
+        self.ListPoints = channel.unary_unary(
+                '/vidhub.v1.CameraService/ListPoints',
+                request_serializer=vidhub_dot_v1_dot_camera__service__pb2.ListPointsRequest.SerializeToString,
+                response_deserializer=vidhub_dot_v1_dot_camera__service__pb2.ListPointsResponse.FromString,
+                _registered_method=True)
         self.WatchCameras = channel.unary_stream(
                 '/vidhub.v1.CameraService/WatchCameras',
                 request_serializer=vidhub_dot_v1_dot_camera__service__pb2.WatchCamerasRequest.SerializeToString,
@@ -131,6 +141,21 @@ class CameraServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountCameras(self, request, context):
+        """How many cameras the caller may know of, by region, unit or industry and by state: a tree's first levels without its
+        leaves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPoints(self, request, context):
+        """Where they are and how, for maps: columns in place of records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchCameras(self, request, context):
         """Changes after `from`, then as they happen. OUT_OF_RANGE with reason REVISION_TOO_OLD: list again.
         """
@@ -182,6 +207,16 @@ def add_CameraServiceServicer_to_server(servicer, server):
                     servicer.ListCameras,
                     request_deserializer=vidhub_dot_v1_dot_camera__service__pb2.ListCamerasRequest.FromString,
                     response_serializer=vidhub_dot_v1_dot_camera__service__pb2.ListCamerasResponse.SerializeToString,
+            ),
+            'CountCameras': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountCameras,
+                    request_deserializer=vidhub_dot_v1_dot_camera__service__pb2.CountCamerasRequest.FromString,
+                    response_serializer=vidhub_dot_v1_dot_camera__service__pb2.CountCamerasResponse.SerializeToString,
+            ),
+            'ListPoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPoints,
+                    request_deserializer=vidhub_dot_v1_dot_camera__service__pb2.ListPointsRequest.FromString,
+                    response_serializer=vidhub_dot_v1_dot_camera__service__pb2.ListPointsResponse.SerializeToString,
             ),
             'WatchCameras': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCameras,
@@ -384,6 +419,60 @@ class CameraService:
             '/vidhub.v1.CameraService/ListCameras',
             vidhub_dot_v1_dot_camera__service__pb2.ListCamerasRequest.SerializeToString,
             vidhub_dot_v1_dot_camera__service__pb2.ListCamerasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountCameras(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vidhub.v1.CameraService/CountCameras',
+            vidhub_dot_v1_dot_camera__service__pb2.CountCamerasRequest.SerializeToString,
+            vidhub_dot_v1_dot_camera__service__pb2.CountCamerasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vidhub.v1.CameraService/ListPoints',
+            vidhub_dot_v1_dot_camera__service__pb2.ListPointsRequest.SerializeToString,
+            vidhub_dot_v1_dot_camera__service__pb2.ListPointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

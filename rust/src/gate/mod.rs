@@ -29,7 +29,9 @@ pub use streams::{Key, Origin, StartSource, Streams, StreamsOptions, WatchStream
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
 use crate::policy::{Action, Decision, Grant, Policy, Principal, Reach, Resource};
-use crate::registry::{Camera, CameraStream, Candidates, Change, Filter, Page, Registry, Row, Scope, State};
+use crate::registry::{
+    Camera, CameraStream, Candidates, Change, Counts, Filter, Grouping, Page, Registry, Row, Scope, State,
+};
 use crate::source::Target;
 use crate::stream::{Description, SourceState};
 use crate::telemetry::{self, Protocol, Telemetry, Verdict};
@@ -76,13 +78,22 @@ impl Gate {
     /// One page of the cameras that the principal may know of, in order of id.
     pub fn list(&self, principal: &Principal, filter: &Filter, after: &str, limit: usize) -> Page {
         let time = now();
-        let candidates = match self.policy.reach(principal, time) {
-            Reach::All => Candidates::All,
-            Reach::Scopes(scopes) => Candidates::Scopes(scopes.into_iter().map(scope_of_registry).collect()),
-        };
+        let candidates = self.candidates(principal, time);
         self.registry.page(&candidates, filter, after, limit, &mut |row| {
             self.decide(principal, Action::List, row, "", time).allowed
         })
+    }
+
+    /// How many cameras the principal may know of, by group, as the total of `list` has them. `stale`: as for the registry.
+    pub fn count(&self, principal: &Principal, filter: &Filter, grouping: Grouping, stale: &[String]) -> Counts {
+        self.registry.count(&self.candidates(principal, now()), filter, grouping, stale)
+    }
+
+    fn candidates(&self, principal: &Principal, time: f64) -> Candidates {
+        match self.policy.reach(principal, time) {
+            Reach::All => Candidates::All,
+            Reach::Scopes(scopes) => Candidates::Scopes(scopes.into_iter().map(scope_of_registry).collect()),
+        }
     }
 
     /// One camera. CAMERA_NOT_FOUND when it is unknown or hidden from the principal.

@@ -9,14 +9,14 @@ use pyo3::types::PyDict;
 
 use super::frames::FrameReader;
 use super::values::{
-    self, CameraBasic, CameraPage, CameraRow, ChangeRow, Decision, Event, GrantRow, Principal, StateRow,
+    self, CameraBasic, CameraCounts, CameraPage, CameraPoints, CameraRow, ChangeRow, Decision, Event, FilterRow,
+    GrantRow, Principal, StateRow,
 };
 use crate::error::{Error, ErrorKind, reason_word};
 use crate::gate::{self, SessionSpec};
 use crate::hub::{Hub, HubOptions};
 use crate::peer::Peer;
 use crate::policy::Action;
-use crate::registry::{Circle, Filter, State};
 use crate::telemetry::{self, DropReason, FIRST_PICTURE_BUCKETS_S, Protocol, SinkKind, SourceKind, Verdict};
 
 #[pyclass(frozen, module = "vidhub._core")]
@@ -144,17 +144,37 @@ impl Core {
         limit: usize,
         after: &str,
     ) -> PyResult<CameraPage> {
-        let filter = Filter {
-            region_prefix,
-            unit_ids,
-            industries,
-            place_categories,
-            states: states.into_iter().filter_map(State::from_number).collect(),
-            text,
-            within: within.map(|(latitude, longitude, radius_m)| Circle { latitude, longitude, radius_m }),
-        };
+        let filter = values::filter((region_prefix, unit_ids, industries, place_categories, states, text, within));
         let page = py.detach(|| self.hub.gate().list(&principal.inner, &filter, after, limit));
         CameraPage::new(py, page)
+    }
+
+    #[pyo3(signature = (principal, wanted, grouping, region_digits, stale, /))]
+    fn count_cameras(
+        &self,
+        py: Python<'_>,
+        principal: &Principal,
+        wanted: FilterRow,
+        grouping: &str,
+        region_digits: usize,
+        stale: Vec<String>,
+    ) -> PyResult<CameraCounts> {
+        let filter = values::filter(wanted);
+        let grouping = values::grouping(grouping, region_digits)?;
+        Ok(py.detach(|| self.hub.gate().count(&principal.inner, &filter, grouping, &stale)).into())
+    }
+
+    #[pyo3(signature = (principal, wanted, limit, after, /))]
+    fn list_points(
+        &self,
+        py: Python<'_>,
+        principal: &Principal,
+        wanted: FilterRow,
+        limit: usize,
+        after: &str,
+    ) -> CameraPoints {
+        let filter = values::filter(wanted);
+        py.detach(|| CameraPoints::from(self.hub.gate().list(&principal.inner, &filter, after, limit)))
     }
 
     #[pyo3(signature = (principal, camera_id, /))]

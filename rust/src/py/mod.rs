@@ -18,7 +18,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<frames::FrameUnit>()?;
     module.add_class::<values::Principal>()?;
     module.add_class::<values::CameraBasic>()?;
+    module.add_class::<values::CameraCounts>()?;
     module.add_class::<values::CameraPage>()?;
+    module.add_class::<values::CameraPoints>()?;
     module.add_class::<values::Decision>()?;
     module.add_class::<values::Event>()?;
     module.add_function(wrap_pyfunction!(core::validate_policies, module)?)

@@ -123,6 +123,32 @@ pub fn state((camera, number, time, reason): StateRow) -> Result<(String, regist
     Ok((camera, state, time, reason))
 }
 
+/// (region prefix, unit ids, industries, place categories, states, text, (latitude, longitude, radius in metres))
+pub type FilterRow = (String, Vec<String>, Vec<String>, Vec<u8>, Vec<i64>, String, Option<(f64, f64, f64)>);
+
+pub fn filter(row: FilterRow) -> registry::Filter {
+    let (region_prefix, unit_ids, industries, place_categories, states, text, within) = row;
+    registry::Filter {
+        region_prefix,
+        unit_ids,
+        industries,
+        place_categories,
+        states: states.into_iter().filter_map(registry::State::from_number).collect(),
+        text,
+        within: within.map(|(latitude, longitude, radius_m)| registry::Circle { latitude, longitude, radius_m }),
+    }
+}
+
+pub fn grouping(word: &str, region_digits: usize) -> Result<registry::Grouping> {
+    match word {
+        "none" => Ok(registry::Grouping::None),
+        "region" => Ok(registry::Grouping::Region(region_digits)),
+        "unit" => Ok(registry::Grouping::Unit),
+        "industry" => Ok(registry::Grouping::Industry),
+        other => Err(invalid("GROUPING_UNKNOWN", format!("cameras are not grouped by {other:?}"))),
+    }
+}
+
 #[pyclass(frozen, module = "vidhub._core")]
 pub struct Principal {
     pub inner: policy::Principal,
@@ -204,6 +230,65 @@ impl CameraPage {
             epoch: page.epoch.to_string(),
             revision: page.revision,
         })
+    }
+}
+
+/// (key, least camera id, [(state, cameras)], stale)
+type CountRow = (String, String, Vec<(u8, u64)>, u64);
+
+fn count_row(count: registry::Count) -> CountRow {
+    let states = registry::State::ALL.iter().zip(count.states).filter(|(_, cameras)| *cameras > 0);
+    (count.key, count.first, states.map(|(state, cameras)| (state.number(), cameras)).collect(), count.stale)
+}
+
+#[pyclass(frozen, get_all, module = "vidhub._core")]
+pub struct CameraCounts {
+    groups: Vec<CountRow>,
+    left_out: usize,
+    total: CountRow,
+    epoch: String,
+    revision: u64,
+}
+
+impl From<registry::Counts> for CameraCounts {
+    fn from(counts: registry::Counts) -> Self {
+        Self {
+            groups: counts.groups.into_iter().map(count_row).collect(),
+            left_out: counts.left_out,
+            total: count_row(counts.total),
+            epoch: counts.epoch.to_string(),
+            revision: counts.revision,
+        }
+    }
+}
+
+/// Columns of one length.
+#[pyclass(frozen, get_all, module = "vidhub._core")]
+pub struct CameraPoints {
+    ids: Vec<String>,
+    latitudes_e6: Vec<i32>,
+    longitudes_e6: Vec<i32>,
+    states: Vec<u8>,
+    next_after: Option<String>,
+    total: usize,
+    epoch: String,
+    revision: u64,
+}
+
+impl From<registry::Page> for CameraPoints {
+    fn from(page: registry::Page) -> Self {
+        // Saturates, and what is no number becomes 0: positions are validated long before.
+        let millionths = |degrees: f64| (degrees * 1e6).round() as i32;
+        Self {
+            ids: page.rows.iter().map(|row| row.id().to_owned()).collect(),
+            latitudes_e6: page.rows.iter().map(|row| millionths(row.latitude())).collect(),
+            longitudes_e6: page.rows.iter().map(|row| millionths(row.longitude())).collect(),
+            states: page.rows.iter().map(|row| row.status().state.number()).collect(),
+            next_after: page.next_after,
+            total: page.total,
+            epoch: page.epoch.to_string(),
+            revision: page.revision,
+        }
     }
 }
 

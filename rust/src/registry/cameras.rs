@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::block::Packed;
 use super::changes::{Change, ChangeKind, ChangeLog};
+use super::counts::{self, Counts, Grouping};
 use super::index::Order;
 use super::query::{self, Candidates, Filter, Page};
 use super::row::{Camera, Row, State, Status};
@@ -178,6 +179,12 @@ impl Registry {
             query::select(&snapshot, &|slot, generation| states.state(slot, generation), candidates, filter)
         };
         query::page(&snapshot, &self.states, &selection, after, limit, allowed)
+    }
+
+    /// How many there are in each group. `stale`: ids of cameras whose link is down.
+    pub fn count(&self, candidates: &Candidates, filter: &Filter, grouping: Grouping, stale: &[String]) -> Counts {
+        let snapshot = self.snapshot.load_full();
+        counts::count(&snapshot, &self.states.read(), candidates, filter, grouping, stale)
     }
 
     /// (epoch, revision) of what readers see now.

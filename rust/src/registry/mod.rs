@@ -4,6 +4,7 @@ mod block;
 mod cameras;
 mod changes;
 mod chunked;
+mod counts;
 mod index;
 mod pinyin;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod states;
 
 pub use cameras::Registry;
 pub use changes::{Change, ChangeKind, MAX_CHANGES};
+pub use counts::{Count, Counts, Grouping, MOST_GROUPS};
 pub use query::{Candidates, Circle, Filter, Page, Scope};
 pub use row::{Camera, CameraStream, Row, State, Status};
 pub use states::{MAX_STATES, StateChange};

@@ -80,6 +80,20 @@ async def open_session(hub: Edges, who: str, **body: object) -> httpx.Response:
         return await client.post(f"{SESSIONS}/OpenSession", json={"cameraId": ID, **body})
 
 
+async def test_cameras_are_counted_and_put_on_a_map_as_far_as_the_caller_may_know(hub: Edges) -> None:
+    await register(hub, message(1), message(2))
+    await grant(hub)
+    async with hub.http("zhang") as client:
+        counts = (await client.post(f"{CAMERAS}/CountCameras", json={"groupBy": "CAMERA_GROUPING_REGION"})).json()
+        points = (await client.post(f"{CAMERAS}/ListPoints", json={})).json()
+        wrong = await client.post(f"{CAMERAS}/CountCameras", json={"regionDigits": 3})
+    row = {"cameras": "1", "states": [{"state": "CAMERA_STATE_UNKNOWN", "cameras": "1"}]}
+    assert (counts["counts"], counts["total"]) == ([{"key": "360602", **row}], row)
+    assert (points["ids"], points["latitudesE6"], points["longitudesE6"]) == ([ID], [28_240_000], [117_030_000])
+    assert points["states"] == ["CAMERA_STATE_UNKNOWN"]
+    assert wrong.status_code == 400
+
+
 async def test_what_a_person_does_is_on_record_under_the_trace_of_the_call(hub: Edges) -> None:
     await register(hub, message())
     await grant(hub)

@@ -34,6 +34,8 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "CameraService/RetireCamera": ("unit", "unit"),
     "CameraService/GetCamera": ("unit", ALL),
     "CameraService/ListCameras": ("unit", ALL),
+    "CameraService/CountCameras": ("unit", ALL),
+    "CameraService/ListPoints": ("unit", ALL),
     "CameraService/WatchCameras": ("unit", ALL),
     "CameraService/GetSnapshot": ("", "operator"),
     "SessionService/OpenSession": ("unit", "operator"),

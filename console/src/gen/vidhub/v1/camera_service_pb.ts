@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vidhub/v1/camera_service.proto.
  */
 export const file_vidhub_v1_camera_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch52aWRodWIvdjEvY2FtZXJhX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSJCChVSZWdpc3RlckNhbWVyYVJlcXVlc3QSKQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYUIGukgDyAEBIjsKFlJlZ2lzdGVyQ2FtZXJhUmVzcG9uc2USIQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYSJdChZSZWdpc3RlckNhbWVyYXNSZXF1ZXN0EjIKB2NhbWVyYXMYASADKAsyES52aWRodWIudjEuQ2FtZXJhQg66SAuSAQgQ6AciA9gBAxIPCgdkcnlfcnVuGAIgASgIIogCChdSZWdpc3RlckNhbWVyYXNSZXNwb25zZRILCgNpZHMYASADKAkSKwoIcmVqZWN0ZWQYAiADKAsyGS52aWRodWIudjEuUmVqZWN0ZWRDYW1lcmESJQoIcmV2aXNpb24YAyABKAsyEy52aWRodWIudjEuUmV2aXNpb24SLgoHY2hhbmdlcxgEIAMoCzIdLnZpZGh1Yi52MS5SZWdpc3RyYXRpb25DaGFuZ2USJwoGd2FybmVkGAUgAygLMhcudmlkaHViLnYxLldhcm5lZENhbWVyYRIPCgdjcmVhdGVkGAYgASgNEg8KB2NoYW5nZWQYByABKA0SEQoJdW5jaGFuZ2VkGAggASgNIloKDlJlamVjdGVkQ2FtZXJhEg0KBWluZGV4GAEgASgNEgoKAmlkGAIgASgJEi0KCnZpb2xhdGlvbnMYAyADKAsyGS52aWRodWIudjEuRmllbGRWaW9sYXRpb24iRAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJIl4KElJlZ2lzdHJhdGlvbkNoYW5nZRINCgVpbmRleBgBIAEoDRIpCgRraW5kGAIgASgOMhsudmlkaHViLnYxLlJlZ2lzdHJhdGlvbktpbmQSDgoGZmllbGRzGAMgAygJIkkKDFdhcm5lZENhbWVyYRINCgVpbmRleBgBIAEoDRIqCgh3YXJuaW5ncxgCIAMoCzIYLnZpZGh1Yi52MS5DYW1lcmFXYXJuaW5nImIKG0JhdGNoUmVnaXN0ZXJDYW1lcmFzUmVxdWVzdBIyCgdjYW1lcmFzGAEgAygLMhEudmlkaHViLnYxLkNhbWVyYUIOukgLkgEIEOgHIgPYAQMSDwoHZHJ5X3J1bhgCIAEoCCKNAgocQmF0Y2hSZWdpc3RlckNhbWVyYXNSZXNwb25zZRILCgNpZHMYASADKAkSKwoIcmVqZWN0ZWQYAiADKAsyGS52aWRodWIudjEuUmVqZWN0ZWRDYW1lcmESJQoIcmV2aXNpb24YAyABKAsyEy52aWRodWIudjEuUmV2aXNpb24SLgoHY2hhbmdlcxgEIAMoCzIdLnZpZGh1Yi52MS5SZWdpc3RyYXRpb25DaGFuZ2USJwoGd2FybmVkGAUgAygLMhcudmlkaHViLnYxLldhcm5lZENhbWVyYRIPCgdjcmVhdGVkGAYgASgNEg8KB2NoYW5nZWQYByABKA0SEQoJdW5jaGFuZ2VkGAggASgNInEKE1VwZGF0ZUNhbWVyYVJlcXVlc3QSKQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYUIGukgDyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI5ChRVcGRhdGVDYW1lcmFSZXNwb25zZRIhCgZjYW1lcmEYASABKAsyES52aWRodWIudjEuQ2FtZXJhIlQKE1JldGlyZUNhbWVyYVJlcXVlc3QSFQoCaWQYASABKAlCCbpIBnIEEAEYQBImCgZyZWFzb24YAiABKAlCFrpIE3IRGIAEMgxeW15ccHtDY31dKiQiFgoUUmV0aXJlQ2FtZXJhUmVzcG9uc2UiKQoQR2V0Q2FtZXJhUmVxdWVzdBIVCgJpZBgBIAEoCUIJukgGcgQQARhAIjYKEUdldENhbWVyYVJlc3BvbnNlEiEKBmNhbWVyYRgBIAEoCzIRLnZpZGh1Yi52MS5DYW1lcmEiqQEKEkxpc3RDYW1lcmFzUmVxdWVzdBInCgZmaWx0ZXIYASABKAsyFy52aWRodWIudjEuQ2FtZXJhRmlsdGVyEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABBItCgR2aWV3GAQgASgOMhUudmlkaHViLnYxLkNhbWVyYVZpZXdCCLpIBYIBAhABIo0BChNMaXN0Q2FtZXJhc1Jlc3BvbnNlEiIKB2NhbWVyYXMYASADKAsyES52aWRodWIudjEuQ2FtZXJhEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgEEiUKCHJldmlzaW9uGAQgASgLMhMudmlkaHViLnYxLlJldmlzaW9uIuACCgxDYW1lcmFGaWx0ZXISKgoNcmVnaW9uX3ByZWZpeBgBIAEoCUITukgQcg4yDF5bMC05XXswLDZ9JBIvCgh1bml0X2lkcxgCIAMoCUIdukgakgEXEOgHIhJyEBhAMgxeW15ccHtDY31dKiQSLAoKaW5kdXN0cmllcxgDIAMoCUIYukgVkgESEGQiDnIMMgpeWzAtOV17Mn0kEkMKEHBsYWNlX2NhdGVnb3JpZXMYBCADKA4yGC52aWRodWIudjEuUGxhY2VDYXRlZ29yeUIPukgMkgEJEGQiBYIBAhABEjcKBnN0YXRlcxgFIAMoDjIWLnZpZGh1Yi52MS5DYW1lcmFTdGF0ZUIPukgMkgEJEGQiBYIBAhABEiQKBHRleHQYBiABKAlCFrpIE3IRGIABMgxeW15ccHtDY31dKiQSIQoGd2l0aGluGAcgASgLMhEudmlkaHViLnYxLkNpcmNsZSKQAQoGQ2lyY2xlEisKCGxhdGl0dWRlGAEgASgBQhm6SBYSFBkAAAAAAIBWQCkAAAAAAIBWwEABEiwKCWxvbmdpdHVkZRgCIAEoAUIZukgWEhQZAAAAAACAZkApAAAAAACAZsBAARIrCghyYWRpdXNfbRgDIAEoAUIZukgWEhQZAAAAADorc0EpAAAAAAAAAABAASJ1ChNXYXRjaENhbWVyYXNSZXF1ZXN0EiEKBGZyb20YASABKAsyEy52aWRodWIudjEuUmV2aXNpb24SJwoGZmlsdGVyGAIgASgLMhcudmlkaHViLnYxLkNhbWVyYUZpbHRlchISCgpzdGF0ZV9mcm9tGAMgASgEIrIBChRXYXRjaENhbWVyYXNSZXNwb25zZRIlCgh1cHNlcnRlZBgBIAEoCzIRLnZpZGh1Yi52MS5DYW1lcmFIABIUCgpyZW1vdmVkX2lkGAIgASgJSAASLQoFc3RhdGUYAyABKAsyHC52aWRodWIudjEuQ2FtZXJhU3RhdGVDaGFuZ2VIABIlCgZzeW5jZWQYBCABKAsyEy52aWRodWIudjEuUmV2aXNpb25IAEIHCgVldmVudCJ1ChFDYW1lcmFTdGF0ZUNoYW5nZRIKCgJpZBgBIAEoCRIlCgVzdGF0ZRgCIAEoDjIWLnZpZGh1Yi52MS5DYW1lcmFTdGF0ZRIOCgZyZWFzb24YAyABKAkSDgoGbnVtYmVyGAQgASgEEg0KBXN0YWxlGAUgASgIIkEKEkdldFNuYXBzaG90UmVxdWVzdBIrCgpzZXNzaW9uX2lkGAEgASgJQhe6SBRyEhABGEAyDF5bXlxwe0NjfV0qJCIjChNHZXRTbmFwc2hvdFJlc3BvbnNlEgwKBGpwZWcYASABKAwqkAEKEFJlZ2lzdHJhdGlvbktpbmQSIQodUkVHSVNUUkFUSU9OX0tJTkRfVU5TUEVDSUZJRUQQABIZChVSRUdJU1RSQVRJT05fS0lORF9ORVcQARIdChlSRUdJU1RSQVRJT05fS0lORF9DSEFOR0VEEAISHwobUkVHSVNUUkFUSU9OX0tJTkRfVU5DSEFOR0VEEAMqVgoKQ2FtZXJhVmlldxIbChdDQU1FUkFfVklFV19VTlNQRUNJRklFRBAAEhUKEUNBTUVSQV9WSUVXX0JBU0lDEAESFAoQQ0FNRVJBX1ZJRVdfRlVMTBACMoYGCg1DYW1lcmFTZXJ2aWNlElUKDlJlZ2lzdGVyQ2FtZXJhEiAudmlkaHViLnYxLlJlZ2lzdGVyQ2FtZXJhUmVxdWVzdBohLnZpZGh1Yi52MS5SZWdpc3RlckNhbWVyYVJlc3BvbnNlElwKD1JlZ2lzdGVyQ2FtZXJhcxIhLnZpZGh1Yi52MS5SZWdpc3RlckNhbWVyYXNSZXF1ZXN0GiIudmlkaHViLnYxLlJlZ2lzdGVyQ2FtZXJhc1Jlc3BvbnNlKAEwARJnChRCYXRjaFJlZ2lzdGVyQ2FtZXJhcxImLnZpZGh1Yi52MS5CYXRjaFJlZ2lzdGVyQ2FtZXJhc1JlcXVlc3QaJy52aWRodWIudjEuQmF0Y2hSZWdpc3RlckNhbWVyYXNSZXNwb25zZRJPCgxVcGRhdGVDYW1lcmESHi52aWRodWIudjEuVXBkYXRlQ2FtZXJhUmVxdWVzdBofLnZpZGh1Yi52MS5VcGRhdGVDYW1lcmFSZXNwb25zZRJPCgxSZXRpcmVDYW1lcmESHi52aWRodWIudjEuUmV0aXJlQ2FtZXJhUmVxdWVzdBofLnZpZGh1Yi52MS5SZXRpcmVDYW1lcmFSZXNwb25zZRJGCglHZXRDYW1lcmESGy52aWRodWIudjEuR2V0Q2FtZXJhUmVxdWVzdBocLnZpZGh1Yi52MS5HZXRDYW1lcmFSZXNwb25zZRJMCgtMaXN0Q2FtZXJhcxIdLnZpZGh1Yi52MS5MaXN0Q2FtZXJhc1JlcXVlc3QaHi52aWRodWIudjEuTGlzdENhbWVyYXNSZXNwb25zZRJRCgxXYXRjaENhbWVyYXMSHi52aWRodWIudjEuV2F0Y2hDYW1lcmFzUmVxdWVzdBofLnZpZGh1Yi52MS5XYXRjaENhbWVyYXNSZXNwb25zZTABEkwKC0dldFNuYXBzaG90Eh0udmlkaHViLnYxLkdldFNuYXBzaG90UmVxdWVzdBoeLnZpZGh1Yi52MS5HZXRTbmFwc2hvdFJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_field_mask, file_vidhub_v1_camera]);
+  fileDesc("Ch52aWRodWIvdjEvY2FtZXJhX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSJCChVSZWdpc3RlckNhbWVyYVJlcXVlc3QSKQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYUIGukgDyAEBIjsKFlJlZ2lzdGVyQ2FtZXJhUmVzcG9uc2USIQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYSJdChZSZWdpc3RlckNhbWVyYXNSZXF1ZXN0EjIKB2NhbWVyYXMYASADKAsyES52aWRodWIudjEuQ2FtZXJhQg66SAuSAQgQ6AciA9gBAxIPCgdkcnlfcnVuGAIgASgIIogCChdSZWdpc3RlckNhbWVyYXNSZXNwb25zZRILCgNpZHMYASADKAkSKwoIcmVqZWN0ZWQYAiADKAsyGS52aWRodWIudjEuUmVqZWN0ZWRDYW1lcmESJQoIcmV2aXNpb24YAyABKAsyEy52aWRodWIudjEuUmV2aXNpb24SLgoHY2hhbmdlcxgEIAMoCzIdLnZpZGh1Yi52MS5SZWdpc3RyYXRpb25DaGFuZ2USJwoGd2FybmVkGAUgAygLMhcudmlkaHViLnYxLldhcm5lZENhbWVyYRIPCgdjcmVhdGVkGAYgASgNEg8KB2NoYW5nZWQYByABKA0SEQoJdW5jaGFuZ2VkGAggASgNIloKDlJlamVjdGVkQ2FtZXJhEg0KBWluZGV4GAEgASgNEgoKAmlkGAIgASgJEi0KCnZpb2xhdGlvbnMYAyADKAsyGS52aWRodWIudjEuRmllbGRWaW9sYXRpb24iRAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSDgoGcmVhc29uGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJIl4KElJlZ2lzdHJhdGlvbkNoYW5nZRINCgVpbmRleBgBIAEoDRIpCgRraW5kGAIgASgOMhsudmlkaHViLnYxLlJlZ2lzdHJhdGlvbktpbmQSDgoGZmllbGRzGAMgAygJIkkKDFdhcm5lZENhbWVyYRINCgVpbmRleBgBIAEoDRIqCgh3YXJuaW5ncxgCIAMoCzIYLnZpZGh1Yi52MS5DYW1lcmFXYXJuaW5nImIKG0JhdGNoUmVnaXN0ZXJDYW1lcmFzUmVxdWVzdBIyCgdjYW1lcmFzGAEgAygLMhEudmlkaHViLnYxLkNhbWVyYUIOukgLkgEIEOgHIgPYAQMSDwoHZHJ5X3J1bhgCIAEoCCKNAgocQmF0Y2hSZWdpc3RlckNhbWVyYXNSZXNwb25zZRILCgNpZHMYASADKAkSKwoIcmVqZWN0ZWQYAiADKAsyGS52aWRodWIudjEuUmVqZWN0ZWRDYW1lcmESJQoIcmV2aXNpb24YAyABKAsyEy52aWRodWIudjEuUmV2aXNpb24SLgoHY2hhbmdlcxgEIAMoCzIdLnZpZGh1Yi52MS5SZWdpc3RyYXRpb25DaGFuZ2USJwoGd2FybmVkGAUgAygLMhcudmlkaHViLnYxLldhcm5lZENhbWVyYRIPCgdjcmVhdGVkGAYgASgNEg8KB2NoYW5nZWQYByABKA0SEQoJdW5jaGFuZ2VkGAggASgNInEKE1VwZGF0ZUNhbWVyYVJlcXVlc3QSKQoGY2FtZXJhGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYUIGukgDyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI5ChRVcGRhdGVDYW1lcmFSZXNwb25zZRIhCgZjYW1lcmEYASABKAsyES52aWRodWIudjEuQ2FtZXJhIlQKE1JldGlyZUNhbWVyYVJlcXVlc3QSFQoCaWQYASABKAlCCbpIBnIEEAEYQBImCgZyZWFzb24YAiABKAlCFrpIE3IRGIAEMgxeW15ccHtDY31dKiQiFgoUUmV0aXJlQ2FtZXJhUmVzcG9uc2UiKQoQR2V0Q2FtZXJhUmVxdWVzdBIVCgJpZBgBIAEoCUIJukgGcgQQARhAIjYKEUdldENhbWVyYVJlc3BvbnNlEiEKBmNhbWVyYRgBIAEoCzIRLnZpZGh1Yi52MS5DYW1lcmEiqQEKEkxpc3RDYW1lcmFzUmVxdWVzdBInCgZmaWx0ZXIYASABKAsyFy52aWRodWIudjEuQ2FtZXJhRmlsdGVyEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABBItCgR2aWV3GAQgASgOMhUudmlkaHViLnYxLkNhbWVyYVZpZXdCCLpIBYIBAhABIo0BChNMaXN0Q2FtZXJhc1Jlc3BvbnNlEiIKB2NhbWVyYXMYASADKAsyES52aWRodWIudjEuQ2FtZXJhEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgEEiUKCHJldmlzaW9uGAQgASgLMhMudmlkaHViLnYxLlJldmlzaW9uIpsBChNDb3VudENhbWVyYXNSZXF1ZXN0EicKBmZpbHRlchgBIAEoCzIXLnZpZGh1Yi52MS5DYW1lcmFGaWx0ZXISNQoIZ3JvdXBfYnkYAiABKA4yGS52aWRodWIudjEuQ2FtZXJhR3JvdXBpbmdCCLpIBYIBAhABEiQKDXJlZ2lvbl9kaWdpdHMYAyABKA1CDbpICioIMAAwAjAEMAYingEKFENvdW50Q2FtZXJhc1Jlc3BvbnNlEiYKBmNvdW50cxgBIAMoCzIWLnZpZGh1Yi52MS5DYW1lcmFDb3VudBIQCghsZWZ0X291dBgCIAEoBBIlCgV0b3RhbBgDIAEoCzIWLnZpZGh1Yi52MS5DYW1lcmFDb3VudBIlCghyZXZpc2lvbhgEIAEoCzITLnZpZGh1Yi52MS5SZXZpc2lvbiJvCgtDYW1lcmFDb3VudBILCgNrZXkYASABKAkSDAoEbmFtZRgCIAEoCRIPCgdjYW1lcmFzGAMgASgEEg0KBXN0YWxlGAQgASgEEiUKBnN0YXRlcxgFIAMoCzIVLnZpZGh1Yi52MS5TdGF0ZUNvdW50IkQKClN0YXRlQ291bnQSJQoFc3RhdGUYASABKA4yFi52aWRodWIudjEuQ2FtZXJhU3RhdGUSDwoHY2FtZXJhcxgCIAEoBCJ5ChFMaXN0UG9pbnRzUmVxdWVzdBInCgZmaWx0ZXIYASABKAsyFy52aWRodWIudjEuQ2FtZXJhRmlsdGVyEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUYkE4oABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCLZAQoSTGlzdFBvaW50c1Jlc3BvbnNlEgsKA2lkcxgBIAMoCRIUCgxsYXRpdHVkZXNfZTYYAiADKBESFQoNbG9uZ2l0dWRlc19lNhgDIAMoERImCgZzdGF0ZXMYBCADKA4yFi52aWRodWIudjEuQ2FtZXJhU3RhdGUSDQoFc3RhbGUYBSADKA0SFwoPbmV4dF9wYWdlX3Rva2VuGAYgASgJEhIKCnRvdGFsX3NpemUYByABKAQSJQoIcmV2aXNpb24YCCABKAsyEy52aWRodWIudjEuUmV2aXNpb24i4AIKDENhbWVyYUZpbHRlchIqCg1yZWdpb25fcHJlZml4GAEgASgJQhO6SBByDjIMXlswLTldezAsNn0kEi8KCHVuaXRfaWRzGAIgAygJQh26SBqSARcQ6AciEnIQGEAyDF5bXlxwe0NjfV0qJBIsCgppbmR1c3RyaWVzGAMgAygJQhi6SBWSARIQZCIOcgwyCl5bMC05XXsyfSQSQwoQcGxhY2VfY2F0ZWdvcmllcxgEIAMoDjIYLnZpZGh1Yi52MS5QbGFjZUNhdGVnb3J5Qg+6SAySAQkQZCIFggECEAESNwoGc3RhdGVzGAUgAygOMhYudmlkaHViLnYxLkNhbWVyYVN0YXRlQg+6SAySAQkQZCIFggECEAESJAoEdGV4dBgGIAEoCUIWukgTchEYgAEyDF5bXlxwe0NjfV0qJBIhCgZ3aXRoaW4YByABKAsyES52aWRodWIudjEuQ2lyY2xlIpABCgZDaXJjbGUSKwoIbGF0aXR1ZGUYASABKAFCGbpIFhIUGQAAAAAAgFZAKQAAAAAAgFbAQAESLAoJbG9uZ2l0dWRlGAIgASgBQhm6SBYSFBkAAAAAAIBmQCkAAAAAAIBmwEABEisKCHJhZGl1c19tGAMgASgBQhm6SBYSFBkAAAAAOitzQSkAAAAAAAAAAEABInUKE1dhdGNoQ2FtZXJhc1JlcXVlc3QSIQoEZnJvbRgBIAEoCzITLnZpZGh1Yi52MS5SZXZpc2lvbhInCgZmaWx0ZXIYAiABKAsyFy52aWRodWIudjEuQ2FtZXJhRmlsdGVyEhIKCnN0YXRlX2Zyb20YAyABKAQisgEKFFdhdGNoQ2FtZXJhc1Jlc3BvbnNlEiUKCHVwc2VydGVkGAEgASgLMhEudmlkaHViLnYxLkNhbWVyYUgAEhQKCnJlbW92ZWRfaWQYAiABKAlIABItCgVzdGF0ZRgDIAEoCzIcLnZpZGh1Yi52MS5DYW1lcmFTdGF0ZUNoYW5nZUgAEiUKBnN5bmNlZBgEIAEoCzITLnZpZGh1Yi52MS5SZXZpc2lvbkgAQgcKBWV2ZW50InUKEUNhbWVyYVN0YXRlQ2hhbmdlEgoKAmlkGAEgASgJEiUKBXN0YXRlGAIgASgOMhYudmlkaHViLnYxLkNhbWVyYVN0YXRlEg4KBnJlYXNvbhgDIAEoCRIOCgZudW1iZXIYBCABKAQSDQoFc3RhbGUYBSABKAgiQQoSR2V0U25hcHNob3RSZXF1ZXN0EisKCnNlc3Npb25faWQYASABKAlCF7pIFHISEAEYQDIMXlteXHB7Q2N9XSokIiMKE0dldFNuYXBzaG90UmVzcG9uc2USDAoEanBlZxgBIAEoDCqQAQoQUmVnaXN0cmF0aW9uS2luZBIhCh1SRUdJU1RSQVRJT05fS0lORF9VTlNQRUNJRklFRBAAEhkKFVJFR0lTVFJBVElPTl9LSU5EX05FVxABEh0KGVJFR0lTVFJBVElPTl9LSU5EX0NIQU5HRUQQAhIfChtSRUdJU1RSQVRJT05fS0lORF9VTkNIQU5HRUQQAypWCgpDYW1lcmFWaWV3EhsKF0NBTUVSQV9WSUVXX1VOU1BFQ0lGSUVEEAASFQoRQ0FNRVJBX1ZJRVdfQkFTSUMQARIUChBDQU1FUkFfVklFV19GVUxMEAIqnwEKDkNhbWVyYUdyb3VwaW5nEh8KG0NBTUVSQV9HUk9VUElOR19VTlNQRUNJRklFRBAAEhgKFENBTUVSQV9HUk9VUElOR19OT05FEAESGgoWQ0FNRVJBX0dST1VQSU5HX1JFR0lPThACEhgKFENBTUVSQV9HUk9VUElOR19VTklUEAMSHAoYQ0FNRVJBX0dST1VQSU5HX0lORFVTVFJZEAQyogcKDUNhbWVyYVNlcnZpY2USVQoOUmVnaXN0ZXJDYW1lcmESIC52aWRodWIudjEuUmVnaXN0ZXJDYW1lcmFSZXF1ZXN0GiEudmlkaHViLnYxLlJlZ2lzdGVyQ2FtZXJhUmVzcG9uc2USXAoPUmVnaXN0ZXJDYW1lcmFzEiEudmlkaHViLnYxLlJlZ2lzdGVyQ2FtZXJhc1JlcXVlc3QaIi52aWRodWIudjEuUmVnaXN0ZXJDYW1lcmFzUmVzcG9uc2UoATABEmcKFEJhdGNoUmVnaXN0ZXJDYW1lcmFzEiYudmlkaHViLnYxLkJhdGNoUmVnaXN0ZXJDYW1lcmFzUmVxdWVzdBonLnZpZGh1Yi52MS5CYXRjaFJlZ2lzdGVyQ2FtZXJhc1Jlc3BvbnNlEk8KDFVwZGF0ZUNhbWVyYRIeLnZpZGh1Yi52MS5VcGRhdGVDYW1lcmFSZXF1ZXN0Gh8udmlkaHViLnYxLlVwZGF0ZUNhbWVyYVJlc3BvbnNlEk8KDFJldGlyZUNhbWVyYRIeLnZpZGh1Yi52MS5SZXRpcmVDYW1lcmFSZXF1ZXN0Gh8udmlkaHViLnYxLlJldGlyZUNhbWVyYVJlc3BvbnNlEkYKCUdldENhbWVyYRIbLnZpZGh1Yi52MS5HZXRDYW1lcmFSZXF1ZXN0GhwudmlkaHViLnYxLkdldENhbWVyYVJlc3BvbnNlEkwKC0xpc3RDYW1lcmFzEh0udmlkaHViLnYxLkxpc3RDYW1lcmFzUmVxdWVzdBoeLnZpZGh1Yi52MS5MaXN0Q2FtZXJhc1Jlc3BvbnNlEk8KDENvdW50Q2FtZXJhcxIeLnZpZGh1Yi52MS5Db3VudENhbWVyYXNSZXF1ZXN0Gh8udmlkaHViLnYxLkNvdW50Q2FtZXJhc1Jlc3BvbnNlEkkKCkxpc3RQb2ludHMSHC52aWRodWIudjEuTGlzdFBvaW50c1JlcXVlc3QaHS52aWRodWIudjEuTGlzdFBvaW50c1Jlc3BvbnNlElEKDFdhdGNoQ2FtZXJhcxIeLnZpZGh1Yi52MS5XYXRjaENhbWVyYXNSZXF1ZXN0Gh8udmlkaHViLnYxLldhdGNoQ2FtZXJhc1Jlc3BvbnNlMAESTAoLR2V0U25hcHNob3QSHS52aWRodWIudjEuR2V0U25hcHNob3RSZXF1ZXN0Gh4udmlkaHViLnYxLkdldFNuYXBzaG90UmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_field_mask, file_vidhub_v1_camera]);
 
 /**
  * @generated from message vidhub.v1.RegisterCameraRequest
@@ -509,6 +509,231 @@ export const ListCamerasResponseSchema: GenMessage<ListCamerasResponse> = /*@__P
   messageDesc(file_vidhub_v1_camera_service, 17);
 
 /**
+ * @generated from message vidhub.v1.CountCamerasRequest
+ */
+export type CountCamerasRequest = Message<"vidhub.v1.CountCamerasRequest"> & {
+  /**
+   * @generated from field: vidhub.v1.CameraFilter filter = 1;
+   */
+  filter?: CameraFilter | undefined;
+
+  /**
+   * Unspecified: NONE.
+   *
+   * @generated from field: vidhub.v1.CameraGrouping group_by = 2;
+   */
+  groupBy: CameraGrouping;
+
+  /**
+   * 2 (province), 4 (city) or 6; 0 is 6.
+   *
+   * @generated from field: uint32 region_digits = 3;
+   */
+  regionDigits: number;
+};
+
+/**
+ * Describes the message vidhub.v1.CountCamerasRequest.
+ * Use `create(CountCamerasRequestSchema)` to create a new message.
+ */
+export const CountCamerasRequestSchema: GenMessage<CountCamerasRequest> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_camera_service, 18);
+
+/**
+ * @generated from message vidhub.v1.CountCamerasResponse
+ */
+export type CountCamerasResponse = Message<"vidhub.v1.CountCamerasResponse"> & {
+  /**
+   * In order of key, at most 10,000.
+   *
+   * @generated from field: repeated vidhub.v1.CameraCount counts = 1;
+   */
+  counts: CameraCount[];
+
+  /**
+   * Groups that there are beyond those.
+   *
+   * @generated from field: uint64 left_out = 2;
+   */
+  leftOut: bigint;
+
+  /**
+   * Of the whole, as the filter has it.
+   *
+   * @generated from field: vidhub.v1.CameraCount total = 3;
+   */
+  total?: CameraCount | undefined;
+
+  /**
+   * @generated from field: vidhub.v1.Revision revision = 4;
+   */
+  revision?: Revision | undefined;
+};
+
+/**
+ * Describes the message vidhub.v1.CountCamerasResponse.
+ * Use `create(CountCamerasResponseSchema)` to create a new message.
+ */
+export const CountCamerasResponseSchema: GenMessage<CountCamerasResponse> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_camera_service, 19);
+
+/**
+ * @generated from message vidhub.v1.CameraCount
+ */
+export type CameraCount = Message<"vidhub.v1.CameraCount"> & {
+  /**
+   * Region code, unit id or industry code.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Of the region or unit, as this hub knows it; empty where it has none.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint64 cameras = 3;
+   */
+  cameras: bigint;
+
+  /**
+   * Those of `cameras` whose link is down, in whatever state they were; they are in no row of `states`.
+   *
+   * @generated from field: uint64 stale = 4;
+   */
+  stale: bigint;
+
+  /**
+   * States that at least one camera is in, in order of their numbers.
+   *
+   * @generated from field: repeated vidhub.v1.StateCount states = 5;
+   */
+  states: StateCount[];
+};
+
+/**
+ * Describes the message vidhub.v1.CameraCount.
+ * Use `create(CameraCountSchema)` to create a new message.
+ */
+export const CameraCountSchema: GenMessage<CameraCount> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_camera_service, 20);
+
+/**
+ * @generated from message vidhub.v1.StateCount
+ */
+export type StateCount = Message<"vidhub.v1.StateCount"> & {
+  /**
+   * @generated from field: vidhub.v1.CameraState state = 1;
+   */
+  state: CameraState;
+
+  /**
+   * @generated from field: uint64 cameras = 2;
+   */
+  cameras: bigint;
+};
+
+/**
+ * Describes the message vidhub.v1.StateCount.
+ * Use `create(StateCountSchema)` to create a new message.
+ */
+export const StateCountSchema: GenMessage<StateCount> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_camera_service, 21);
+
+/**
+ * @generated from message vidhub.v1.ListPointsRequest
+ */
+export type ListPointsRequest = Message<"vidhub.v1.ListPointsRequest"> & {
+  /**
+   * @generated from field: vidhub.v1.CameraFilter filter = 1;
+   */
+  filter?: CameraFilter | undefined;
+
+  /**
+   * Default and at most 10,000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message vidhub.v1.ListPointsRequest.
+ * Use `create(ListPointsRequestSchema)` to create a new message.
+ */
+export const ListPointsRequestSchema: GenMessage<ListPointsRequest> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_camera_service, 22);
+
+/**
+ * Columns of equal length, in order of id.
+ *
+ * @generated from message vidhub.v1.ListPointsResponse
+ */
+export type ListPointsResponse = Message<"vidhub.v1.ListPointsResponse"> & {
+  /**
+   * @generated from field: repeated string ids = 1;
+   */
+  ids: string[];
+
+  /**
+   * WGS-84 degrees, in millionths (about 0.1 m).
+   *
+   * @generated from field: repeated sint32 latitudes_e6 = 2;
+   */
+  latitudesE6: number[];
+
+  /**
+   * @generated from field: repeated sint32 longitudes_e6 = 3;
+   */
+  longitudesE6: number[];
+
+  /**
+   * @generated from field: repeated vidhub.v1.CameraState states = 4;
+   */
+  states: CameraState[];
+
+  /**
+   * Places in the columns of cameras whose link is down.
+   *
+   * @generated from field: repeated uint32 stale = 5;
+   */
+  stale: number[];
+
+  /**
+   * @generated from field: string next_page_token = 6;
+   */
+  nextPageToken: string;
+
+  /**
+   * All that match and the caller may know of.
+   *
+   * @generated from field: uint64 total_size = 7;
+   */
+  totalSize: bigint;
+
+  /**
+   * @generated from field: vidhub.v1.Revision revision = 8;
+   */
+  revision?: Revision | undefined;
+};
+
+/**
+ * Describes the message vidhub.v1.ListPointsResponse.
+ * Use `create(ListPointsResponseSchema)` to create a new message.
+ */
+export const ListPointsResponseSchema: GenMessage<ListPointsResponse> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_camera_service, 23);
+
+/**
  * All given conditions hold together.
  *
  * @generated from message vidhub.v1.CameraFilter
@@ -559,7 +784,7 @@ export type CameraFilter = Message<"vidhub.v1.CameraFilter"> & {
  * Use `create(CameraFilterSchema)` to create a new message.
  */
 export const CameraFilterSchema: GenMessage<CameraFilter> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 18);
+  messageDesc(file_vidhub_v1_camera_service, 24);
 
 /**
  * @generated from message vidhub.v1.Circle
@@ -586,7 +811,7 @@ export type Circle = Message<"vidhub.v1.Circle"> & {
  * Use `create(CircleSchema)` to create a new message.
  */
 export const CircleSchema: GenMessage<Circle> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 19);
+  messageDesc(file_vidhub_v1_camera_service, 25);
 
 /**
  * @generated from message vidhub.v1.WatchCamerasRequest
@@ -615,7 +840,7 @@ export type WatchCamerasRequest = Message<"vidhub.v1.WatchCamerasRequest"> & {
  * Use `create(WatchCamerasRequestSchema)` to create a new message.
  */
 export const WatchCamerasRequestSchema: GenMessage<WatchCamerasRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 20);
+  messageDesc(file_vidhub_v1_camera_service, 26);
 
 /**
  * @generated from message vidhub.v1.WatchCamerasResponse
@@ -660,7 +885,7 @@ export type WatchCamerasResponse = Message<"vidhub.v1.WatchCamerasResponse"> & {
  * Use `create(WatchCamerasResponseSchema)` to create a new message.
  */
 export const WatchCamerasResponseSchema: GenMessage<WatchCamerasResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 21);
+  messageDesc(file_vidhub_v1_camera_service, 27);
 
 /**
  * @generated from message vidhub.v1.CameraStateChange
@@ -699,7 +924,7 @@ export type CameraStateChange = Message<"vidhub.v1.CameraStateChange"> & {
  * Use `create(CameraStateChangeSchema)` to create a new message.
  */
 export const CameraStateChangeSchema: GenMessage<CameraStateChange> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 22);
+  messageDesc(file_vidhub_v1_camera_service, 28);
 
 /**
  * @generated from message vidhub.v1.GetSnapshotRequest
@@ -716,7 +941,7 @@ export type GetSnapshotRequest = Message<"vidhub.v1.GetSnapshotRequest"> & {
  * Use `create(GetSnapshotRequestSchema)` to create a new message.
  */
 export const GetSnapshotRequestSchema: GenMessage<GetSnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 23);
+  messageDesc(file_vidhub_v1_camera_service, 29);
 
 /**
  * @generated from message vidhub.v1.GetSnapshotResponse
@@ -733,7 +958,7 @@ export type GetSnapshotResponse = Message<"vidhub.v1.GetSnapshotResponse"> & {
  * Use `create(GetSnapshotResponseSchema)` to create a new message.
  */
 export const GetSnapshotResponseSchema: GenMessage<GetSnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_camera_service, 24);
+  messageDesc(file_vidhub_v1_camera_service, 30);
 
 /**
  * @generated from enum vidhub.v1.RegistrationKind
@@ -795,6 +1020,46 @@ export enum CameraView {
  */
 export const CameraViewSchema: GenEnum<CameraView> = /*@__PURE__*/
   enumDesc(file_vidhub_v1_camera_service, 1);
+
+/**
+ * @generated from enum vidhub.v1.CameraGrouping
+ */
+export enum CameraGrouping {
+  /**
+   * @generated from enum value: CAMERA_GROUPING_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * All in one group, with an empty key.
+   *
+   * @generated from enum value: CAMERA_GROUPING_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * By region code, or its first `region_digits`.
+   *
+   * @generated from enum value: CAMERA_GROUPING_REGION = 2;
+   */
+  REGION = 2,
+
+  /**
+   * @generated from enum value: CAMERA_GROUPING_UNIT = 3;
+   */
+  UNIT = 3,
+
+  /**
+   * @generated from enum value: CAMERA_GROUPING_INDUSTRY = 4;
+   */
+  INDUSTRY = 4,
+}
+
+/**
+ * Describes the enum vidhub.v1.CameraGrouping.
+ */
+export const CameraGroupingSchema: GenEnum<CameraGrouping> = /*@__PURE__*/
+  enumDesc(file_vidhub_v1_camera_service, 2);
 
 /**
  * CameraService registers cameras and tells which the caller may know of.
@@ -863,6 +1128,27 @@ export const CameraService: GenService<{
     methodKind: "unary";
     input: typeof ListCamerasRequestSchema;
     output: typeof ListCamerasResponseSchema;
+  },
+  /**
+   * How many cameras the caller may know of, by region, unit or industry and by state: a tree's first levels without its
+   * leaves.
+   *
+   * @generated from rpc vidhub.v1.CameraService.CountCameras
+   */
+  countCameras: {
+    methodKind: "unary";
+    input: typeof CountCamerasRequestSchema;
+    output: typeof CountCamerasResponseSchema;
+  },
+  /**
+   * Where they are and how, for maps: columns in place of records.
+   *
+   * @generated from rpc vidhub.v1.CameraService.ListPoints
+   */
+  listPoints: {
+    methodKind: "unary";
+    input: typeof ListPointsRequestSchema;
+    output: typeof ListPointsResponseSchema;
   },
   /**
    * Changes after `from`, then as they happen. OUT_OF_RANGE with reason REVISION_TOO_OLD: list again.
