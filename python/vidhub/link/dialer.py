@@ -99,19 +99,21 @@ class Dialer:
         )
         async with channel:
             call = channel.stream_stream(_METHOD)()
+            reading = _Reading(call)
             try:
-                link = await self._greet(hub, call, identity)
-                await self._run(link, call)
+                link = await self._greet(hub, call, reading, identity)
+                await self._run(link, call, reading)
             finally:
                 call.cancel()
+                await reading.close()
         return True
 
-    async def _greet(self, hub: LinkedHub, call: Any, identity: LinkIdentity) -> Link:
+    async def _greet(self, hub: LinkedHub, call: Any, reading: _Reading, identity: LinkIdentity) -> Link:
         """Raises VidhubError, and the upper hub's own refusal as LINK_FORBIDDEN."""
         try:
             async with asyncio.timeout(HELLO_S):
                 await call.write(pb.LinkRequest(message=self._greeter.hello(hub)).SerializeToString())
-                data = await call.read()
+                data = await reading.next()
         except TimeoutError:
             raise DeadlineExceeded("LINK_SILENT", describe("LINK_SILENT", hub.name)) from None
         except grpc.aio.AioRpcError as error:
@@ -133,18 +135,21 @@ class Dialer:
             raise await why_not(hub, identity)
         raise type(told)("LINK_FORBIDDEN", f"{hub.name} refuses the link: {told.reason}: {told.message}") from error
 
-    async def _run(self, link: Link, call: Any) -> None:
+    async def _run(self, link: Link, call: Any, reading: _Reading) -> None:
         hub = link.hub
         async with self._links.holding(link):
             log.info("a link is up", hub=hub.id, software=link.theirs.software)
             sending = asyncio.create_task(_send(link, call))
             try:
-                await link.run(_messages(call, hub))
+                await link.run(_messages(reading, hub))
             except VidhubError as error:
                 link.end_reason = error.reason
             finally:
                 link.end("LINK_DOWN")
-                await asyncio.wait({sending}, timeout=FAREWELL_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(FAREWELL_S):
+                        await asyncio.wait({sending})
+                        await reading.rest()
                 sending.cancel()
         reason = link.end_reason
         log.info("a link is down", hub=hub.id, reason=reason)
@@ -153,6 +158,34 @@ class Dialer:
         if reason in OVER:
             await self._endings.carry_through(hub, reason)
         self._peers.note_trouble(hub.id, reason, describe(reason, hub.name))
+
+
+class _Reading:
+    """What the upper hub sends. To give up waiting for it does not cancel the call, as grpcio's own read would, and
+    with it what we still have to say."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._reading: asyncio.Future[Any] | None = None
+
+    async def next(self) -> Any:
+        """Octets, or EOF. Raises grpc.aio.AioRpcError."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._call.read())
+        data = await asyncio.shield(self._reading)
+        self._reading = None
+        return data
+
+    async def rest(self) -> None:
+        """Returns when the upper hub has nothing more to say: it has then read all that was sent to it."""
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            while await self.next() is not grpc.aio.EOF:
+                pass
+
+    async def close(self) -> None:
+        """After the call has been cancelled."""
+        if self._reading is not None:
+            await asyncio.gather(self._reading, return_exceptions=True)
 
 
 async def _send(link: Link, call: Any) -> None:
@@ -164,10 +197,10 @@ async def _send(link: Link, call: Any) -> None:
         link.end("LINK_DOWN")
 
 
-async def _messages(call: Any, hub: LinkedHub) -> AsyncIterator[pb.LinkMessage]:
+async def _messages(reading: _Reading, hub: LinkedHub) -> AsyncIterator[pb.LinkMessage]:
     while True:
         try:
-            data = await call.read()
+            data = await reading.next()
         except grpc.aio.AioRpcError as error:
             told = translate(error, hub.link_address)
             if told.reason in {"HUB_UNREACHABLE", "HUB_NOT_TRUSTED"}:

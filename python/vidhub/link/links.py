@@ -17,6 +17,7 @@ class Links:
 
     def __init__(self) -> None:
         self._links: dict[str, Link] = {}
+        self._left: dict[Link, asyncio.Event] = {}
 
     def all(self) -> list[Link]:
         return list(self._links.values())
@@ -32,13 +33,17 @@ class Links:
 
     @contextlib.asynccontextmanager
     async def holding(self, link: Link) -> AsyncIterator[None]:
+        """For as long as anything of it runs, its farewell included."""
         earlier = self._links.get(link.hub.id)
         if earlier is not None:
             earlier.end("LINK_REPLACED")
         self._links[link.hub.id] = link
+        left = self._left[link] = asyncio.Event()
         try:
             yield
         finally:
+            del self._left[link]
+            left.set()
             if self._links.get(link.hub.id) is link:
                 del self._links[link.hub.id]
 
@@ -47,17 +52,18 @@ class Links:
         link = self._links.get(hub_id)
         if link is not None:
             link.end(reason)
-            await _gone(link)
+            await self._leaving(link)
 
     async def drain(self) -> None:
         """Ends all: the hub stops."""
         links = self.all()
         for link in links:
             link.end("HUB_DRAINING")
-        await asyncio.gather(*map(_gone, links))
+        await asyncio.gather(*map(self._leaving, links))
 
-
-async def _gone(link: Link) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(FAREWELL_S):
-            await link.gone()
+    async def _leaving(self, link: Link) -> None:
+        left = self._left.get(link)
+        if left is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    await left.wait()

@@ -111,7 +111,6 @@ class Link:
         }
         self._open = False
         self._over = asyncio.Event()
-        self._gone = asyncio.Event()
         self._told: dict[str, tuple[float, int]] = {}
 
     # What parts use.
@@ -160,10 +159,6 @@ class Link:
         """Returns when the link has ended."""
         await self._over.wait()
 
-    async def gone(self) -> None:
-        """Returns when nothing of it runs any more."""
-        await self._gone.wait()
-
     # What the two ends of the call use.
 
     async def outgoing(self) -> AsyncIterator[pb.LinkMessage]:
@@ -208,7 +203,6 @@ class Link:
                 self._open = False
                 for part in self._parts:
                     part.closed(self)
-            self._gone.set()
 
     async def accept_here(self) -> None:
         """The administrator of this side has accepted: the other side is told, and what waited may begin."""

@@ -31,6 +31,7 @@ class LinkServicer:
         self._links = links
         self._greeter = greeter
         self._endings = endings
+        self._running: set[asyncio.Task[None]] = set()
 
     async def link(self, requests: AsyncIterator[pb.LinkRequest], call: Call) -> AsyncGenerator[pb.LinkResponse]:
         hub = self._peers.get(call.caller.id)
@@ -45,25 +46,36 @@ class LinkServicer:
         await self._peers.linked(hub, call.caller.fingerprint)
         link = await self._greeter.link(hub, theirs)
         task = asyncio.current_task()
+        # A task of its own: the other side may cut the call as soon as it has said farewell, which must not keep this
+        # side from doing what the end means.
+        running = asyncio.create_task(self._run(link, requests, call))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        running.add_done_callback(lambda _: _leave(asyncio.get_running_loop(), task))
+        try:
+            yield pb.LinkResponse(message=self._greeter.hello(link.hub))
+            async for message in link.outgoing():
+                yield pb.LinkResponse(message=message)
+        finally:
+            link.end("LINK_DOWN")
+            await asyncio.shield(running)
+
+    async def _run(self, link: Link, requests: AsyncIterator[pb.LinkRequest], call: Call) -> None:
+        """The link from its beginning to all that follows from its end; an error of the link's own is the call's."""
+        error: Exception | None = None
         async with self._links.holding(link):
-            log.info("a link is up", hub=hub.id, software=theirs.software, address=call.address)
-            running = asyncio.create_task(link.run(_messages(requests)))
-            running.add_done_callback(lambda _: _leave(asyncio.get_running_loop(), task))
+            log.info("a link is up", hub=link.hub.id, software=link.theirs.software, address=call.address)
             expiring = asyncio.create_task(self._expire(link, call.caller.fingerprint))
             try:
-                yield pb.LinkResponse(message=self._greeter.hello(link.hub))
-                async for message in link.outgoing():
-                    yield pb.LinkResponse(message=message)
+                await link.run(_messages(requests))
+            except Exception as failed:
+                error = failed
             finally:
                 expiring.cancel()
-                link.end("LINK_DOWN")
-                await asyncio.wait({running})
-                await self._after(link, running)
+            await self._after(link, error)
 
-    async def _after(self, link: Link, running: asyncio.Task[None]) -> None:
-        """What the end means; an error of the link's own is the call's."""
+    async def _after(self, link: Link, error: Exception | None) -> None:
         hub, reason = link.hub, link.end_reason
-        error = None if running.cancelled() else running.exception()
         if isinstance(error, VidhubError):
             reason = error.reason
         log.info("a link is down", hub=hub.id, reason=reason)

@@ -206,7 +206,7 @@ def test_what_is_far_too_large_is_not_read() -> None:
 async def test_a_second_hello_ends_the_link() -> None:
     async with running() as wire:
         wire.say(hello=hello())
-        await wire.link.gone()
+        await wire.link.over()
         assert wire.link.end_reason == "HELLO_REPEATED"
         await wire.until(lambda: bool(wire.sent))
         assert wire.sent[-1].farewell.reason == "HELLO_REPEATED"
@@ -216,14 +216,14 @@ async def test_a_second_hello_ends_the_link() -> None:
 async def test_the_other_side_says_why_it_ends(said: str) -> None:
     async with running() as wire:
         wire.say(farewell=pb.Farewell(reason=said))
-        await wire.link.gone()
+        await wire.link.over()
         assert wire.link.end_reason == (said or "LINK_DOWN")
 
 
 async def test_a_connection_that_breaks_is_a_link_that_is_down() -> None:
     async with running() as wire:
         wire.hang_up()
-        await wire.link.gone()
+        await wire.link.over()
         assert wire.link.end_reason == "LINK_DOWN"
 
 
@@ -231,7 +231,7 @@ async def test_silence_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "SILENCE_S", 0.5)
     async with running() as wire:
         async with asyncio.timeout(5):
-            await wire.link.gone()
+            await wire.link.over()
         assert wire.link.end_reason == "LINK_SILENT"
 
 
@@ -286,7 +286,7 @@ async def test_a_newer_link_of_a_hub_takes_the_place_of_the_older() -> None:
     async with running() as one, links.holding(one.link):
         await one.until(lambda: links.get("yuehu") is one.link)
         async with running() as other, links.holding(other.link):
-            await one.link.gone()
+            await one.link.over()
             assert one.link.end_reason == "LINK_REPLACED"
             await other.until(lambda: links.get("yuehu") is other.link)
             await links.drain()
