@@ -7,13 +7,14 @@ import { Role } from "./gen/vidhub/v1/auth_service_pb";
 const OFFERED = {
   live: undefined,
   sessions: undefined,
+  audit: [Role.AUDITOR, Role.SUPERVISOR, Role.ADMINISTRATOR, Role.UNIT],
   network: [Role.SUPERVISOR, Role.ADMINISTRATOR],
 } satisfies Record<string, Role[] | undefined>;
 
 export type Page = keyof typeof OFFERED;
 
 /** Where a role begins, the first that fits. Who watches begins there; so do all others. */
-const HOMES: [Role, Page][] = [];
+const HOMES: [Role, Page][] = [[Role.AUDITOR, "audit"]];
 
 export const page = ref<Page>("live");
 

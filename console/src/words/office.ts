@@ -1,4 +1,5 @@
 // Words of the pages with lists and forms; those that several share stand under "office".
+import { en as auditEn, zh as auditZh } from "./audit";
 import { en as sessionsEn, zh as sessionsZh } from "./sessions";
 
 export const zh = {
@@ -16,6 +17,7 @@ export const zh = {
     search: "查询",
     acts: "操作",
   },
+  ...auditZh,
   ...sessionsZh,
 };
 
@@ -34,5 +36,6 @@ export const en = {
     search: "Search",
     acts: "Actions",
   },
+  ...auditEn,
   ...sessionsEn,
 };
