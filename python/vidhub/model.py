@@ -558,3 +558,68 @@ class CoreEvent:
     number: int
     state: int
     time: datetime
+
+
+class Severity(enum.IntEnum):
+    """Numbers as in `vidhub.v1.EventSeverity`."""
+
+    UNSPECIFIED = 0
+    INFO = 1
+    WARNING = 2
+    SEVERE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    by: str
+    time: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, or many of one kind together. Fields as in `vidhub.v1.Event`.
+
+    principal: whose session it was, as the register of use writes them; they hear of it themselves.
+    """
+
+    id: str
+    number: int
+    kind: str
+    severity: Severity
+    subject: str
+    begin_time: datetime
+    last_time: datetime
+    reason: str = ""
+    count: int = 1
+    camera_ids: tuple[str, ...] = ()
+    unit_id: str = ""
+    region_code: str = ""
+    hub_id: str = ""
+    principal: str = ""
+    detail_json: str = ""
+    end_time: datetime | None = None
+    acknowledgement: Acknowledgement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """All given conditions hold together. open: those that last. unacknowledged: those that ask and got nobody."""
+
+    kinds: tuple[str, ...] = ()
+    min_severity: Severity = Severity.UNSPECIFIED
+    region_prefix: str = ""
+    unit_id: str = ""
+    camera_id: str = ""
+    open: bool = False
+    unacknowledged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Those that changed last first. unacknowledged: how many that match still ask for somebody."""
+
+    events: tuple[Event, ...]
+    next_page_token: str
+    revision: Revision
+    unacknowledged: int

@@ -58,6 +58,20 @@ class HouseFigures:
     backup_time: float
 
 
+@dataclass(frozen=True, slots=True)
+class AlarmFigures:
+    """begun: (kind, events since the start). lasting, unacknowledged: events that are so now. stalled_s: seconds for
+    which the control plane stood still."""
+
+    begun: tuple[tuple[str, int], ...]
+    lasting: int
+    unacknowledged: int
+    store_failures: int
+    stalls: int
+    stalled_s: float
+    clock_jumps: int
+
+
 class RequestMetrics:
     """Counts calls of one edge by method and code. `known` are the methods that may become labels."""
 
@@ -116,9 +130,41 @@ class Telemetry:
         """
         self.registry.register(_HubCollector(snapshot, camera_counts, audit_entries, links, version))
 
+    def watch_alarms(self, figures: Callable[[], AlarmFigures]) -> None:
+        """Adds what people were told of; `figures` is asked once a scrape."""
+        self.registry.register(_AlarmCollector(figures))
+
     def watch_house(self, figures: Callable[[], HouseFigures]) -> None:
         """Adds what runs out unseen; `figures` is asked once a scrape."""
         self.registry.register(_HouseCollector(figures))
+
+
+class _AlarmCollector(Collector):
+    def __init__(self, figures: Callable[[], AlarmFigures]) -> None:
+        self._figures = figures
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: otherwise registering would read every figure."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        found = self._figures()
+        begun = CounterMetricFamily("vidhub_events", "Events since the start, by kind.", labels=["kind"])
+        for kind, count in found.begun:
+            begun.add_metric([kind], count)
+        yield begun
+        yield GaugeMetricFamily("vidhub_events_lasting", "Events that last.", value=found.lasting)
+        yield GaugeMetricFamily(
+            "vidhub_events_unacknowledged", "Events that ask for somebody and got nobody.", value=found.unacknowledged
+        )
+        yield CounterMetricFamily(
+            "vidhub_store_failures", "Times the store began to refuse writes.", value=found.store_failures
+        )
+        yield CounterMetricFamily(
+            "vidhub_stalls", "Times the control plane stood still for more than a second.", value=found.stalls
+        )
+        yield CounterMetricFamily("vidhub_stalled_seconds", "For how long it stood still.", value=found.stalled_s)
+        yield CounterMetricFamily("vidhub_clock_jumps", "Times the clock was set.", value=found.clock_jumps)
 
 
 class _HouseCollector(Collector):

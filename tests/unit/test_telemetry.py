@@ -8,7 +8,7 @@ import subprocess
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from vidhub.telemetry import CoreSnapshot, HouseFigures, LinkFigures, Telemetry
+from vidhub.telemetry import AlarmFigures, CoreSnapshot, HouseFigures, LinkFigures, Telemetry
 
 
 def snapshot() -> CoreSnapshot:
@@ -41,6 +41,7 @@ def hub() -> tuple[Telemetry, list[str]]:
         version="0.1.0",
     )
     telemetry.watch_house(lambda: HouseFigures(1000, 250, (("server", 1.9e9),), 1.8e9))
+    telemetry.watch_alarms(lambda: AlarmFigures((("disk.low", 2),), 1, 3, 4, 5, 6.5, 7))
     telemetry.registered(accepted=3, rejected=1)
     requests = telemetry.requests("grpc", ["vidhub.v1.CameraService/GetCamera"])
     requests.observe("vidhub.v1.CameraService/GetCamera", "OK", 0.02)

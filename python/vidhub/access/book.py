@@ -69,6 +69,11 @@ class SessionBook:
         # Of each session: who holds it, and its camera.
         self._open: dict[str, tuple[Principal, str]] = {}
         self._on_camera: Counter[str] = Counter()
+        self._opened: list[Callable[[Session], None]] = []
+
+    def on_opened(self, listener: Callable[[Session], None]) -> None:
+        """Called for each session that is on record and open; it returns at once."""
+        self._opened.append(listener)
 
     def reach(self, beyond: Beyond) -> None:
         """The way to the cameras of other hubs, once there is one."""
@@ -179,6 +184,8 @@ class SessionBook:
                 if is_far:
                     self._beyond.drop(session.id, reason)
             raise
+        for listener in self._opened:
+            listener(session)
         return session
 
     async def renew(self, principal: Principal, session: Session, *, at_most: datetime | None = None) -> Session:

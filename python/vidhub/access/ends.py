@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -48,6 +48,11 @@ class Ends:
         self._audit = audit
         self._waiting: dict[str, _Waiting] = {}
         self._arrived = asyncio.Event()
+        self._listeners: list[Callable[[Session, End], None]] = []
+
+    def on_recorded(self, listener: Callable[[Session, End], None]) -> None:
+        """Called once for each end that is on record; it returns at once."""
+        self._listeners.append(listener)
 
     def take(self, events: Sequence[CoreEvent]) -> None:
         """Takes `session_ended` events of the core."""
@@ -100,7 +105,7 @@ class Ends:
         while self._waiting:
             chunk = {session_id: self._waiting[session_id] for session_id in list(self._waiting)[:_CHUNK]}
             try:
-                await self._store.write(lambda conn, chunk=chunk: self._write(conn, chunk))  # type: ignore[misc]
+                written = await self._store.write(lambda conn, chunk=chunk: self._write(conn, chunk))  # type: ignore[misc]
             except VidhubError as error:
                 self._arrived.set()
                 for waiting in chunk.values():
@@ -109,16 +114,19 @@ class Ends:
             for session_id, waiting in chunk.items():
                 del self._waiting[session_id]
                 _settle(waiting, None)
+            for session, end in written:
+                for listener in self._listeners:
+                    listener(session, end)
 
-    def _write(self, conn: Connection, chunk: dict[str, _Waiting]) -> None:
-        for session_id, waiting in chunk.items():
-            write_end(conn, self._audit, session_id, waiting.end)
+    def _write(self, conn: Connection, chunk: dict[str, _Waiting]) -> list[tuple[Session, End]]:
+        written = ((write_end(conn, self._audit, one, waiting.end), waiting.end) for one, waiting in chunk.items())
+        return [(session, end) for session, end in written if session is not None]
 
 
-def write_end(conn: Connection, audit: AuditLog, session_id: str, end: End) -> bool:
-    """Inside a writer's work. False when it stood on record before."""
+def write_end(conn: Connection, audit: AuditLog, session_id: str, end: End) -> Session | None:
+    """Inside a writer's work. None when it stood on record before."""
     if not sessions.end(conn, session_id, end.time, end.reason):
-        return False
+        return None
     session = sessions.get(conn, session_id)
     assert session is not None  # its row was written above
     entries = [close_entry(session, end.reason, by_hub=end.by_hub)]
@@ -132,7 +140,7 @@ def write_end(conn: Connection, audit: AuditLog, session_id: str, end: End) -> b
             )
         )
     audit.append(conn, entries)
-    return True
+    return session
 
 
 def close_entry(session: Session, reason: str, *, by_hub: str = "") -> AuditRecord:

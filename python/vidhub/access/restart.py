@@ -18,9 +18,10 @@ _CHUNK = 200
 
 async def reload(
     store: Store, secrets: Secrets, audit: AuditLog, book: SessionBook, hub_id: str, *, was_clean: bool
-) -> None:
+) -> int:
     """At start-up, after cameras and grants. What a crash left open is closed with SESSION_LOST; after a clean stop the
-    sessions go on, and can be renewed, but for those that other hubs have a part in: of these they know nothing now."""
+    sessions go on, and can be renewed, but for those that other hubs have a part in: of these they know nothing now.
+    How many have ended."""
     now = datetime.now(UTC)
 
     def read(conn: Connection) -> tuple[list[Session], dict[str, User], set[str]]:
@@ -43,6 +44,7 @@ async def reload(
                 write_end(conn, audit, session_id, end)
 
         await store.write(work)
+    return len(lost)
 
 
 def _take_up(

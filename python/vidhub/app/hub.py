@@ -21,6 +21,7 @@ from vidhub.api.auth_service import AuthServicer
 from vidhub.api.cameras import CameraServicer
 from vidhub.api.convert import Names
 from vidhub.api.enrolment import EnrolmentServicer
+from vidhub.api.events import EventServicer
 from vidhub.api.grants import GrantServicer
 from vidhub.api.grpc_server import GrpcServer, ServerIdentity
 from vidhub.api.http import http_app
@@ -40,6 +41,8 @@ from vidhub.lockfile import DataLock
 ADMIN_SOCKET = "admin.sock"
 # How long running calls and viewers get to end when the hub is told to stop.
 DRAIN_S = 5.0
+# How often the hub looks whether its own sockets are there.
+_SOCKET_LOOK_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -100,6 +103,7 @@ class App:
             house = await House.open(config, parts.audit)
             house.add_operations(self.operations, parts.system)
             parts.telemetry.watch_house(house.figures)
+            parts.alarms.watch_house(house.figures)
             listeners.append(self._failed)
         except BaseException:
             await stack.aclose()
@@ -115,6 +119,10 @@ class App:
             ("grants", parts.grants.run()),
             ("audit", parts.audit.run()),
             ("media", parts.media.run()),
+            ("events", parts.events.run()),
+            ("storms", parts.storms.run()),
+            ("alarms", parts.alarms.run()),
+            ("pulse", parts.alarms.pulse.run()),
         ):
             self._supervise(name, work)
         bound = await parts.core.start()
@@ -136,6 +144,7 @@ class App:
         )
         self._stack.callback(self._run_dir.remove, "app.sock")
         await self._serve("app", web, self._run_dir.listen("app.sock"))
+        self._supervise("sockets", self._keep_socket("app", web, self._run_dir, "app.sock"))
         grpc = None
         if config.listen.grpc != OFF:
             server = GrpcServer(
@@ -156,7 +165,9 @@ class App:
         self.addresses = {**dict.fromkeys(listeners), **bound}
         self.addresses.update(grpc=grpc, metrics=metrics, pid=os.getpid())
         self._supervise("links", parts.links.run())
-        await self._serve("admin", admin_app(self.operations), admin_dir.listen(ADMIN_SOCKET))
+        admin = admin_app(self.operations)
+        await self._serve("admin", admin, admin_dir.listen(ADMIN_SOCKET))
+        self._supervise("admin socket", self._keep_socket("admin", admin, admin_dir, ADMIN_SOCKET))
         parts.core.set_ready(True)
         self._trouble = None
         log.info("the hub is ready", hub=parts.hub.id, **{k: v for k, v in self.addresses.items() if v is not None})
@@ -182,6 +193,7 @@ class App:
         self._trouble = "the hub is stopping"
         parts.core.set_ready(False)
         parts.watches.drain()
+        parts.event_desk.drain()
         if self.addresses:
             drain = asyncio.create_task(self._drain())
             hurried = asyncio.create_task((hurry or asyncio.Event()).wait())
@@ -232,6 +244,14 @@ class App:
         task.add_done_callback(done)
         self._stack.push_async_callback(stop)
 
+    async def _keep_socket(self, name: str, app: Any, directory: PrivateDirectory, file: str) -> None:
+        """Until cancelled: makes the socket anew when somebody has removed it."""
+        while True:
+            await asyncio.sleep(_SOCKET_LOOK_S)
+            if not (directory.path / file).exists():
+                await self._serve(name, app, directory.listen(file))
+                self._parts.alarms.socket_gone(file)
+
     def _failed(self, error: BaseException) -> None:
         log.error("a part of the hub died", exc_info=error)
         if not self._failure.done():
@@ -251,6 +271,7 @@ class App:
             "vidhub.v1.SessionService": SessionServicer(parts.sessions),
             "vidhub.v1.GrantService": GrantServicer(parts.grants),
             "vidhub.v1.AuditService": AuditServicer(parts.audit),
+            "vidhub.v1.EventService": EventServicer(parts.event_desk),
             "vidhub.v1.EnrolmentService": EnrolmentServicer(parts.units, parts.links.enrolment()),
             **parts.links.servicers(),
             "vidhub.v1.SystemService": SystemServicer(

@@ -25,6 +25,7 @@ from vidhub.access.purposes import Purposes
 from vidhub.access.sessions import Sessions
 from vidhub.access.shares import Shares
 from vidhub.access.snapshots import Snapshots
+from vidhub.app.alarms import Alarms
 from vidhub.app.links import LinkParts, build_links
 from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
@@ -35,7 +36,8 @@ from vidhub.catalogue.watch import Watches
 from vidhub.config import OFF, Config, HubOptions, split_address
 from vidhub.core import Change, Core
 from vidhub.errors import FailedPrecondition
-from vidhub.events import Fanout
+from vidhub.events import EventDesk, EventLog, Fanout
+from vidhub.events.storms import Storms
 from vidhub.identity import CertificateAuthority, HubKeys, People, ServerCertificate, Units
 from vidhub.link.catalogue_in import CatalogueIn
 from vidhub.link.catalogue_out import CatalogueOut
@@ -80,6 +82,10 @@ class Parts:
     purposes: Purposes
     regions: regions.RegionTable
     links: LinkParts
+    events: EventLog
+    event_desk: EventDesk
+    storms: Storms
+    alarms: Alarms
 
     @property
     def system(self) -> Principal:
@@ -102,6 +108,7 @@ async def build(
     secrets = await asyncio.to_thread(Secrets.open, data / "keys" / "secrets.json")
     ca = await asyncio.to_thread(CertificateAuthority.open, data, hub.id)
     audit = await AuditLog.open(store, keys.hub, anchor=data / "audit-checkpoint.json")
+    events = await EventLog.open(store)
     units = await Units.open(store, audit, ca)
     people = await People.open(store, audit, keys, hub_id=hub.id, data_dir=data)
     stack.callback(people.close)
@@ -222,7 +229,16 @@ async def build(
         links=links.metrics,
         version=__version__,
     )
+    storms = Storms(events, core, hub.id)
+    alarms = Alarms(events, core, units.register, links.metrics, hub.id)
+    telemetry.watch_alarms(alarms.figures)
+    store.on_trouble(alarms.store_trouble)
+    audit.on_refusal(alarms.refused)
+    book.on_opened(alarms.session_opened)
+    ends.on_recorded(alarms.session_ended)
+    watches.on_moved(storms.catalogue_moved)
     fanout = Fanout(core, failed)
+    fanout.on("camera_state", storms.take)
     fanout.on("camera_state", watches.states_changed)
     fanout.on("camera_state", told.states_changed)
     fanout.on("stream_media", media.take)
@@ -256,6 +272,10 @@ async def build(
         kinds,
         table,
         links,
+        events,
+        EventDesk(events, core, audit.append),
+        storms,
+        alarms,
     )
     await _load(parts, secrets)
     if online:
@@ -265,7 +285,11 @@ async def build(
         await taken.start()
         was_clean = await store.write(_begin)
         await people.ensure_first_administrator()
-        await restart.reload(store, secrets, audit, book, hub.id, was_clean=was_clean)
+        await events.reserve()
+        storms.start()
+        lost = await restart.reload(store, secrets, audit, book, hub.id, was_clean=was_clean)
+        if not was_clean:
+            alarms.crashed(lost)
     stack.push_async_callback(_finish, parts, online=online)
     return parts
 
@@ -289,6 +313,7 @@ async def _finish(parts: Parts, *, online: bool) -> None:
         pass
     await parts.ends.flush()
     await parts.audit.close()
+    await parts.events.flush()
     if online:
         await parts.store.write(lambda conn: meta.set_clean_shutdown(conn, True))
 

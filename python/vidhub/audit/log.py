@@ -102,6 +102,7 @@ class AuditLog:
         self._anchor_is_evidence = False
         self._clock = clock
         self._refusals = Refusals(self.record, clock)
+        self._refused: list[Callable[[AuditRecord, str], None]] = []
         store.join_transactions(self)
 
     @classmethod
@@ -196,7 +197,14 @@ class AuditLog:
 
         hub_id: the linked hub that asked, for itself or for its people.
         """
-        self._refusals.add(_bounded(record), hub_id=hub_id)
+        record = _bounded(record)
+        self._refusals.add(record, hub_id=hub_id)
+        for listener in self._refused:
+            listener(record, hub_id)
+
+    def on_refusal(self, listener: Callable[[AuditRecord, str], None]) -> None:
+        """Called at each refusal, the folded ones too, with the linked hub that asked; it returns at once."""
+        self._refused.append(listener)
 
     async def record(self, records: Sequence[AuditRecord]) -> None:
         """Records that stand alone, durable when it returns: what they tell of is in no transaction of the store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from vidhub.errors import ResourceExhausted, Unavailable
+from vidhub.errors import ResourceExhausted, Unavailable, VidhubError
 from vidhub.store import changes, origin, purposes, regions
 from vidhub.store.engine import create_file, database_path, make_engine, migrate, translated
 from vidhub.store.writer import Participant, Writer
@@ -110,6 +111,17 @@ class Store:
         """
         result: Any = await self._writer.submit(work, bulk=bulk, apply=apply)
         return result  # type: ignore[no-any-return]
+
+    def on_trouble(self, listener: Callable[[VidhubError | None], None]) -> None:
+        """Calls `listener` on the running loop when the store begins to refuse writes, and with None when it takes
+        them again."""
+        loop = asyncio.get_running_loop()
+
+        def tell(error: VidhubError | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(listener, error)
+
+        self._writer.on_trouble(tell)
 
     def join_transactions(self, participant: Participant) -> None:
         """Let state in memory move with the writer's transactions."""

@@ -320,3 +320,28 @@ camera_conflicts = Table(
     Column("holder_hub_id", String(64), nullable=False),
     Column("time", BigInteger, nullable=False),
 )
+
+# What happened, until somebody knows; held in memory whole, and bounded there.
+events = Table(
+    "events",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("severity", Integer, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("camera_ids", Text, nullable=False),
+    Column("unit_id", String(64), nullable=False),
+    Column("region_code", String(6), nullable=False),
+    Column("hub_id", String(64), nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("detail_json", Text, nullable=False),
+    Column("begin_time", BigInteger, nullable=False),
+    Column("last_time", BigInteger, nullable=False),
+    Column("end_time", BigInteger),
+    Column("acknowledge_by", Text, nullable=False),
+    Column("acknowledge_time", BigInteger),
+    Column("acknowledge_note", Text, nullable=False),
+)

@@ -66,11 +66,19 @@ class Writer:
         self._wake = threading.Condition()
         self._closing = False
         self._participants: list[Participant] = []
+        # Transactions in a row that disk, lock or file have broken.
+        self._failures = 0
+        self._told: Callable[[VidhubError | None], None] | None = None
         self._thread = threading.Thread(target=self._run, name="vidhub-writer", daemon=True)
         self._thread.start()
 
     def join_transactions(self, participant: Participant) -> None:
         self._participants.append(participant)
+
+    def on_trouble(self, listener: Callable[[VidhubError | None], None]) -> None:
+        """`listener` is called in the writer's thread: at the first transaction that is lost, and with None when one
+        has gone well again."""
+        self._told = listener
 
     def submit(self, work: Work, *, bulk: bool, apply: Apply | None) -> asyncio.Future[Any]:
         """Queue a work from a task of the running loop; the future ends when it is durable and applied, or failed."""
@@ -147,6 +155,8 @@ class Writer:
                     participant.restore(mark)
                 told = translated(error)
                 log.error("writes undone", works=len(done), cause=describe(error))
+                if isinstance(told, VidhubError):
+                    self._tell(told)
                 for undone in done:
                     if undone.error is None or is_environmental(undone.error):
                         undone.error = told if isinstance(told, VidhubError) else _internal(told)
@@ -158,7 +168,13 @@ class Writer:
             else:
                 for participant in self._participants:
                     participant.committed()
+                self._tell(None)
             _deliver(done)
+
+    def _tell(self, error: VidhubError | None) -> None:
+        failures, self._failures = self._failures, 0 if error is None else self._failures + 1
+        if self._told is not None and (error is None) != (failures == 0):
+            self._told(error)
 
     def _attempt(self, conn: Connection, job: _Job) -> bool:
         """Run one work under a savepoint; False when the whole transaction is gone."""
