@@ -48,11 +48,12 @@ class Sharing:
             received=domain.received,
             hub_id=domain.hub_id,
         )
+        self.more: list[Part] = []
         domain.fanout.on("camera_state", self.out.states_changed)
 
     @property
     def parts(self) -> Sequence[Part]:
-        return (self.out, self.into)
+        return (self.out, self.into, *self.more)
 
     async def know(self, other: Sharing, side: HubSide) -> LinkedHub:
         """On record as linked, accepted by both."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
 
 from vidhub.api import convert
 from vidhub.api.call import Call
@@ -63,26 +62,6 @@ def to_event(event: Event) -> pb.Event:
         acknowledgement=None
         if known is None
         else pb.EventAcknowledgement(by=known.by, time=convert.to_time(known.time), note=known.note),
-    )
-
-
-def from_event(message: pb.Event, now: datetime) -> Event:
-    """What another hub tells of; its number and its acknowledgement are its own, and are not read."""
-    begin = convert.from_time(message, "begin_time") or now
-    return Event(
-        id=message.id,
-        number=0,
-        kind=message.kind,
-        severity=Severity(message.severity),
-        subject=message.subject,
-        reason=message.reason,
-        count=message.count,
-        camera_ids=tuple(message.camera_ids),
-        unit_id=message.unit_id,
-        region_code=message.region_code,
-        begin_time=begin.astimezone(UTC),
-        last_time=convert.from_time(message, "last_time") or begin,
-        end_time=convert.from_time(message, "end_time"),
     )
 
 

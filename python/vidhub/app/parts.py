@@ -41,6 +41,7 @@ from vidhub.events.storms import Storms
 from vidhub.identity import CertificateAuthority, HubKeys, People, ServerCertificate, Units
 from vidhub.link.catalogue_in import CatalogueIn
 from vidhub.link.catalogue_out import CatalogueOut
+from vidhub.link.events import LinkEvents
 from vidhub.link.hub_service import HubFigures
 from vidhub.link.links import Links
 from vidhub.link.peers import Peers
@@ -204,7 +205,8 @@ async def build(
         store=store, audit=audit, core=core, links=live_links, book=book, views=views, holder=remote.link_of
     )
     stack.push_async_callback(streams.close)
-    speakers = (told, taken, views, streams)
+    told_events = LinkEvents(events=events, shares=shares, remote=remote, catalogue=told)
+    speakers = (told, taken, views, streams, told_events)
     links = build_links(
         data=data,
         peers=peers,
@@ -219,6 +221,7 @@ async def build(
     async def ended(peer: str) -> None:
         await shares.end_all(Principal(PrincipalKind.SYSTEM, hub_id=hub.id), peer)
         told.ended(peer)
+        told_events.ended(peer)
         await taken.ended(peer)
 
     peers.on_ended(ended)

@@ -3,6 +3,7 @@ import datetime
 from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from vidhub.v1 import camera_pb2 as _camera_pb2
+from vidhub.v1 import event_service_pb2 as _event_service_pb2
 from vidhub.v1 import grant_service_pb2 as _grant_service_pb2
 from vidhub.v1 import session_service_pb2 as _session_service_pb2
 from google.protobuf.internal import containers as _containers
@@ -378,13 +379,17 @@ class GrantNotice(_message.Message):
     def __init__(self, grant_jwt: _Optional[str] = ..., grant_id: _Optional[str] = ..., revoked: _Optional[bool] = ...) -> None: ...
 
 class LinkEvent(_message.Message):
-    __slots__ = ("kind", "subject", "detail_json", "time")
+    __slots__ = ("kind", "subject", "detail_json", "time", "event", "synced")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     DETAIL_JSON_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    SYNCED_FIELD_NUMBER: _ClassVar[int]
     kind: str
     subject: str
     detail_json: str
     time: _timestamp_pb2.Timestamp
-    def __init__(self, kind: _Optional[str] = ..., subject: _Optional[str] = ..., detail_json: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    event: _event_service_pb2.Event
+    synced: bool
+    def __init__(self, kind: _Optional[str] = ..., subject: _Optional[str] = ..., detail_json: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[_Union[_event_service_pb2.Event, _Mapping]] = ..., synced: _Optional[bool] = ...) -> None: ...
