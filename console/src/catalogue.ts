@@ -1,9 +1,10 @@
 // The cameras that this person may know of: listed once, then kept up by the hub's own changes.
 import { Code } from "@connectrpc/connect";
+import { create } from "@bufbuild/protobuf";
 import { shallowReactive, shallowRef, triggerRef } from "vue";
 
 import { cameras, hubError, isRevived, me } from "./api";
-import { CameraState, type Camera, type Revision } from "./gen/vidhub/v1/camera_pb";
+import { CameraSchema, CameraState, type Camera, type Revision } from "./gen/vidhub/v1/camera_pb";
 
 const PAGE = 1000;
 /** Longest pause between two attempts to watch, in milliseconds. */
@@ -12,9 +13,20 @@ const LONGEST_PAUSE = 5_000;
 export const known = shallowRef(new Map<string, Camera>());
 export const status = shallowReactive({ isLoaded: false, isConnected: true });
 
+/** As it was when it could be known of last, for pictures that outlive that. */
+const seen = new Map<string, Camera>();
+
+/** The camera as the catalogue has it now, or had it; of one that never was in sight the id alone. */
+export function cameraOf(id: string): Camera {
+  const camera = known.value.get(id) ?? seen.get(id) ?? create(CameraSchema, { id, name: id });
+  seen.set(id, camera);
+  return camera;
+}
+
 /** What one person may know of is not the next one's to see. */
 export function forget(): void {
   known.value = new Map();
+  seen.clear();
   Object.assign(status, { isLoaded: false, isConnected: true });
 }
 

@@ -3,6 +3,7 @@ import { createI18n } from "vue-i18n";
 
 import en from "./words/en";
 import * as office from "./words/office";
+import * as watch from "./words/watch";
 import zh from "./words/zh";
 
 export type Language = "zh-CN" | "en";
@@ -16,7 +17,7 @@ export const i18n = createI18n({
   legacy: false,
   locale: kept(),
   fallbackLocale: "zh-CN",
-  messages: { "zh-CN": { ...zh, ...office.zh }, en: { ...en, ...office.en } },
+  messages: { "zh-CN": { ...zh, ...office.zh, ...watch.zh }, en: { ...en, ...office.en, ...watch.en } },
 });
 
 export function setLanguage(language: Language): void {

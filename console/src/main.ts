@@ -1,5 +1,6 @@
 import "./style.css";
 import "./office.css";
+import "./watch.css";
 
 import { createApp } from "vue";
 

@@ -33,6 +33,8 @@ export interface Showing extends Told {
 const SHORTEST_PAUSE = 500;
 const LONGEST_PAUSE = 5_000;
 const LOOK_EVERY = 1_000;
+/** Milliseconds between two renewals that say something about the end. */
+const LEAST_ELAPSED = 1_000;
 /** Seconds that a connected stream may take for its first picture. */
 const FIRST_PICTURE_S = 10;
 /** These say that another try may help; the others end the view. */
@@ -83,6 +85,8 @@ export class Watching {
     frozenSeconds: 0,
     figures: undefined as Figures | undefined,
     showing: undefined as Showing | undefined,
+    /** When it ends, in milliseconds since 1970, once the hub renews it no further: its grant ends then. */
+    endsAt: undefined as number | undefined,
   });
   private session: Session | undefined;
   private urls: Record<Way, string> = { webrtc: "", mse: "" };
@@ -94,6 +98,7 @@ export class Watching {
   private looks: ReturnType<typeof setInterval> | undefined;
   private pause = SHORTEST_PAUSE;
   private hadPicture = false;
+  private renewedAt = 0;
   /** The main stream was tried by WebSocket where WebRTC gave a lesser one. */
   private isBettered = false;
   private readonly stopped = new AbortController();
@@ -102,6 +107,7 @@ export class Watching {
     readonly cameraId: string,
     readonly purpose: Purpose,
     private readonly video: HTMLVideoElement,
+    readonly profile = StreamProfile.AUTO,
   ) {}
 
   /** Opens a session and plays it. */
@@ -109,11 +115,12 @@ export class Watching {
     try {
       const opened = await call(() =>
         sessions.openSession(
-          { cameraId: this.cameraId, purpose: this.purpose, profile: StreamProfile.AUTO },
+          { cameraId: this.cameraId, purpose: this.purpose, profile: this.profile },
           { signal: this.stopped.signal },
         ),
       );
       this.session = opened.session;
+      this.renewedAt = Date.now();
       this.urls = { webrtc: opened.whepUrl, mse: opened.mseUrl };
       this.ticket = opened.ticket;
       this.view.watermark = opened.watermark;
@@ -292,6 +299,7 @@ export class Watching {
     try {
       const renewed = await call(() => sessions.renewSession({ sessionId }));
       if (this.session?.id !== sessionId) return undefined;
+      this.noteEnd(this.session, renewed.session);
       this.session = renewed.session;
       this.ticket = renewed.ticket;
       this.planRenewal();
@@ -305,6 +313,15 @@ export class Watching {
   private async refused(error: HubError): Promise<void> {
     const end = await this.endReason().catch(() => "");
     if (!this.isStopped) this.ended(end || error.reason, end ? "" : error.message);
+  }
+
+  /** A renewal that put off the end by less than the time since the last one says when the grant ends. */
+  private noteEnd(before: Session | undefined, now: Session | undefined): void {
+    const elapsed = Date.now() - this.renewedAt;
+    if (elapsed < LEAST_ELAPSED || !before?.expireTime || !now?.expireTime) return;
+    this.renewedAt = Date.now();
+    const gain = timestampMs(now.expireTime) - timestampMs(before.expireTime);
+    this.view.endsAt = gain < elapsed / 2 ? timestampMs(now.expireTime) : undefined;
   }
 
   private planRenewal(): void {
@@ -326,7 +343,7 @@ export class Watching {
   private finish(phase: Phase, reason: string, detail: string): void {
     this.tearDown();
     this.session = undefined;
-    Object.assign(this.view, { phase, reason, detail, by: "" });
+    Object.assign(this.view, { phase, reason, detail, by: "", endsAt: undefined });
   }
 
   private tearDown(): void {

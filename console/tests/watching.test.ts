@@ -4,6 +4,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
+import { StreamProfile } from "../src/gen/vidhub/v1/camera_pb";
 import { SessionSchema } from "../src/gen/vidhub/v1/session_service_pb";
 import type { PlayerEvents, Told, Way } from "../src/player/player";
 
@@ -105,6 +106,23 @@ test("it is live with the first picture, and closing it closes the session", asy
   expect(watching.view.phase).toBe("live");
   watching.close();
   expect(seam.closeSession).toHaveBeenCalledWith({ sessionId: "s1" });
+});
+
+test("a renewal that gives no more time says when the grant ends", async () => {
+  const { view } = await watch();
+  picture!();
+  await vi.advanceTimersByTimeAsync(301_000);
+  expect([seam.renewSession.mock.calls.length, view.endsAt]).toEqual([1, undefined]);
+  const last = session("s1");
+  seam.renewSession.mockImplementation(async () => ({ session: last, ticket: "renewed" }));
+  await vi.advanceTimersByTimeAsync(601_000);
+  expect(view.endsAt).toBe(Number(last.expireTime!.seconds) * 1000 + last.expireTime!.nanos / 1e6);
+});
+
+test("it is asked for as the stream that is wanted", async () => {
+  const watching = new Watching("36060200001322000001", { kind: "patrol", reference: "", note: "" }, video, StreamProfile.SUB);
+  await watching.start();
+  expect(seam.openSession.mock.calls[0]![0]).toMatchObject({ profile: StreamProfile.SUB });
 });
 
 test("a refusal is final and says why", async () => {

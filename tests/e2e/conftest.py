@@ -20,7 +20,7 @@ from support.hub import PASSWORD, HubProcess, camera_message, enrol, hub
 
 from vidhub.cli import clips
 from vidhub.cli.camera_sim import CACHE
-from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
+from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
 from .office import PATIENCE_MS, OfficePage
 
@@ -93,9 +93,14 @@ class Site:
         return name, given["id"]
 
 
-async def register(running: HubProcess, *urls: str) -> None:
+async def register(running: HubProcess, *urls: str, sub: str = "") -> None:
+    """sub: address of the first camera's sub stream."""
     unit = await enrol(running)
     cameras = [camera_message(number, url) for number, url in enumerate(urls, start=1)]
+    if sub:
+        stream = cameras[0].streams.add()
+        stream.CopyFrom(cameras[0].streams[0])
+        stream.profile, stream.url = camera_pb2.STREAM_PROFILE_SUB, sub
     async with unit.channel() as channel:
         stub = camera_service_pb2_grpc.CameraServiceStub(channel)
         answer = await stub.BatchRegisterCameras(
@@ -115,7 +120,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
         hub(data, **SETTINGS) as running,
     ):
         # Port 9 discards; nothing listens there.
-        await register(running, steady.url, frail.url, "rtsp://127.0.0.1:9/off")
+        await register(running, steady.url, frail.url, "rtsp://127.0.0.1:9/off", sub=steady.url)
         yield Site(running, steady, frail, clip)
 
 
