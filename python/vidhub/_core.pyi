@@ -267,6 +267,11 @@ class Core:
     def states_since(self, number: int, limit: int, /) -> tuple[list[tuple[int, str, int, str]], bool]:
         """((number, camera id, state, reason) …, complete) of the volatile state log; complete is False past its end."""
     def probe_now(self, camera_id: str, /) -> None: ...
+    def examine_camera(self, camera_id: str, profile: int, /) -> list[tuple[str, str, str]]:
+        """(hop, reason or "", message) on the way to the camera's picture, up to the first that fails: url, name, policy, tcp,
+        tls, rtsp, login, describe, setup, packet, keyframe, codec. It dials once and takes up to 50 s: for a thread, as
+        `drain`. Raises NotFound CAMERA_NOT_FOUND, CAMERA_PROFILE_MISSING; FailedPrecondition CAMERA_FOREIGN, CAMERA_PUSHED,
+        where there is nothing to dial; ResourceExhausted LIMIT_EXAMINATIONS."""
     def apply_states(self, states: Sequence[tuple[str, int, float, str]], /) -> int:
         """(camera id, state, time, reason) of cameras of other hubs, as those tell; how many were news. Cameras of our own
         and unknown ones are passed over; a time that is none, or in the future, becomes now. Raises InvalidArgument

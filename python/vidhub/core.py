@@ -215,6 +215,14 @@ class Core:
     def probe_now(self, camera_id: str) -> None:
         self._inner.probe_now(camera_id)
 
+    async def examine_camera(self, camera_id: str, profile: Profile) -> list[tuple[str, str, str]]:
+        """(hop, reason or "", message) up to the first hop that fails; dials once, takes up to 50 s.
+
+        Raises NotFound CAMERA_NOT_FOUND, CAMERA_PROFILE_MISSING; FailedPrecondition CAMERA_FOREIGN, CAMERA_PUSHED;
+        ResourceExhausted LIMIT_EXAMINATIONS.
+        """
+        return await asyncio.to_thread(self._inner.examine_camera, camera_id, int(profile))
+
     def apply_states(self, states: Iterable[tuple[str, CameraState, datetime, str]]) -> int:
         """(camera id, state, time, reason) of cameras of other hubs; how many were news. Our own are passed over.
 

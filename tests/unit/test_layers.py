@@ -30,6 +30,7 @@ PYTHON = [
     {"access"},
     {"api"},
     {"link"},
+    {"doctor"},
     {"app"},
     {"cli"},
 ]

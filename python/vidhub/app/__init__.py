@@ -1,6 +1,6 @@
 """Wiring: the only place that builds objects. A hub is opened, started, run, and closed in the reverse order."""
 
 from vidhub.app.hub import App
-from vidhub.app.run import administer, serve
+from vidhub.app.run import administer, examine, serve
 
-__all__ = ["App", "administer", "serve"]
+__all__ = ["App", "administer", "examine", "serve"]

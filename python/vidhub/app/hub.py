@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import structlog
 
@@ -33,6 +33,7 @@ from vidhub.app.house import House
 from vidhub.app.parts import Parts, build, certificate_names
 from vidhub.config import OFF, Config, split_address
 from vidhub.core import FrameUnit
+from vidhub.doctor import HubDoctor
 from vidhub.errors import FailedPrecondition, Internal, VidhubError
 from vidhub.identity import Authentication
 from vidhub.link.live import OLDEST_VERSION, VERSION
@@ -77,6 +78,18 @@ class App:
         parts.links.add_operations(
             self.operations, parts.system, link_address=self._grpc_address, media_address=self._media_address
         )
+        doctor = HubDoctor(
+            config,
+            principal=parts.system,
+            store=parts.store,
+            units=parts.units,
+            core=parts.core,
+            links=parts.links.doctor(),
+            bound=lambda: self.addresses,
+            told=self._told_to_clients,
+            names=certificate_names(config),
+        )
+        self.operations.add(doctor.examine, hub="", camera_id="")
 
     # Life.
 
@@ -326,6 +339,12 @@ class App:
         host, port = split_address(bound)
         told = self._config.advertise[0].strip("[]") if self._config.advertise else host
         return f"[{told}]:{port}" if ":" in told else f"{told}:{port}"
+
+    def _told_to_clients(self) -> tuple[str, dict[str, str]]:
+        """The console's address, and HOST:PORT by listener."""
+        bound = {name: self.addresses[name] for name in ("grpc", "rtsp", "rtsps", "webrtc")}
+        url = self._config.public_url or self._origin(cast("str | None", self.addresses["http"]))
+        return url, {name: self._told(str(one)) if one else "" for name, one in bound.items()}
 
     def _origin(self, bound: str | None) -> str:
         if bound is None:

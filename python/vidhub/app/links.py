@@ -66,11 +66,13 @@ class LinkParts:
         link_address: Callable[[], str],
         media_address: Callable[[], str],
     ) -> None:
-        doctor = Doctor(self.peers, self.links, self.keys)
         HubOperations(
-            principal, self.linking, self.view, doctor, link_address=link_address, media_address=media_address
+            principal, self.linking, self.view, link_address=link_address, media_address=media_address
         ).add_to(operations)
         ShareOperations(principal, self.desk).add_to(operations)
+
+    def doctor(self) -> Doctor:
+        return Doctor(self.peers, self.links, self.keys)
 
     def metrics(self) -> list[LinkFigures]:
         """One for each hub that has joined."""

@@ -17,7 +17,9 @@ from vidhub.api.admin import error_from_json
 from vidhub.api.asgi import PrivateDirectory
 from vidhub.app.hub import ADMIN_SOCKET, App
 from vidhub.config import DATABASE, Config
-from vidhub.errors import FailedPrecondition, Unavailable
+from vidhub.doctor import examine_files, ports
+from vidhub.errors import FailedPrecondition, Unavailable, VidhubError
+from vidhub.link.probe import Hop, to_dict
 
 # How long a command waits for a hub that holds the data directory and is about to answer, or to be gone.
 PATIENCE_S = 15.0
@@ -50,6 +52,21 @@ def administer(config: Config, operation: str, arguments: Mapping[str, object]) 
     """One operation of `AdminOperations`: by the running hub, or on the store when none runs."""
     logs.configure()
     return asyncio.run(_administer(config, operation, dict(arguments)))
+
+
+def examine(config: Config, *, hub: str, camera_id: str) -> dict[str, Any]:
+    """What `vidhub doctor` prints: told by the running hub, by one that is opened, or by what can be seen of neither.
+
+    Raises NotFound HUB_NOT_FOUND or CAMERA_NOT_FOUND, and where one link or camera is asked for what opening raises.
+    """
+    try:
+        return administer(config, "examine", {"hub": hub, "camera_id": camera_id})
+    except VidhubError as error:
+        if hub or camera_id:
+            raise
+        failed = Hop("hub", error.reason, error.message, "see the checks below")
+        found = [failed, *examine_files(config), *ports.of_stopped(config.listen)]
+        return {"checks": [to_dict(check) for check in found]}
 
 
 async def _administer(config: Config, operation: str, arguments: dict[str, object]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from vidhub.api.admin import AdminOperations
-from vidhub.link.doctor import Doctor
 from vidhub.link.hub_service import HubView
 from vidhub.link.linking import Linking
 from vidhub.model import LinkedHub, Principal
@@ -23,7 +22,6 @@ class HubOperations:
         principal: Principal,
         linking: Linking,
         view: HubView,
-        doctor: Doctor,
         *,
         link_address: Callable[[], str],
         media_address: Callable[[], str],
@@ -31,7 +29,6 @@ class HubOperations:
         self._principal = principal
         self._linking = linking
         self._view = view
-        self._doctor = doctor
         self._link_address = link_address
         self._media_address = media_address
 
@@ -41,7 +38,6 @@ class HubOperations:
         operations.add(self.hub_accept, hub=str)
         operations.add(self.hub_end, hub=str, reason=str)
         operations.add(self.hub_list)
-        operations.add(self.hub_probe, hub="")
 
     async def hub_invite(self, name: str, level: str, region_code: str) -> dict[str, Any]:
         hub, invitation = await self._linking.invite(
@@ -61,21 +57,6 @@ class HubOperations:
 
     async def hub_list(self) -> dict[str, Any]:
         return {"self": to_dict(self._view.self()), "hubs": [to_dict(hub) for hub in self._view.all()]}
-
-    async def hub_probe(self, hub: str) -> dict[str, Any]:
-        """hub: id or name; empty: all."""
-        return {
-            "checks": [
-                {
-                    "name": check.name,
-                    "ok": check.ok,
-                    "reason": check.reason,
-                    "message": check.message,
-                    "remedy": check.remedy,
-                }
-                for check in await self._doctor.examine(hub)
-            ]
-        }
 
     def _of(self, hub: LinkedHub) -> dict[str, Any]:
         return to_dict(self._view.of(hub))

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
@@ -40,6 +41,11 @@ class Hop:
 
     def error(self) -> VidhubError:
         return Unavailable(self.reason, f"{self.message}: {self.remedy}" if self.remedy else self.message)
+
+
+def to_dict(hop: Hop) -> dict[str, Any]:
+    """As the command line prints it."""
+    return {"name": hop.name, "ok": hop.ok, "reason": hop.reason, "message": hop.message, "remedy": hop.remedy}
 
 
 async def hops(address: str, ca_pem: str, identity: LinkIdentity | None, *, what: str) -> AsyncIterator[Hop]:

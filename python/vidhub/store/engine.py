@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -78,8 +79,7 @@ def create_file(path: Path) -> None:
 
 def migrate(engine: Engine) -> None:
     """Bring the schema up to this release, in one transaction."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config = migrations()
     try:
         with engine.begin() as conn:
             config.attributes["connection"] = conn
@@ -90,6 +90,18 @@ def migrate(engine: Engine) -> None:
         ) from cause
     except DatabaseError as cause:
         raise translated(cause) from cause
+
+
+def known_schemas() -> list[str]:
+    """The schemas that this release knows, newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(migrations()).walk_revisions()]
+
+
+def migrations() -> Config:
+    """The chain of schemas, for alembic."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    return config
 
 
 def is_environmental(error: BaseException) -> bool:

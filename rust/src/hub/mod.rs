@@ -1,5 +1,6 @@
 //! The hub: builds the parts, binds the ports, drains and stops. Owns every thread of the core.
 
+mod examining;
 mod frames;
 mod options;
 mod probing;
@@ -16,6 +17,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
@@ -25,6 +27,7 @@ use tracing_subscriber::EnvFilter;
 use probing::{Probing, target_of};
 use relays::Relays;
 
+pub use examining::MAX_EXAMINATIONS;
 pub use frames::FrameReader;
 pub use options::{HubOptions, ListenOptions, Secret, TlsFiles, TlsPem};
 pub use relays::MAX_RELAYS;
@@ -64,6 +67,9 @@ pub struct Hub {
     /// Held from a reader's first frame to its connection.
     reader_turns: Arc<Mutex<()>>,
     relays: Arc<Relays>,
+    dialling: Arc<source::Options>,
+    /// Cameras that may be examined at once.
+    examinations: Semaphore,
     webrtc: Mutex<Option<Arc<Webrtc>>>,
     /// Plain and behind TLS.
     rtsp: Mutex<Vec<RtspServer>>,
@@ -145,6 +151,8 @@ impl Hub {
             readers: Arc::new(()),
             reader_turns: Arc::default(),
             relays: Arc::default(),
+            dialling,
+            examinations: Semaphore::new(MAX_EXAMINATIONS),
             webrtc: Mutex::new(None),
             rtsp: Mutex::default(),
             accepting: CancellationToken::new(),

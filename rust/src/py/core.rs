@@ -210,6 +210,18 @@ impl Core {
         self.hub.probe_now(camera_id);
     }
 
+    #[pyo3(signature = (camera_id, profile, /))]
+    fn examine_camera(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        profile: u8,
+    ) -> PyResult<Vec<(&'static str, &'static str, String)>> {
+        let profile = values::profile(profile)?;
+        let hops = py.detach(|| self.hub.examine_camera(camera_id, profile))?;
+        Ok(hops.into_iter().map(|hop| (hop.name, hop.reason, hop.message)).collect())
+    }
+
     #[pyo3(signature = (states, /))]
     fn apply_states(&self, py: Python<'_>, states: Vec<StateRow>) -> PyResult<usize> {
         Ok(py.detach(|| {

@@ -3,6 +3,7 @@
 mod certificates;
 mod datagrams;
 mod dials;
+mod examine;
 mod failure;
 pub mod file;
 mod intake;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use certificates::Certificates;
 pub use dials::{Dials, Playing};
+pub use examine::{Hop, examine};
 pub use failure::{Failure, FailureKind};
 pub use networks::{Denial, Networks};
 pub use probe::{ProbeOptions, ProbeResult, ProbeSink, ProbeState, Prober, Seen};

@@ -30,6 +30,17 @@ impl Offer {
         }
     }
 
+    /// Its codec, as `Codec::name` says it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::H264(_) => Codec::H264.name(),
+            Self::H265(_) => Codec::H265.name(),
+            Self::Aac { .. } => Codec::Aac.name(),
+            Self::G711 { codec, .. } => codec.name(),
+            Self::Opus { .. } => Codec::Opus.name(),
+        }
+    }
+
     pub fn kind(&self) -> MediaKind {
         match self {
             Self::H264(_) | Self::H265(_) => MediaKind::Video,

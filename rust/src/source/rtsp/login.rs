@@ -61,6 +61,11 @@ impl Login {
         }
     }
 
+    /// Whether the camera has asked for one.
+    pub fn is_asked(&self) -> bool {
+        self.challenge.is_some()
+    }
+
     /// Whether the password itself is what is sent.
     pub fn is_plain(&self) -> bool {
         self.challenge == Some(Challenge::Basic)

@@ -7,6 +7,7 @@
 mod address;
 mod connection;
 mod description;
+mod examine;
 mod login;
 mod play;
 mod session;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use tokio::time::{Instant, timeout_at};
 
 pub use address::Address;
+pub use examine::reach;
 pub use play::Media;
 pub use session::Camera;
 
@@ -35,20 +37,24 @@ pub async fn describe(target: &Target, options: &Options) -> Result<Camera, Fail
     }
     let _dial = options.dials.admit(&address.host).await;
     let deadline = Instant::now() + options.connect_timeout;
-    let addresses = timeout_at(deadline, address.resolve(options)).await.map_err(|_| {
-        Failure::new(
-            FailureKind::Unreachable,
-            format!("the name {} was not resolved in time: check the hub's DNS", address.host),
-        )
-    })??;
     let mut failure = Failure::new(FailureKind::Unreachable, "no address to dial");
-    for dialled in addresses {
+    for dialled in resolve(&address, options, deadline).await? {
         match describe_at(&address, dialled, target, options, deadline).await {
             Err(unreachable) if unreachable.kind == FailureKind::Unreachable => failure = unreachable,
             settled => return settled,
         }
     }
     Err(failure)
+}
+
+/// The addresses that may be dialled. Never empty.
+async fn resolve(address: &Address, options: &Options, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
+    timeout_at(deadline, address.resolve(options)).await.map_err(|_| {
+        Failure::new(
+            FailureKind::Unreachable,
+            format!("the name {} was not resolved in time: check the hub's DNS", address.host),
+        )
+    })?
 }
 
 async fn describe_at(

@@ -60,7 +60,14 @@ impl Camera {
         options: &Options,
         deadline: Instant,
     ) -> Result<Self, Failure> {
-        let mut camera = Self {
+        let mut camera = Self::new(connection, address, target, options);
+        camera.ask_description(address, deadline).await?;
+        Ok(camera)
+    }
+
+    /// A connection on which nothing has been asked.
+    pub(super) fn new(connection: Connection, address: &Address, target: &Target, options: &Options) -> Self {
+        Self {
             login: Login::new(target),
             target: target.clone(),
             control: address.url.to_string(),
@@ -73,16 +80,29 @@ impl Camera {
             cseq: FIRST_CSEQ,
             playing: None,
             connection,
-        };
-        let url = camera.control.clone();
-        let answer = camera.ask("DESCRIBE", &url, &[("Accept", "application/sdp")], deadline).await?;
+        }
+    }
+
+    pub(super) async fn ask_description(&mut self, address: &Address, deadline: Instant) -> Result<(), Failure> {
+        let url = self.control.clone();
+        let answer = self.ask("DESCRIBE", &url, &[("Accept", "application/sdp")], deadline).await?;
         if !is_success(answer.status) {
-            let is_of_hub = target.peer.is_some();
+            let is_of_hub = self.target.peer.is_some();
             return Err(if is_of_hub { refused_by_hub(&answer) } else { refusal(answer.status, "DESCRIBE") });
         }
-        let Description { control, tracks } = Description::read(&answer, address, camera.connection.peer, target)?;
-        (camera.control, camera.tracks) = (control, tracks);
-        Ok(camera)
+        let described = Description::read(&answer, address, self.connection.peer, &self.target)?;
+        (self.control, self.tracks) = (described.control, described.tracks);
+        Ok(())
+    }
+
+    /// Whether it speaks RTSP at all: any answer is one, also one that wants a login.
+    pub(super) async fn ask_options(&mut self, deadline: Instant) -> Result<u16, Failure> {
+        let url = self.control.clone();
+        self.send("OPTIONS", &url, &[]).map_err(|broken| broken.explain("OPTIONS"))?;
+        match timeout_at(deadline, self.answer()).await {
+            Ok(answer) => answer.map(|answer| answer.status).map_err(|broken| broken.explain("OPTIONS")),
+            Err(_) => Err(no_answer("OPTIONS")),
+        }
     }
 
     /// What the camera offers, picture first; after `play`, what it plays.
