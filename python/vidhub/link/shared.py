@@ -36,7 +36,7 @@ RULES = {
     **{f"device.{name}": NEVER for name in _NEVER_OF_DEVICE},
     **{f"streams.{name}": NEVER for name in
        ("url", "username", "password", "transport", "codec", "width", "height", "frame_rate")},
-    **dict.fromkeys(("revision", "create_time", "update_time", "stale", "region_name"), NEVER),
+    **dict.fromkeys(("revision", "create_time", "update_time", "stale", "region_name", "warnings"), NEVER),
 }  # fmt: skip
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 
-_WHOLE = {"state_time", "revision", "create_time", "update_time"}
+_WHOLE = {"state_time", "revision", "create_time", "update_time", "warnings"}
 
 
 def fields(kind: Descriptor, prefix: str = "") -> Iterator[str]:
