@@ -17,7 +17,10 @@ __all__ = [
     "Event",
     "FrameReader",
     "FrameUnit",
+    "PlainRecord",
     "Principal",
+    "read_records",
+    "record_rows",
     "validate_policies",
 ]
 
@@ -233,6 +236,18 @@ class Core:
     def apply_cameras(self, revision: int, upserts: Sequence[_CameraRow], removed: Sequence[str], /) -> None:
         """Applies one committed change; revisions never go back. A removed camera's sessions end with CAMERA_RETIRED, a
         quarantined one's with CAMERA_QUARANTINED; those no longer permitted with POLICY_CHANGED."""
+    def apply_records(
+        self,
+        revision: int,
+        records: Sequence[PlainRecord],
+        ids: Sequence[str],
+        unit_id: str,
+        upserts: Sequence[_CameraRow],
+        /,
+    ) -> None:
+        """As `apply_cameras`, in one change: new cameras of `unit_id` out of records, under these ids, and rows.
+
+        Raises InvalidArgument RECORDS_WITHOUT_IDS when there are more of one than of the other."""
     def list_cameras(
         self,
         principal: Principal,
@@ -356,6 +371,52 @@ class CameraSim:
         """cameras: (name, path of the clip, frames per second), served at rtsp://listen/name. Digest login when a username is given."""
     def address(self) -> str: ...
     def stop(self) -> None: ...
+
+@final
+class PlainRecord:
+    """A camera's record, out of a message `vidhub.v1.Camera`, that beyond doubt keeps every rule of a record itself.
+
+    Whether its region and industry exist, and its id is free, is for others to say."""
+
+    @property
+    def id(self) -> str:
+        """Empty: the hub is to give one."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def region_code(self) -> str: ...
+    @property
+    def industry(self) -> str: ...
+    @property
+    def place_category(self) -> int: ...
+    @property
+    def location(self) -> tuple[float, float, str]:
+        """(latitude, longitude, address), degrees of WGS-84."""
+    @property
+    def streams(self) -> list[_StreamRow]: ...
+    @property
+    def legal(self) -> tuple[str, str, str, int, str, str]:
+        """(place_basis, purpose, scope, retention_days, signage_text, signage_date)"""
+    @property
+    def device_json(self) -> str:
+        """The fields of `vidhub.v1.DeviceRecord` that are set, as a JSON object."""
+    @property
+    def has_sign(self) -> bool:
+        """Whether the text of the sign and its date are there."""
+
+def read_records(messages: Sequence[bytes], unit_id: str, /) -> list[PlainRecord | None]:
+    """The serialised cameras that a unit registers: each in its place, or None for one that wants a closer look."""
+
+def record_rows(
+    records: Sequence[PlainRecord], ids: Sequence[str], head: bytes, key: bytes, /
+) -> tuple[list[str | int | float], list[str | int | bytes]]:
+    """(values of cameras, values of streams), flat, for new rows under these ids.
+
+    Of a camera: id, name, region_code, industry, place_category, latitude, longitude, address, place_basis, purpose,
+    scope, retention_days, signage_text, signage_date, device. Of a stream: camera_id, profile, url, username, password,
+    transport; the password sealed as in `store/secrets.py`, by a key of 32 octets, with `head` (5) in front.
+    Raises InvalidArgument RECORDS_WITHOUT_IDS, Internal SECRET_KEY_INVALID.
+    """
 
 def validate_policies() -> list[str]:
     """Strict validation of the built-in Cedar policies against the schema; returns the problems found."""

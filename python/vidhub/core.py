@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from vidhub import _core
-from vidhub._core import CameraSim, FrameUnit
+from vidhub._core import CameraSim, FrameUnit, PlainRecord, read_records, record_rows
 from vidhub.errors import Internal, NotFound, Unauthenticated, Unavailable
 from vidhub.model import (
     Action,
@@ -37,7 +37,18 @@ from vidhub.model import (
     Ticket,
 )
 
-__all__ = ["BasicPage", "CameraSim", "Change", "Core", "FrameUnit", "validate_policies"]
+__all__ = [
+    "BasicPage",
+    "CameraSim",
+    "Change",
+    "Core",
+    "FrameUnit",
+    "PlainRecord",
+    "camera_of",
+    "read_records",
+    "record_rows",
+    "validate_policies",
+]
 
 # Events taken in one turn of the loop, so that a burst does not hold up the calls that wait beside it.
 EVENTS_A_TURN = 512
@@ -153,6 +164,18 @@ class Core:
     def apply_cameras(self, number: int, upserts: Iterable[Camera], removed: Sequence[str] = ()) -> None:
         """Applies one committed change; numbers never go back."""
         self._inner.apply_cameras(number, [_camera_row(camera) for camera in upserts], removed)
+        self._revision = Revision(self._revision.epoch, number)
+
+    def apply_records(
+        self,
+        number: int,
+        records: Sequence[PlainRecord],
+        ids: Sequence[str],
+        unit_id: str,
+        upserts: Iterable[Camera],
+    ) -> None:
+        """As `apply_cameras`, in one change, with new cameras of a unit out of records, under these ids."""
+        self._inner.apply_records(number, records, ids, unit_id, [_camera_row(camera) for camera in upserts])
         self._revision = Revision(self._revision.epoch, number)
 
     def list_cameras(self, principal: Principal, wanted: CameraFilter, *, limit: int, after: str = "") -> BasicPage:
@@ -424,6 +447,26 @@ def _principal(principal: Principal) -> _core.Principal:
         unit_id=principal.unit_id,
         department=principal.department,
         roles=sorted(role.value for role in principal.roles),
+    )
+
+
+def camera_of(record: PlainRecord, unit_id: str) -> Camera:
+    """The same record as a value of the model."""
+    streams = tuple(
+        CameraStream(Profile(profile), url, username, password, transport)
+        for profile, url, username, password, transport in record.streams
+    )
+    return Camera(
+        id=record.id,
+        name=record.name,
+        unit_id=unit_id,
+        region_code=record.region_code,
+        industry=record.industry,
+        place_category=record.place_category,
+        location=Location(*record.location),
+        streams=streams,
+        legal=LegalRecord(*record.legal),
+        device=tuple(json.loads(record.device_json).items()),
     )
 
 

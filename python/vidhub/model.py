@@ -164,6 +164,7 @@ class Camera:
     home_hub_id: str = ""
     stale: bool = False
     unit_name: str = ""
+    warnings: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,13 +452,36 @@ class RejectedCamera:
     violations: tuple[Violation, ...]
 
 
+class RegistrationKind(enum.IntEnum):
+    """What an accepted record is to what stands there. Numbers as in `vidhub.v1.RegistrationKind`."""
+
+    NEW = 1
+    CHANGED = 2
+    UNCHANGED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationChange:
+    """index: place in the batch. fields: dotted paths of what changed, as in "main.url"; of a changed record only."""
+
+    index: int
+    kind: RegistrationKind
+    fields: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """ids: in the order of the batch, empty where the record was rejected. revision: after the batch."""
+    """ids: in the order of the batch, empty where the record was rejected. revision: after the batch.
+
+    changes: of the accepted records that are not new, in their order.
+    warned: (place in the batch, what is odd in the record).
+    """
 
     ids: tuple[str, ...]
     rejected: tuple[RejectedCamera, ...]
     revision: Revision
+    changes: tuple[RegistrationChange, ...] = ()
+    warned: tuple[tuple[int, tuple[Violation, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

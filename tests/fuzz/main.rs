@@ -22,7 +22,7 @@ use libfuzzer_sys as _;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 24] = [
+const TARGETS: [(&str, Target); 25] = [
     ("rtsp_request", signalling::rtsp_request),
     ("rtsp_answer", signalling::rtsp_answer),
     ("rtsp_transport", signalling::rtsp_transport),
@@ -36,6 +36,7 @@ const TARGETS: [(&str, Target); 24] = [
     ("websocket", signalling::websocket),
     ("framed", signalling::framed),
     ("mimes", signalling::mimes),
+    ("camera_record", signalling::camera_record),
     ("stun", media::stun),
     ("rtp", media::rtp),
     ("rtcp", media::rtcp),

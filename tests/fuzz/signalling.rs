@@ -8,6 +8,7 @@ use _core::source::offer;
 use _core::wire::digest::{Challenge, Credentials, next_nonce};
 use _core::wire::framed::Frames;
 use _core::wire::mp4_codecs::Playable;
+use _core::wire::record;
 use _core::wire::rtsp::{Fault, Incoming, Input, Parser, Reader, Target, Transport};
 use _core::wire::websocket;
 
@@ -180,4 +181,12 @@ pub fn framed(data: &[u8]) {
 pub fn mimes(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let _ = Playable::read(text.lines());
+}
+
+/// What a unit registers: a record that is taken has what a camera cannot do without.
+pub fn camera_record(data: &[u8]) {
+    if let Some(record) = record::read(data, "u1") {
+        assert!(!record.name.is_empty() && record.region_code.len() == 6 && (1..=2).contains(&record.streams.len()));
+        assert!(record.latitude.abs() <= 90.0 && record.longitude.abs() <= 180.0);
+    }
 }

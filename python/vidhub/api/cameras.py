@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
 
 from vidhub.api import convert, validate
 from vidhub.api.call import Call
+from vidhub.core import PlainRecord
 from vidhub.errors import VidhubError, Violation
 from vidhub.model import (
     BatchResult,
@@ -28,15 +29,23 @@ from vidhub.telemetry import Telemetry
 from vidhub.v1 import camera_pb2
 from vidhub.v1 import camera_service_pb2 as pb
 
-# Records judged in one turn of the loop (about a millisecond), so that an import holds up no other call.
+# Records read, and records judged by every rule, in one turn of the loop (about a millisecond each), so that an import
+# holds up no other call.
+_READ = 200
 _TURN = 25
 
 
 class Catalogue(Protocol):
     """What this service needs of `catalogue.cameras.Catalogue`."""
 
+    def read(self, principal: Principal, messages: Sequence[bytes]) -> list[PlainRecord | None]: ...
     async def register(
-        self, principal: Principal, batch: Sequence[Camera], *, dry_run: bool = False, bulk: bool = False
+        self,
+        principal: Principal,
+        batch: Sequence[Camera | PlainRecord],
+        *,
+        dry_run: bool = False,
+        bulk: bool = False,
     ) -> BatchResult: ...
     async def register_one(self, principal: Principal, camera: Camera) -> Camera: ...
     async def update(self, principal: Principal, camera: Camera, mask: Sequence[str]) -> Camera: ...
@@ -93,13 +102,13 @@ class CameraServicer:
         """One batch after the other, so that answers keep the order and a client's pace is the writer's."""
         async for request in requests:
             result = await self._register(call.caller, request.cameras, dry_run=request.dry_run)
-            yield pb.RegisterCamerasResponse(**convert.to_batch(result))
+            yield pb.RegisterCamerasResponse(**convert.to_batch(result, dry_run=request.dry_run))
 
     async def batch_register_cameras(
         self, request: pb.BatchRegisterCamerasRequest, call: Call
     ) -> pb.BatchRegisterCamerasResponse:
         result = await self._register(call.caller, request.cameras, dry_run=request.dry_run)
-        return pb.BatchRegisterCamerasResponse(**convert.to_batch(result))
+        return pb.BatchRegisterCamerasResponse(**convert.to_batch(result, dry_run=request.dry_run))
 
     async def update_camera(self, request: pb.UpdateCameraRequest, call: Call) -> pb.UpdateCameraResponse:
         with _under("camera"):
@@ -174,20 +183,30 @@ class CameraServicer:
         return pb.GetSnapshotResponse(jpeg=await self._snapshots.take(call.caller, request.session_id))
 
     async def _register(
-        self, principal: Principal, messages: Iterable[camera_pb2.Camera], *, dry_run: bool
+        self, principal: Principal, messages: Sequence[camera_pb2.Camera], *, dry_run: bool
     ) -> BatchResult:
         """A record that breaks a rule of the protos is rejected alone, like one that breaks a rule of the catalogue."""
-        ids: list[str] = []
+        found: list[PlainRecord | None] = []
+        for start in range(0, len(messages), _READ):
+            part = [message.SerializeToString() for message in messages[start : start + _READ]]
+            found += self._catalogue.read(principal, part)
+            await asyncio.sleep(0)
+        ids = [""] * len(messages)
         places: list[int] = []
-        cameras: list[Camera] = []
+        cameras: list[Camera | PlainRecord] = []
         rejected: list[RejectedCamera] = []
-        for index, message in enumerate(messages):
-            if index % _TURN == _TURN - 1:
+        looked_at = 0
+        for index, record in enumerate(found):
+            if record is not None:
+                places.append(index)
+                cameras.append(record)
+                continue
+            looked_at += 1
+            if looked_at % _TURN == 0:
                 await asyncio.sleep(0)
-            ids.append("")
-            found = validate.violations(message)
-            if found:
-                rejected.append(RejectedCamera(index, message.id, found))
+            message = messages[index]
+            if broken := validate.violations(message):
+                rejected.append(RejectedCamera(index, message.id, broken))
             else:
                 places.append(index)
                 cameras.append(convert.from_camera(message))
@@ -198,7 +217,8 @@ class CameraServicer:
             ids[place] = camera_id
         rejected.extend(replace(row, index=places[row.index]) for row in result.rejected)
         rejected.sort(key=lambda row: row.index)
-        return BatchResult(tuple(ids), tuple(rejected), result.revision)
+        changes = tuple(replace(change, index=places[change.index]) for change in result.changes)
+        return BatchResult(tuple(ids), tuple(rejected), result.revision, changes)
 
 
 class _under:

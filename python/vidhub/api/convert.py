@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from vidhub.model import (
     Location,
     Profile,
     Purpose,
+    RegistrationChange,
+    RegistrationKind,
     RejectedCamera,
     Revision,
     Role,
@@ -141,6 +144,7 @@ def to_camera(camera: Camera, names: Names = NAMELESS) -> camera_pb2.Camera:
         stale=camera.stale,
         unit_name=camera.unit_name or names.unit(camera.unit_id),
         region_name=names.region(camera.region_code),
+        warnings=_to_warnings(camera.warnings),
     )
 
 
@@ -265,13 +269,34 @@ def to_rejected(rejected: Iterable[RejectedCamera]) -> list[camera_service_pb2.R
     ]
 
 
-def to_batch(result: BatchResult) -> dict[str, Any]:
+def to_batch(result: BatchResult, *, dry_run: bool) -> dict[str, Any]:
     """The fields of both batch responses."""
+    kinds = Counter(change.kind for change in result.changes)
+    accepted = len(result.ids) - len(result.rejected)
+    changes: list[RegistrationChange] = []
+    if dry_run:
+        told = {row.index for row in result.rejected} | {change.index for change in result.changes}
+        new = (RegistrationChange(n, RegistrationKind.NEW) for n in range(len(result.ids)) if n not in told)
+        changes = sorted((*result.changes, *new), key=lambda change: change.index)
     return {
+        "created": accepted - len(result.changes),
+        "changed": kinds[RegistrationKind.CHANGED],
+        "unchanged": kinds[RegistrationKind.UNCHANGED],
+        "changes": [
+            camera_service_pb2.RegistrationChange(index=one.index, kind=_enum(one.kind), fields=one.fields)
+            for one in changes
+        ],
+        "warned": [
+            camera_service_pb2.WarnedCamera(index=index, warnings=_to_warnings(found)) for index, found in result.warned
+        ],
         "ids": result.ids,
         "rejected": to_rejected(result.rejected),
         "revision": to_revision(result.revision),
     }
+
+
+def _to_warnings(found: Iterable[Violation]) -> list[camera_pb2.CameraWarning]:
+    return [camera_pb2.CameraWarning(field=one.field, reason=one.reason, description=one.description) for one in found]
 
 
 def to_watch_event(event: WatchEvent, names: Names = NAMELESS) -> camera_service_pb2.WatchCamerasResponse:

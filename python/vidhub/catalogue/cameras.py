@@ -16,7 +16,7 @@ from vidhub.catalogue import records, registration, rules
 from vidhub.catalogue.registration import Candidate, Outcome
 from vidhub.catalogue.remote import RemoteCameras
 from vidhub.catalogue.watch import Watches
-from vidhub.core import Core
+from vidhub.core import Core, PlainRecord, read_records
 from vidhub.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vidhub.model import (
     BatchResult,
@@ -30,6 +30,7 @@ from vidhub.model import (
     CameraState,
     Principal,
     PrincipalKind,
+    RegistrationChange,
     RejectedCamera,
     Revision,
     Role,
@@ -76,8 +77,17 @@ class Catalogue:
 
     # Writing.
 
+    def read(self, principal: Principal, messages: Sequence[bytes]) -> list[PlainRecord | None]:
+        """The serialised records that are good beyond doubt, each in its place; the others want a closer look."""
+        return read_records(messages, principal.unit_id)
+
     async def register(
-        self, principal: Principal, batch: Sequence[Camera], *, dry_run: bool = False, bulk: bool = False
+        self,
+        principal: Principal,
+        batch: Sequence[Camera | PlainRecord],
+        *,
+        dry_run: bool = False,
+        bulk: bool = False,
     ) -> BatchResult:
         """Upserts a batch of the caller's unit and answers when all of it is durable.
 
@@ -96,21 +106,33 @@ class Catalogue:
                 await asyncio.sleep(0)
                 began = time.monotonic()
         candidates, rejected = sieve.candidates(), sieve.rejected
+        chunks = [candidates[start : start + CHUNK] for start in range(0, len(candidates), CHUNK)]
+        # All at once: what nothing interactive waits behind is committed together.
+        outcomes = await asyncio.gather(
+            *(
+                self._judge(unit_id, chunk) if dry_run else self._write(principal, unit_id, chunk, bulk=bulk)
+                for chunk in chunks
+            ),
+            return_exceptions=True,
+        )
         found = [""] * len(batch)
+        changes: list[RegistrationChange] = []
         revision: Revision | None = None
-        for start in range(0, len(candidates), CHUNK):
-            chunk = candidates[start : start + CHUNK]
-            outcome = await (self._judge(chunk) if dry_run else self._write(principal, chunk, bulk=bulk))
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
             for index, camera_id in outcome.ids.items():
                 found[index] = camera_id
             rejected.extend(outcome.rejected)
+            changes.extend(outcome.changes)
             revision = outcome.revision
         if not dry_run:
             self._telemetry.registered(accepted=len(batch) - len(rejected), rejected=len(rejected))
         rejected.sort(key=lambda one: one.index)
+        changes.sort(key=lambda one: one.index)
         if revision is None:
             revision = await self._store.read(meta.revision)
-        return BatchResult(tuple(found), tuple(rejected), revision)
+        return BatchResult(tuple(found), tuple(rejected), revision, tuple(changes))
 
     async def register_one(self, principal: Principal, camera: Camera) -> Camera:
         """Upserts one camera. Raises InvalidArgument with what is wrong, PermissionDenied UNIT_NOT_YOURS,
@@ -133,6 +155,7 @@ class Catalogue:
             return registration.write(
                 conn,
                 principal,
+                unit_id,
                 [Candidate(0, new)],
                 secrets=self._secrets,
                 audit=self._audit,
@@ -140,7 +163,7 @@ class Catalogue:
                 action="camera.update",
             )
 
-        await self._store.write(work, apply=self._apply)
+        await self._store.write(work, apply=lambda outcome: self._apply(unit_id, outcome))
         return await self.get(principal, camera.id)
 
     async def retire(self, principal: Principal, camera_id: str, reason: str) -> None:
@@ -255,21 +278,23 @@ class Catalogue:
 
     # Inside.
 
-    async def _write(self, principal: Principal, chunk: Sequence[Candidate], *, bulk: bool) -> Outcome:
+    async def _write(self, principal: Principal, unit_id: str, chunk: Sequence[Candidate], *, bulk: bool) -> Outcome:
         return await self._store.write(
             lambda conn: registration.write(
-                conn, principal, chunk, secrets=self._secrets, audit=self._audit, now=self._clock()
+                conn, principal, unit_id, chunk, secrets=self._secrets, audit=self._audit, now=self._clock()
             ),
             bulk=bulk,
-            apply=self._apply,
+            apply=lambda outcome: self._apply(unit_id, outcome),
         )
 
-    async def _judge(self, chunk: Sequence[Candidate]) -> Outcome:
-        return await self._store.read(lambda conn: registration.judge(conn, chunk, self._secrets)[1])
+    async def _judge(self, unit_id: str, chunk: Sequence[Candidate]) -> Outcome:
+        return await self._store.read(lambda conn: registration.judge(conn, unit_id, chunk, self._secrets)[1])
 
-    def _apply(self, outcome: Outcome) -> None:
-        if outcome.changed:
-            self._core.apply_cameras(outcome.revision.number, outcome.changed)
+    def _apply(self, unit_id: str, outcome: Outcome) -> None:
+        if outcome.changed or outcome.plain:
+            self._core.apply_records(
+                outcome.revision.number, outcome.plain, outcome.plain_ids, unit_id, outcome.changed
+            )
             self._watches.wake()
 
     def _own(self, conn: Connection, unit_id: str, camera_id: str) -> Camera:

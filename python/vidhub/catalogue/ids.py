@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import Connection
 
 from vidhub.errors import ResourceExhausted
-from vidhub.store import meta
+from vidhub.store import cameras, meta
 
 NETWORK_CAMERA = "132"
 # 2 is the private network of an industry: where the cameras of connecting units stand.
@@ -41,6 +41,18 @@ def assign(conn: Connection, start: str, reserved: Collection[str]) -> str:
     rows = conn.exec_driver_sql("SELECT id FROM cameras WHERE id BETWEEN ? AND ?", (start + "000000", start + "999999"))
     taken = {str(row[0]) for row in rows}.union(one for one in reserved if one.startswith(start))
     return f"{start}{free_serial(start, taken):06d}"
+
+
+def assign_many(conn: Connection, start: str, count: int, reserved: set[str]) -> list[str]:
+    """As `assign`, for many at once: one after the other where some of them are taken."""
+    first = meta.next_number(conn, f"serial/{start}", count)
+    wanted = [f"{start}{serial:06d}" for serial in range(first, first + count)]
+    if first + count <= SERIALS and not cameras.known(conn, wanted) and reserved.isdisjoint(wanted):
+        return wanted
+    given: list[str] = []
+    for _ in range(count):
+        given.append(assign(conn, start, reserved | set(given)))
+    return given
 
 
 def free_serial(start: str, taken: Iterable[str]) -> int:

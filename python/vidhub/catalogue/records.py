@@ -22,6 +22,7 @@ _NESTED = {
     "location": tuple(one.name for one in fields(Location)),
     "legal": tuple(one.name for one in fields(LegalRecord)),
 }
+_OF_STREAM = ("url", "username", "password", "transport")
 _READ_ONLY = (
     *("id", "unit_id", "state", "state_time", "state_reason", "revision"),
     *("create_time", "update_time", "home_hub_id", "stale"),
@@ -58,6 +59,27 @@ def succeed(old: Camera | None, new: Camera) -> Camera:
 def same(old: Camera, new: Camera) -> bool:
     """Whether `new`, out of `succeed`, says nothing that `old` does not: it makes no revision."""
     return _bare(old) == _bare(new)
+
+
+def differences(old: Camera, new: Camera) -> tuple[str, ...]:
+    """Dotted paths of what `new` says otherwise than `old`, as in "location.latitude" or "main.url"."""
+    found = [name for name in ("name", "region_code", "industry", "place_category") if _differ(old, new, name)]
+    for name, parts in _NESTED.items():
+        found += [f"{name}.{part}" for part in parts if _differ(getattr(old, name), getattr(new, name), part)]
+    before, after = ({stream.profile: stream for stream in camera.streams} for camera in (old, new))
+    for profile in sorted(before.keys() | after.keys()):
+        one, other = before.get(profile), after.get(profile)
+        if one is None or other is None:
+            found.append(profile.name.lower())
+        else:
+            found += [f"{profile.name.lower()}.{part}" for part in _OF_STREAM if _differ(one, other, part)]
+    devices = dict(old.device), dict(new.device)
+    found += [f"device.{name}" for name in DEVICE_FIELDS if devices[0].get(name) != devices[1].get(name)]
+    return tuple(found)
+
+
+def _differ(one: object, other: object, name: str) -> bool:
+    return bool(getattr(one, name) != getattr(other, name))
 
 
 def masked(old: Camera, new: Camera, mask: Sequence[str]) -> Camera:

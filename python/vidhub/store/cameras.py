@@ -75,6 +75,41 @@ def upsert_many(conn: Connection, cameras: Sequence[Camera], secrets: Secrets, *
     bulk.upsert(conn, tables.camera_streams, streams)
 
 
+_NEW = (
+    "INSERT INTO cameras (unit_id, revision, create_time, update_time, state, state_reason, home_hub_id, id, name, "
+    "region_code, industry, place_category, latitude, longitude, address, place_basis, purpose, scope, retention_days, "
+    "signage_text, signage_date, device) VALUES",
+    f"(?1, ?2, ?3, ?3, {int(CameraState.UNKNOWN)}, '', ''{', ?' * 15})",
+)
+_NEW_STREAMS = (
+    "INSERT INTO camera_streams (camera_id, profile, url, username, password, transport, codec, width, height, "
+    "frame_rate) VALUES",
+    "(?, ?, ?, ?, ?, ?, '', 0, 0, 0.0)",
+)
+
+
+def insert_rows(
+    conn: Connection,
+    rows: tuple[Sequence[object], Sequence[object]],
+    *,
+    unit_id: str,
+    revision: int,
+    now: datetime,
+) -> None:
+    """New cameras of one unit; rows as `core.record_rows` gives them. None of the ids may be there."""
+    values, streams = rows
+    bulk.insert(conn, *_NEW, values, (unit_id, revision, to_us(now)))
+    bulk.insert(conn, *_NEW_STREAMS, streams)
+
+
+def known(conn: Connection, ids: Iterable[str]) -> set[str]:
+    """Which of these ids are taken, by retired cameras too."""
+    rows = conn.exec_driver_sql(
+        "SELECT id FROM cameras WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
+    )
+    return {row[0] for row in rows}
+
+
 def get(conn: Connection, camera_id: str, secrets: Secrets | None = None) -> Camera | None:
     """One camera, retired ones too; passwords only with `secrets`."""
     found = list_full(conn, [camera_id], secrets)

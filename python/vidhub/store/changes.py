@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
@@ -20,7 +21,19 @@ def append(conn: Connection, rows: Iterable[tuple[int, str, str]]) -> None:
         "ON CONFLICT (revision, camera_id) DO UPDATE SET kind = excluded.kind",
         rows,
     )
-    first, last = rows[0][0], rows[-1][0]
+    _bound(conn, rows[0][0], rows[-1][0])
+
+
+def upserted(conn: Connection, revision: int, ids: Sequence[str]) -> None:
+    """`append` for many cameras of one revision, each of them once."""
+    conn.exec_driver_sql(
+        "INSERT INTO changes (revision, kind, camera_id) SELECT ?, 'upserted', value FROM json_each(?)",
+        (revision, json.dumps(ids)),
+    )
+    _bound(conn, revision, revision)
+
+
+def _bound(conn: Connection, first: int, last: int) -> None:
     if first // _TRIM_EVERY != (last + 1) // _TRIM_EVERY:  # a hub that never stops stays bounded too
         trim(conn)
 

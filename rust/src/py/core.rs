@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::frames::FrameReader;
+use super::records::PlainRecord;
 use super::values::{
     self, CameraBasic, CameraCounts, CameraPage, CameraPoints, CameraRow, ChangeRow, Decision, Event, FilterRow,
     GrantRow, Principal, StateRow,
@@ -125,6 +126,24 @@ impl Core {
         removed: Vec<String>,
     ) -> PyResult<()> {
         Ok(py.detach(|| self.hub.apply_cameras(revision, values::cameras(upserts)?, &removed))?)
+    }
+
+    #[pyo3(signature = (revision, records, ids, unit_id, upserts, /))]
+    fn apply_records(
+        &self,
+        py: Python<'_>,
+        revision: u64,
+        records: Vec<Py<PlainRecord>>,
+        ids: Vec<String>,
+        unit_id: &str,
+        upserts: Vec<CameraRow>,
+    ) -> PyResult<()> {
+        let cameras = super::records::cameras(&records, ids, unit_id, revision)?;
+        Ok(py.detach(|| {
+            let mut all = values::cameras(upserts)?;
+            all.extend(cameras()?);
+            self.hub.apply_cameras(revision, all, &[])
+        })?)
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of the Python call")]

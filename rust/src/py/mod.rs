@@ -6,6 +6,7 @@ mod camera_sim;
 mod core;
 mod errors;
 mod frames;
+mod records;
 mod values;
 
 use pyo3::prelude::*;
@@ -23,5 +24,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::CameraPoints>()?;
     module.add_class::<values::Decision>()?;
     module.add_class::<values::Event>()?;
+    module.add_class::<records::PlainRecord>()?;
+    module.add_function(wrap_pyfunction!(records::read_records, module)?)?;
+    module.add_function(wrap_pyfunction!(records::record_rows, module)?)?;
     module.add_function(wrap_pyfunction!(core::validate_policies, module)?)
 }

@@ -1,0 +1,205 @@
+//! Records of an import: read, sealed and turned into rows by the hundred, without a Python object for each field.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyList, PyString};
+use serde_json::{Map, Value};
+
+use super::values;
+use crate::error::{Error, ErrorKind};
+use crate::registry;
+use crate::wire::record::{self, DeviceValue, Record};
+use crate::wire::sealed::Sealer;
+
+#[pyclass(frozen, module = "vidhub._core")]
+pub struct PlainRecord {
+    inner: Arc<Record>,
+}
+
+#[pymethods]
+impl PlainRecord {
+    #[getter]
+    fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    #[getter]
+    fn region_code(&self) -> &str {
+        &self.inner.region_code
+    }
+
+    #[getter]
+    fn industry(&self) -> &str {
+        &self.inner.industry
+    }
+
+    #[getter]
+    fn location(&self) -> (f64, f64, &str) {
+        (self.inner.latitude, self.inner.longitude, &self.inner.address)
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    #[getter]
+    fn place_category(&self) -> u8 {
+        self.inner.place_category
+    }
+
+    #[getter]
+    fn streams(&self) -> Vec<values::StreamRow> {
+        let row = |one: &record::RecordStream| {
+            (one.profile, one.url.clone(), one.username.clone(), one.password.clone(), one.transport)
+        };
+        self.inner.streams.iter().map(row).collect()
+    }
+
+    #[getter]
+    fn legal(&self) -> (&str, &str, &str, u32, &str, &str) {
+        let record = &self.inner;
+        (
+            &record.place_basis,
+            &record.purpose,
+            &record.scope,
+            record.retention_days,
+            &record.signage_text,
+            &record.signage_date,
+        )
+    }
+
+    #[getter]
+    fn has_sign(&self) -> bool {
+        !self.inner.signage_text.is_empty() && !self.inner.signage_date.is_empty()
+    }
+
+    #[getter]
+    fn device_json(&self) -> String {
+        device_json(&self.inner)
+    }
+}
+
+/// The records that keep every rule beyond doubt, each in its place; None for the others.
+#[pyfunction]
+#[pyo3(signature = (messages, unit_id, /))]
+pub fn read_records(py: Python<'_>, messages: Vec<PyBackedBytes>, unit_id: &str) -> Vec<Option<PlainRecord>> {
+    py.detach(|| {
+        let read = |message: &PyBackedBytes| record::read(message, unit_id).map(Arc::new);
+        messages.iter().map(|message| read(message).map(|inner| PlainRecord { inner })).collect()
+    })
+}
+
+/// What one record is in the store: its device as JSON, its passwords sealed.
+type Sealed = (String, Vec<Vec<u8>>);
+
+/// (values of cameras, values of streams), flat, in the order that `_core.pyi` tells.
+#[pyfunction]
+#[pyo3(signature = (records, ids, head, key, /))]
+pub fn record_rows<'py>(
+    py: Python<'py>,
+    records: Vec<Py<PlainRecord>>,
+    ids: Vec<String>,
+    head: [u8; 5],
+    key: &[u8],
+) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
+    let records = inner(&records, &ids)?;
+    let sealed = py.detach(|| -> crate::error::Result<Vec<Sealed>> {
+        let sealer = Sealer::new(head, key)?;
+        let seal = |(record, id): (&Arc<Record>, &String)| {
+            let passwords =
+                record.streams.iter().map(|one| sealer.seal(&one.password, &format!("camera/{id}/{}", one.profile)));
+            Ok((device_json(record), passwords.collect::<crate::error::Result<_>>()?))
+        };
+        records.iter().zip(&ids).map(seal).collect()
+    })?;
+    let (cameras, streams) = (PyList::empty(py), PyList::empty(py));
+    for ((record, id), (device, passwords)) in records.iter().zip(&ids).zip(&sealed) {
+        let id = PyString::new(py, id);
+        cameras.append(&id)?;
+        cameras.append(&record.name)?;
+        cameras.append(&record.region_code)?;
+        cameras.append(&record.industry)?;
+        cameras.append(record.place_category)?;
+        cameras.append(record.latitude)?;
+        cameras.append(record.longitude)?;
+        cameras.append(&record.address)?;
+        cameras.append(&record.place_basis)?;
+        cameras.append(&record.purpose)?;
+        cameras.append(&record.scope)?;
+        cameras.append(record.retention_days)?;
+        cameras.append(&record.signage_text)?;
+        cameras.append(&record.signage_date)?;
+        cameras.append(device)?;
+        for (stream, password) in record.streams.iter().zip(passwords) {
+            streams.append(&id)?;
+            streams.append(stream.profile)?;
+            streams.append(&stream.url)?;
+            streams.append(&stream.username)?;
+            streams.append(PyBytes::new(py, password))?;
+            streams.append(stream.transport)?;
+        }
+    }
+    Ok((cameras, streams))
+}
+
+/// The records as the registry takes them.
+pub fn cameras(
+    records: &[Py<PlainRecord>],
+    ids: Vec<String>,
+    unit_id: &str,
+    revision: u64,
+) -> PyResult<impl FnOnce() -> crate::error::Result<Vec<registry::Camera>> + Send> {
+    let records = inner(records, &ids)?;
+    let unit_id = unit_id.to_owned();
+    Ok(move || records.iter().zip(ids).map(|(record, id)| camera(record, id, &unit_id, revision)).collect())
+}
+
+fn camera(record: &Record, id: String, unit_id: &str, revision: u64) -> crate::error::Result<registry::Camera> {
+    let stream = |one: &record::RecordStream| {
+        Ok(registry::CameraStream {
+            profile: values::profile(one.profile)?,
+            url: one.url.clone(),
+            username: one.username.clone(),
+            password: one.password.clone(),
+            transport: one.transport,
+        })
+    };
+    Ok(registry::Camera {
+        id,
+        name: record.name.clone(),
+        unit_id: unit_id.to_owned(),
+        region_code: record.region_code.clone(),
+        industry: record.industry.clone(),
+        place_category: record.place_category,
+        latitude: record.latitude,
+        longitude: record.longitude,
+        quarantined: false,
+        revision,
+        streams: record.streams.iter().map(stream).collect::<crate::error::Result<_>>()?,
+        home_hub_id: String::new(),
+    })
+}
+
+fn inner(records: &[Py<PlainRecord>], ids: &[String]) -> PyResult<Vec<Arc<Record>>> {
+    if records.len() != ids.len() {
+        let message = format!("{} records and {} ids", records.len(), ids.len());
+        return Err(Error::new(ErrorKind::InvalidArgument, "RECORDS_WITHOUT_IDS", message).into());
+    }
+    Ok(records.iter().map(|record| record.get().inner.clone()).collect())
+}
+
+fn device_json(record: &Record) -> String {
+    let mut fields = Map::new();
+    for (name, value) in &record.device {
+        let value = match value {
+            DeviceValue::Text(text) => Value::from(text.as_str()),
+            DeviceValue::Count(number) => Value::from(*number),
+            DeviceValue::Measure(number) => Value::from(*number),
+        };
+        fields.insert((*name).to_owned(), value);
+    }
+    Value::Object(fields).to_string()
+}

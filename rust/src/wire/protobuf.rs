@@ -1,0 +1,146 @@
+//! The wire format of Protocol Buffers (proto3), as far as the records of cameras need it: no groups, no packing.
+//!
+//! Source: protobuf.dev, "Encoding".
+
+use std::str;
+
+/// One field's value, by its wire type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    Varint(u64),
+    Fixed64([u8; 8]),
+    Bytes(&'a [u8]),
+    Fixed32([u8; 4]),
+}
+
+impl<'a> Value<'a> {
+    pub fn text(self) -> Option<&'a str> {
+        self.bytes().and_then(|bytes| str::from_utf8(bytes).ok())
+    }
+
+    pub fn bytes(self) -> Option<&'a [u8]> {
+        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    pub fn unsigned(self) -> Option<u32> {
+        if let Self::Varint(number) = self { u32::try_from(number).ok() } else { None }
+    }
+
+    pub fn double(self) -> Option<f64> {
+        if let Self::Fixed64(bytes) = self { Some(f64::from_le_bytes(bytes)) } else { None }
+    }
+}
+
+/// The fields of one message, in the order they stand there: (number, value). Ends with None at the first octet that is
+/// out of place.
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub fn new(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let (&octet, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            let part = u64::from(octet & 0x7f);
+            // The tenth octet has room for one bit.
+            if shift == 63 && part > 1 {
+                return None;
+            }
+            number |= part << shift;
+            if octet & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*head)
+    }
+
+    fn field(&mut self) -> Option<(u32, Value<'a>)> {
+        let key = self.varint()?;
+        let number = u32::try_from(key >> 3).ok().filter(|number| *number != 0)?;
+        let value = match key & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => Value::Fixed64(self.take()?),
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                let (head, rest) = self.rest.split_at_checked(length)?;
+                self.rest = rest;
+                Value::Bytes(head)
+            }
+            5 => Value::Fixed32(self.take()?),
+            _ => return None,
+        };
+        Some((number, value))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Option<(u32, Value<'a>)>;
+
+    /// Some(None), once, where the message is broken.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let found = self.field();
+        if found.is_none() {
+            self.rest = &[];
+        }
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(message: &[u8]) -> Option<Vec<(u32, Value<'_>)>> {
+        Fields::new(message).collect()
+    }
+
+    #[test]
+    fn each_wire_type_is_read() {
+        let message = [
+            0x08, 0x96, 0x01, // 1: varint 150
+            0x12, 0x02, b'h', b'i', // 2: text
+            0x19, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f, // 3: 1.5
+            0x25, 1, 2, 3, 4, // 4: fixed32
+        ];
+        let found = read(&message).unwrap();
+        assert_eq!(found[0].1.unsigned(), Some(150));
+        assert_eq!(found[1].1.text(), Some("hi"));
+        assert_eq!(found[2].1.double(), Some(1.5));
+        assert_eq!(found[3], (4, Value::Fixed32([1, 2, 3, 4])));
+        assert_eq!(read(&[]).unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_cut_short_or_unknown_is_broken() {
+        for message in [
+            &[0x08][..],                                                               // a key alone
+            &[0x12, 5, b'h'],                                                          // less than it says
+            &[0x19, 0, 0],                                                             // half a double
+            &[0x0b],                                                                   // a group
+            &[0x00, 0x01],                                                             // field 0
+            &[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],       // 65 bits
+            &[0x08, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01], // eleven octets
+        ] {
+            assert_eq!(read(message), None, "{message:x?}");
+        }
+        assert_eq!(
+            read(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).unwrap()[0].1,
+            Value::Varint(u64::MAX)
+        );
+    }
+}
