@@ -1,5 +1,28 @@
 // Region → unit → camera, with counts of who is online; the rows of it that stand open; and the ways through them.
 import { CameraState, type Camera } from "./gen/vidhub/v1/camera_pb";
+import type { CameraCount } from "./gen/vidhub/v1/camera_service_pb";
+
+/** Cameras of one unit in one region, as far as they were read. */
+export interface Branch {
+  region: string;
+  unit: string;
+  /** In order. */
+  ids: string[];
+  /** Of the next page; empty once all were read. */
+  next: string;
+  isBusy: boolean;
+  isBegun: boolean;
+}
+
+export function branchKey(region: string, unit: string): string {
+  return `region/${region}/unit/${unit}`;
+}
+
+/** Region and unit that a key stands for; unit is empty for a region's. */
+export function partsOf(key: string): { region: string; unit: string } {
+  const [, region = "", unit = ""] = /^region\/([^/]*)(?:\/unit\/(.*))?$/.exec(key) ?? [];
+  return { region, unit };
+}
 
 export interface Node {
   /** "region/360602", "region/360602/unit/u1" or the camera's id. */
@@ -9,6 +32,8 @@ export interface Node {
   online: number;
   total: number;
   children?: Node[];
+  /** Stands for the cameras of this branch that were not read yet. */
+  rest?: Branch;
 }
 
 /** A node as it is shown, with its place among its sisters for screen readers. */
@@ -61,6 +86,41 @@ export function buildTree(cameras: Iterable<Camera>): Node[] {
         .sort((a, b) => a.label.localeCompare(b.label, "zh-CN"))
         .map((unit) => ({ ...unit, children: unit.children!.sort((a, b) => byCode(a.key, b.key)) })),
     }));
+}
+
+/** The same out of what the hub counted, with the cameras that were read. */
+export function countedTree(
+  regions: readonly CameraCount[],
+  units: ReadonlyMap<string, readonly CameraCount[]>,
+  branches: ReadonlyMap<string, Branch>,
+  camera: (id: string) => Camera | undefined,
+): Node[] {
+  const numbers = (count: CameraCount): { label: string; online: number; total: number } => ({
+    label: count.name || count.key,
+    online: Number(count.states.find(({ state }) => state === CameraState.ONLINE)?.cameras ?? 0),
+    total: Number(count.cameras),
+  });
+  return regions.map((region) => ({
+    key: `region/${region.key}`,
+    ...numbers(region),
+    children: [...(units.get(region.key) ?? [])]
+      .map((unit) => ({
+        key: branchKey(region.key, unit.key),
+        ...numbers(unit),
+        children: leaves(branches.get(branchKey(region.key, unit.key)), camera),
+      }))
+      .sort((a, b) => a.label.localeCompare(b.label, "zh-CN")),
+  }));
+}
+
+function leaves(branch: Branch | undefined, camera: (id: string) => Camera | undefined): Node[] {
+  if (!branch) return [];
+  const read = branch.ids.flatMap((id) => {
+    const found = camera(id);
+    return found ? [{ key: id, label: found.name, camera: found, online: 0, total: 1 }] : [];
+  });
+  const key = `${branchKey(branch.region, branch.unit)}/rest`;
+  return branch.next || !branch.isBegun ? [...read, { key, label: "", online: 0, total: 0, rest: branch }] : read;
 }
 
 /** Codes are digits: the plain order is right, and a hundred times faster than a language's. */

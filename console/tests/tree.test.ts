@@ -2,7 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
 import { CameraSchema, CameraState, type Camera } from "../src/gen/vidhub/v1/camera_pb";
-import { buildTree, openRows, stateWord, step } from "../src/tree";
+import { CameraCountSchema } from "../src/gen/vidhub/v1/camera_service_pb";
+import { branchKey, buildTree, countedTree, openRows, partsOf, stateWord, step, type Branch } from "../src/tree";
 
 function camera(id: string, unitId: string, regionCode: string, state: CameraState, stale = false): Camera {
   return create(CameraSchema, { id, name: `camera ${id}`, unitId, unitName: `unit ${unitId}`, regionCode, state, stale });
@@ -66,4 +67,32 @@ test("keys lead through the tree as the ARIA pattern says", () => {
   expect(step(rows, last, "ArrowLeft", 5)).toBeUndefined();
   expect(step([], -1, "ArrowDown", 5)).toBeUndefined();
   expect(step(rows, 0, "x", 5)).toBeUndefined();
+});
+
+test("of many cameras the hub counts the branches, and only what was read has leaves", () => {
+  const count = (key: string, name: string, cameras: number, online: number) =>
+    create(CameraCountSchema, {
+      key,
+      name,
+      cameras: BigInt(cameras),
+      states: [{ state: CameraState.ONLINE, cameras: BigInt(online) }],
+    });
+  const key = branchKey("360602", "u/1");
+  const branch: Branch = { region: "360602", unit: "u/1", ids: ["1", "2"], next: "token", isBusy: false, isBegun: true };
+  const nodes = countedTree(
+    [count("360602", "月湖区", 1500, 900), count("360603", "", 7, 0)],
+    new Map([["360602", [count("u2", "一中", 200, 100), count("u/1", "车站", 1300, 800)]]]),
+    new Map([[key, branch]]),
+    (id) => (id === "1" ? camera("1", "u/1", "360602", CameraState.ONLINE) : undefined),
+  );
+  expect(nodes.map((node) => [node.label, node.online, node.total, node.children!.length])).toEqual([
+    ["月湖区", 900, 1500, 2],
+    ["360603", 0, 7, 0],
+  ]);
+  const rows = openRows(nodes, () => true);
+  const rest = rows.find((row) => row.node.rest);
+  expect(rows.find((row) => row.node.camera)!.node.key).toBe("1");
+  expect([rest!.node.rest, rest!.isOpen]).toEqual([branch, undefined]);
+  expect(partsOf(key)).toEqual({ region: "360602", unit: "u/1" });
+  expect(partsOf("region/360602")).toEqual({ region: "360602", unit: "" });
 });

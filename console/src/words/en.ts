@@ -60,6 +60,7 @@ export default {
   },
   language: "中文",
   tree: {
+    more: "Loading…",
     title: "Cameras",
     search: "Search name, id or pinyin initials",
     none: "No camera that you may see",

@@ -60,6 +60,7 @@ export default {
   },
   language: "English",
   tree: {
+    more: "正在加载…",
     title: "摄像机",
     search: "搜索名称、编码或拼音首字母",
     none: "没有可查看的摄像机",
