@@ -178,9 +178,23 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class WeeklyHours:
+    """A stretch that comes back each week, by the hub's clock.
+
+    days: that it begins on, 1 (Monday) to 7 (Sunday). start_minute, end_minute: since midnight; an end at or before the
+    start lies on the next day.
+    """
+
+    days: tuple[int, ...]
+    start_minute: int
+    end_minute: int
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """Who may do what with which cameras, for which purposes, until when.
 
+    weekly_hours: when in the week it holds; none: always.
     hub_id: instead of a person or department, the linked hub that it is for: then it is a sharing rule, and `fields`
     are the parts of the record that go along with what a list shows.
     """
@@ -200,6 +214,7 @@ class Grant:
     revoke_reason: str = ""
     hub_id: str = ""
     fields: tuple[str, ...] = ()
+    weekly_hours: tuple[WeeklyHours, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +293,8 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class User:
+    """password_expire_time: of a one-time password. login_time: of the newest login."""
+
     id: str
     name: str
     display_name: str
@@ -287,6 +304,8 @@ class User:
     suspended: bool
     must_change_password: bool
     create_time: datetime
+    password_expire_time: datetime | None = None
+    login_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

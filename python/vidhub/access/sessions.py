@@ -149,6 +149,8 @@ class Sessions:
             raise _no_session(session_id)
         if session.end_time is not None:
             raise ended(session.end_reason)
+        if self._purposes.is_retired(session.purpose.kind):
+            raise FailedPrecondition("PURPOSE_RETIRED", f"{session.purpose.kind} is out of force: the view ends")
         try:
             renewed = await self._book.renew(principal, session)
         except (PermissionDenied, NotFound) as error:

@@ -34,6 +34,7 @@ from vidhub.errors import (
     Violation,
 )
 from vidhub.identity import People, Units
+from vidhub.identity.units import UnitSeen
 from vidhub.model import Action, CameraFilter, Grant, Principal, Role, Scope, User
 
 log = structlog.get_logger(__name__)
@@ -138,7 +139,14 @@ class AdminOperations:
         return _user(user)
 
     async def user_list(self) -> dict[str, Any]:
-        return {"users": [_user(user) for user in await self._people.list_users(self._principal)]}
+        found: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            page = await self._people.list_users(self._principal, page_size=1_000, page_token=token)
+            found += [_user(user) for user in page.users]
+            token = page.next_page_token
+            if not token:
+                return {"users": found}
 
     async def user_passwd(self, name: str, password: str) -> dict[str, Any]:
         return _user(await self._people.set_password(self._principal, name, password))
@@ -156,19 +164,14 @@ class AdminOperations:
         return {"unit_id": token.unit_id, "enrolment": token.enrolment, "expire_time": _time(token.expire_time)}
 
     async def unit_list(self) -> dict[str, Any]:
-        found = await self._units.list_units(self._principal)
-        return {
-            "units": [
-                {
-                    "id": unit.id,
-                    "name": unit.name,
-                    "region_code": unit.region_code,
-                    "industry": unit.industry,
-                    "state": unit.state,
-                }
-                for unit in found
-            ]
-        }
+        found: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            page = await self._units.list_units(self._principal, page_size=1_000, page_token=token)
+            found += [_unit(one) for one in page.units]
+            token = page.next_page_token
+            if not token:
+                return {"units": found}
 
     async def unit_revoke(self, unit_id: str, reason: str) -> dict[str, Any]:
         return {"unit_id": unit_id, "revoked": await self._units.revoke(self._principal, unit_id, reason)}
@@ -368,6 +371,19 @@ def _user(user: User) -> dict[str, Any]:
         "department": user.department,
         "unit_id": user.unit_id,
         "suspended": user.suspended,
+    }
+
+
+def _unit(seen: UnitSeen) -> dict[str, Any]:
+    unit = seen.unit
+    return {
+        "id": unit.id,
+        "name": unit.name,
+        "region_code": unit.region_code,
+        "industry": unit.industry,
+        "state": unit.state,
+        "certificate_expire_time": _time(seen.certificate_end),
+        "cameras": seen.cameras,
     }
 
 

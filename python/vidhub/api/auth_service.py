@@ -12,10 +12,13 @@ from vidhub.api import convert
 from vidhub.api.auth import bearer
 from vidhub.api.call import Call
 from vidhub.errors import PermissionDenied, Unauthenticated
-from vidhub.identity.people import Login, People
+from vidhub.identity import Login, People, Units
+from vidhub.identity.tokens import DEVICE_LIFE
 from vidhub.v1 import auth_service_pb2 as pb
 
 COOKIE = "vidhub_refresh"
+# Says that its owner has logged in on this device before; it lets nobody in.
+DEVICE_COOKIE = "vidhub_device"
 _PATH = "/vidhub.v1.AuthService"
 
 
@@ -36,17 +39,26 @@ def is_cookie_secure(public_url: str) -> bool:
 
 
 class AuthServicer:
-    def __init__(self, people: People, *, public_url: str, hub_id: str) -> None:
+    def __init__(self, people: People, units: Units, *, public_url: str, hub_id: str) -> None:
         """public_url: where browsers reach the hub, as in "https://hub.example:8080"."""
         self._people = people
+        self._units = units
         self._hub_id = hub_id
         self._public_host = urlsplit(public_url).netloc
         self._secure = "; Secure" if is_cookie_secure(public_url) else ""
 
     async def login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
         self._refuse_other_sites(call)
-        login = await self._people.login(request.username, request.password, call.address)
+        login = await self._people.logins.login(
+            request.username,
+            request.password,
+            call.address,
+            client=call.metadata.get("user-agent", ""),
+            device=_cookie(call, DEVICE_COOKIE),
+        )
         self._keep(call, login)
+        if login.device:
+            self._set_cookie(call, DEVICE_COOKIE, login.device, int(DEVICE_LIFE.total_seconds()))
         return pb.LoginResponse(
             access_token=login.access_token,
             expire_time=convert.to_time(login.expire_time),
@@ -55,11 +67,11 @@ class AuthServicer:
 
     async def refresh(self, _request: pb.RefreshRequest, call: Call) -> pb.RefreshResponse:
         self._refuse_other_sites(call)
-        token = _refresh_token(call)
+        token = _cookie(call, COOKIE)
         if not token:
             raise Unauthenticated("REFRESH_MISSING", "there is no log-in to go on with: log in")
         try:
-            login = await self._people.refresh(token, call.address)
+            login = await self._people.logins.refresh(token, call.address)
         except Unauthenticated:
             self._forget(call)
             raise
@@ -67,13 +79,13 @@ class AuthServicer:
         return pb.RefreshResponse(access_token=login.access_token, expire_time=convert.to_time(login.expire_time))
 
     async def logout(self, _request: pb.LogoutRequest, call: Call) -> pb.LogoutResponse:
-        token = _refresh_token(call)
+        token, logins = _cookie(call, COOKIE), self._people.logins
         if token:
             self._refuse_other_sites(call)
-            await self._people.logout(token, call.address)
+            await logins.logout(token, call.address)
         if "authorization" in call.metadata:  # a program may hold no cookie
             with suppress(Unauthenticated):  # no login of ours, or over: there is nothing to end
-                await self._people.end_login(self._people.by_bearer(bearer(call.metadata), call.address))
+                await logins.end_login(logins.by_bearer(bearer(call.metadata), call.address))
         self._forget(call)
         return pb.LogoutResponse()
 
@@ -87,6 +99,9 @@ class AuthServicer:
             department=user.department,
             roles=convert.to_roles(user.roles),
             hub_id=self._hub_id,
+            unit_id=user.unit_id,
+            unit_name=self._units.name_of(user.unit_id),
+            must_change_password=user.must_change_password,
         )
 
     async def change_password(self, request: pb.ChangePasswordRequest, call: Call) -> pb.ChangePasswordResponse:
@@ -109,19 +124,19 @@ class AuthServicer:
 
     def _keep(self, call: Call, login: Login) -> None:
         left = login.refresh_expire_time - datetime.now(UTC)
-        self._set_cookie(call, login.refresh_token, max(0, int(left.total_seconds())))
+        self._set_cookie(call, COOKIE, login.refresh_token, max(0, int(left.total_seconds())))
 
     def _forget(self, call: Call) -> None:
-        self._set_cookie(call, "", 0)
+        self._set_cookie(call, COOKIE, "", 0)
 
-    def _set_cookie(self, call: Call, value: str, max_age_s: int) -> None:
+    def _set_cookie(self, call: Call, name: str, value: str, max_age_s: int) -> None:
         attributes = f"; Max-Age={max_age_s}; HttpOnly{self._secure}; SameSite=Strict; Path={_PATH}"
-        call.answer_headers.append(("set-cookie", f"{COOKIE}={value}{attributes}"))
+        call.answer_headers.append(("set-cookie", f"{name}={value}{attributes}"))
 
 
-def _refresh_token(call: Call) -> str:
+def _cookie(call: Call, name: str) -> str:
     try:
-        cookie = SimpleCookie(call.metadata.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(call.metadata.get("cookie", "")).get(name)
     except CookieError:
         return ""
     value = cookie.value if cookie is not None else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from vidhub.api import convert
 from vidhub.api.call import Call
@@ -12,7 +12,7 @@ from vidhub.v1 import system_service_pb2 as pb
 
 
 class SystemServicer:
-    """purposes: the register. link_versions: newest and oldest of LinkService. counts: as `Core.counts`. uptime_s:
+    """purposes: those in force. link_versions: newest and oldest of LinkService. counts: as `Core.counts`. uptime_s:
     seconds since the hub started."""
 
     def __init__(
@@ -23,7 +23,7 @@ class SystemServicer:
         version: str,
         counts: Callable[[], Mapping[str, int]],
         uptime_s: Callable[[], float],
-        purposes: Sequence[PurposeKind] = (),
+        purposes: Callable[[], Sequence[PurposeKind]] = tuple,
         link_versions: tuple[int, int] = (0, 0),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -34,13 +34,10 @@ class SystemServicer:
         self._clock = clock
         self._counts = counts
         self._uptime_s = uptime_s
-        self._purposes = [
-            pb.PurposeKind(kind=one.kind, name=one.title, name_en=one.title_en, reference_required=one.wants_reference)
-            for one in purposes
-        ]
+        self._purposes = purposes
 
     async def get_status(self, _request: pb.GetStatusRequest, _call: Call) -> pb.GetStatusResponse:
-        counts = self._counts()
+        counts, now = self._counts(), self._clock()
         return pb.GetStatusResponse(
             hub_id=self._hub_id,
             hub_name=self._hub_name,
@@ -49,8 +46,14 @@ class SystemServicer:
             streams=counts["streams"],
             sessions=counts["sessions"],
             uptime_s=self._uptime_s(),
-            purposes=self._purposes,
-            time=convert.to_time(self._clock()),
+            purposes=[
+                pb.PurposeKind(
+                    kind=one.kind, name=one.title, name_en=one.title_en, reference_required=one.wants_reference
+                )
+                for one in self._purposes()
+            ],
+            time=convert.to_time(now),
+            utc_offset_s=int((now.astimezone().utcoffset() or timedelta()).total_seconds()),
             link_version=self._link_versions[0],
             oldest_link_version=self._link_versions[1],
         )

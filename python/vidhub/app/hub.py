@@ -27,8 +27,11 @@ from vidhub.api.grpc_server import GrpcServer, ServerIdentity
 from vidhub.api.http import http_app
 from vidhub.api.live import LiveCalls
 from vidhub.api.metrics_http import metrics_app
+from vidhub.api.purposes import PurposeServicer
 from vidhub.api.sessions import SessionServicer
 from vidhub.api.system import SystemServicer
+from vidhub.api.units import UnitServicer
+from vidhub.api.users import UserServicer
 from vidhub.app.house import House
 from vidhub.app.parts import Parts, build, certificate_names
 from vidhub.config import OFF, Config, split_address
@@ -144,7 +147,7 @@ class App:
         rtsp, rtsps = self._told(bound["rtsp"]), self._told(bound["rtsps"])
         parts.sessions.serve_at(MediaAddresses(http=public_url, rtsp=rtsp, rtsps=rtsps))
         live = LiveCalls()
-        parts.people.on_logins_ended(live.logins_ended)
+        parts.people.logins.on_ended(live.logins_ended)
         parts.units.on_revoked(live.certificates_revoked)
         servicers = self._servicers(public_url)
         doorkeeper = Doorkeeper(Authentication(parts.people, parts.units), parts.audit.refusal)
@@ -277,12 +280,17 @@ class App:
     def _servicers(self, public_url: str) -> Mapping[str, object]:
         parts = self._parts
         return {
-            "vidhub.v1.AuthService": AuthServicer(parts.people, public_url=public_url, hub_id=parts.hub.id),
+            "vidhub.v1.AuthService": AuthServicer(
+                parts.people, parts.units, public_url=public_url, hub_id=parts.hub.id
+            ),
             "vidhub.v1.CameraService": CameraServicer(
                 parts.catalogue, parts.telemetry, self._names(), snapshots=parts.snapshots
             ),
             "vidhub.v1.SessionService": SessionServicer(parts.sessions),
             "vidhub.v1.GrantService": GrantServicer(parts.grants),
+            "vidhub.v1.PurposeService": PurposeServicer(parts.purpose_desk),
+            "vidhub.v1.UserService": UserServicer(parts.people),
+            "vidhub.v1.UnitService": UnitServicer(parts.units, self._grpc_address),
             "vidhub.v1.AuditService": AuditServicer(parts.audit),
             "vidhub.v1.EventService": EventServicer(parts.event_desk),
             "vidhub.v1.EnrolmentService": EnrolmentServicer(parts.units, parts.links.enrolment()),
@@ -293,7 +301,7 @@ class App:
                 version=__version__,
                 counts=parts.core.counts,
                 uptime_s=lambda: time.monotonic() - self._began,
-                purposes=parts.purposes.kinds(),
+                purposes=parts.purposes.kinds,
                 link_versions=(VERSION, OLDEST_VERSION),
             ),
         }

@@ -21,6 +21,7 @@ from vidhub.access.book import SessionBook
 from vidhub.access.ends import Ends
 from vidhub.access.foreign import ForeignSessions
 from vidhub.access.grants import Grants
+from vidhub.access.purpose_desk import PurposeDesk
 from vidhub.access.purposes import Purposes
 from vidhub.access.sessions import Sessions
 from vidhub.access.shares import Shares
@@ -81,6 +82,7 @@ class Parts:
     foreign: ForeignSessions
     snapshots: Snapshots
     purposes: Purposes
+    purpose_desk: PurposeDesk
     regions: regions.RegionTable
     links: LinkParts
     events: EventLog
@@ -168,7 +170,7 @@ async def build(
         patience_s=config.source.connect_timeout_s + 2 * config.source.stall_timeout_s,
     )
     stack.callback(snapshots.close)
-    people.on_suspended(lambda user: _note(book.end_all_of(PrincipalKind.USER, user.name, "USER_SUSPENDED")))
+    people.on_cut_off(lambda user, reason: _note(book.end_all_of(PrincipalKind.USER, user.name, reason)))
     units.on_cut_off(lambda unit: _note(book.end_all_of(PrincipalKind.UNIT, unit, "CERTIFICATE_REVOKED")))
     peers = await Peers.open(store, audit, units.register, hub)
     told = CatalogueOut(
@@ -273,6 +275,7 @@ async def build(
         foreign,
         snapshots,
         kinds,
+        PurposeDesk(store=store, audit=audit, purposes=kinds),
         table,
         links,
         events,

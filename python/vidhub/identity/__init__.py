@@ -3,7 +3,8 @@
 from vidhub.identity.authentication import Authentication
 from vidhub.identity.ca import CertificateAuthority, Issued, ServerCertificate
 from vidhub.identity.keys import HubKeys
-from vidhub.identity.people import Login, People
+from vidhub.identity.logins import Login, Logins
+from vidhub.identity.people import People
 from vidhub.identity.register import Register
 from vidhub.identity.units import Enrolled, EnrolmentToken, Units
 
@@ -15,6 +16,7 @@ __all__ = [
     "HubKeys",
     "Issued",
     "Login",
+    "Logins",
     "People",
     "Register",
     "ServerCertificate",

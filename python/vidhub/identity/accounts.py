@@ -9,6 +9,7 @@ from vidhub.errors import InvalidArgument, PermissionDenied
 from vidhub.model import Principal, PrincipalKind, Role
 
 MAX_NAME = 64
+MAX_DEPARTMENT = 128
 _SIGNS = frozenset("._-")
 # Separation of duties: who runs the hub sees no video, approves nothing and audits nobody; who approves does not audit.
 _EXCLUSIVE = (
@@ -17,6 +18,7 @@ _EXCLUSIVE = (
     frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
     frozenset({Role.APPROVER, Role.AUDITOR}),
 )
+_LOOK_UP = frozenset({Role.ADMINISTRATOR, Role.APPROVER, Role.SUPERVISOR, Role.AUDITOR})
 
 
 def check_name(name: str) -> str:
@@ -31,6 +33,11 @@ def check_name(name: str) -> str:
     return kept
 
 
+def display(text: str, name: str) -> str:
+    """The name as people write it; the account's own where none is given."""
+    return " ".join(text.split())[:MAX_NAME] or name
+
+
 def check_roles(roles: Iterable[Role], unit_id: str) -> frozenset[Role]:
     """Raises InvalidArgument ROLE_MISSING, ROLES_EXCLUDE or UNIT_MISSING."""
     given = frozenset(roles)
@@ -43,6 +50,11 @@ def check_roles(roles: Iterable[Role], unit_id: str) -> frozenset[Role]:
     if Role.UNIT in given and not unit_id:
         raise InvalidArgument("UNIT_MISSING", "the role unit wants the id of a unit: see `vidhub unit list`")
     return given
+
+
+def may_look_up(principal: Principal) -> bool:
+    """Whether they may see who has an account and which units there are: grants and records name both."""
+    return principal.kind is PrincipalKind.SYSTEM or bool(_LOOK_UP & principal.roles)
 
 
 def require_administrator(principal: Principal) -> None:

@@ -16,7 +16,7 @@ class Authentication:
 
     async def by_bearer(self, token: str, address: str) -> Principal:
         """Who holds this access token; no read of the store."""
-        return self._people.by_bearer(token, address)
+        return self._people.logins.by_bearer(token, address)
 
     def by_certificate(self, pem: bytes, address: str) -> Principal:
         """Who holds this client certificate; no read of the store."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import secrets
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -17,38 +20,66 @@ T = TypeVar("T")
 
 MIN_LENGTH = 10
 MAX_LENGTH = 256
+# Of what is left beside one's own name, or the names that go with it.
+_MIN_OWN = 8
 _MAX_WAITING = 64
-_COMMON_TEXT = (
-    "1234567890 12345678910 123456789a 0123456789 9876543210 0987654321 1q2w3e4r5t 1qaz2wsx3edc qwertyuiop "
-    "qwerty12345 qwerty123456 password12 password123 password1234 password12345 passw0rd123 p@ssw0rd123 "
-    "administrator admin12345 admin123456 admin@12345 admin@123456 letmein1234 welcome123 welcome1234 "
-    "iloveyou123 abcdefghij abcd123456 abc1234567 abc123456789 a123456789 aa12345678 aa123456789 qq123456789 "
-    "woaini1314 woaini520 woaini1314520 changeme123 hikvision123 hikvision12345 dahua12345 vidhub12345 "
-    "vidhub123456 hello12345 football123 monkey12345"
+_ROWS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm", "abcdefghijklmnopqrstuvwxyz", "1qaz2wsx3edc4rfv5tgb6yhn")
+_COMMON = frozenset(
+    line
+    for line in (files(__package__) / "common_passwords.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
 )
-_COMMON = frozenset(_COMMON_TEXT.split())
+# Without what is easily mistaken for another when it is read out: 0 O 1 l I.
+_LEGIBLE = "23456789abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
-def check_password(name: str, password: str) -> None:
-    """Raises InvalidArgument PASSWORD_TOO_WEAK saying which rule it breaks, never the password."""
+def check_password(name: str, password: str, *others: str) -> None:
+    """Raises InvalidArgument PASSWORD_TOO_WEAK saying which rule it breaks, never the password.
+
+    others: further names that go with the account, as those that people call the person and the department by.
+    """
     folded = normal(password).casefold()
     problem = ""
     if len(folded) < MIN_LENGTH:
         problem = f"it needs at least {MIN_LENGTH} characters"
     elif len(folded) > MAX_LENGTH:
         problem = f"it has more than {MAX_LENGTH} characters"
-    elif name.casefold() in (folded, folded[::-1]) or (
-        len(name) >= 4 and folded.strip("0123456789") == name.casefold()
+    elif name.casefold() in (folded, folded[::-1]) or any(
+        _is_little_more_than(word, folded) for word in (name, *others)
     ):
-        problem = "it is the name of the user"
-    elif folded in _COMMON or len(set(folded)) < 4:
+        problem = "it is little more than a name of the user, or of the hub"
+    elif folded in _COMMON or folded.rstrip("!@#$%^&*.?~+-_ ") in _COMMON:
         problem = "it is among the first that anybody tries"
+    elif len(set(folded)) < 4 or _is_repeated(folded) or _is_walk(folded):
+        problem = "it repeats itself, or follows the keyboard or the alphabet"
     if problem:
         raise InvalidArgument(
             "PASSWORD_TOO_WEAK",
             f"choose another password: {problem}",
             violations=[Violation("new_password", "PASSWORD_TOO_WEAK", problem)],
         )
+
+
+def one_time_password() -> str:
+    """To be read out or copied, and changed at once: four groups, 93 bits."""
+    return "-".join("".join(secrets.choice(_LEGIBLE) for _ in range(4)) for _ in range(4))
+
+
+def _is_little_more_than(word: str, folded: str) -> bool:
+    word = normal(word).casefold().strip()
+    return len(word) >= 2 and word in folded and len(folded.replace(word, "")) < min(_MIN_OWN, 2 * len(word))
+
+
+def _is_repeated(folded: str) -> bool:
+    """One block, over and over."""
+    period = (folded + folded).find(folded, 1)
+    return period <= len(folded) // 2
+
+
+def _is_walk(folded: str) -> bool:
+    """Along a row of keys or the alphabet, forwards or backwards, and nothing else to speak of."""
+    kept = re.sub(r"[^0-9a-z]", "", folded)
+    return len(kept) >= MIN_LENGTH and any(kept in row * 2 or kept in row[::-1] * 2 for row in _ROWS)
 
 
 def normal(password: str) -> str:

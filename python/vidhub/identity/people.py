@@ -1,7 +1,4 @@
-"""Accounts of people and their logins: who may call from a browser, and from when to when.
-
-Users and live logins are held in memory, so that a call is judged without a read; the store is the truth.
-"""
+"""Accounts of people: made, changed, suspended, and their passwords. Their logins are in `logins.py`."""
 
 from __future__ import annotations
 
@@ -24,66 +21,66 @@ from vidhub.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
     Unauthenticated,
 )
-from vidhub.identity.accounts import MAX_NAME, check_name, check_roles, require_administrator
-from vidhub.identity.backoff import Backoff
+from vidhub.identity.accounts import (
+    MAX_DEPARTMENT,
+    check_name,
+    check_roles,
+    display,
+    may_look_up,
+    require_administrator,
+)
+from vidhub.identity.directory import EVERYBODY, Directory, UserFilter, UserPage
 from vidhub.identity.keys import HubKeys
-from vidhub.identity.passwords import Hasher, check_password
-from vidhub.identity.tokens import AccessTokens, hash_refresh, new_refresh
+from vidhub.identity.logins import Logins
+from vidhub.identity.passwords import Hasher, check_password, one_time_password
+from vidhub.identity.tokens import AccessTokens
 from vidhub.model import AuditRecord, Principal, PrincipalKind, Role, User
 from vidhub.store import Store, units, users
 from vidhub.store.keyfiles import write_private
 from vidhub.store.times import now
 
-LOGIN_LIFE = timedelta(hours=12)
-MAX_LOGINS = 16
-# So many in memory are never worth a look for those that ran out.
-FEW_LOGINS = 1_024
 FIRST_NAME = "admin"
+ONE_TIME_LIFE = timedelta(hours=72)
+MOST_USERS = 10_000
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
-    """What a login or a refresh gives. refresh_expire_time: the end of the whole login, for the cookie."""
+class OneTime:
+    """A password to be changed at the first login; told once."""
 
-    access_token: str = field(repr=False)
-    expire_time: datetime
-    refresh_token: str = field(repr=False)
-    refresh_expire_time: datetime
-    must_change_password: bool
     user: User
+    password: str = field(repr=False)
+    expire_time: datetime
 
 
 class People:
-    """Constructed by `open`; `close` ends its threads."""
+    """Constructed by `open`; `close` ends its threads. logins: theirs."""
 
     def __init__(
         self,
         store: Store,
         audit: AuditLog,
-        tokens: AccessTokens,
         hasher: Hasher,
+        directory: Directory,
+        logins: Logins,
         hub_id: str,
         initial_password: Path,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._audit = audit
-        self._tokens = tokens
         self._hasher = hasher
+        self._directory = directory
+        self.logins = logins
         self._hub_id = hub_id
         self._initial_password = initial_password
         self._clock = clock
-        self._backoff = Backoff()
-        self._users: dict[str, User] = {}
-        self._names: dict[str, str] = {}
-        self._logins: dict[str, users.Login] = {}
-        self._forget_at = FEW_LOGINS
-        self._on_suspended: list[Callable[[User], None]] = []
-        self._on_logins_ended: list[Callable[[frozenset[str], str], None]] = []
+        self._on_cut_off: list[Callable[[User, str], None]] = []
 
     @classmethod
     async def open(
@@ -98,33 +95,49 @@ class People:
         parallel_hashes: int = 2,
         clock: Callable[[], datetime] = now,
     ) -> People:
-        self = cls(
-            store,
-            audit,
-            AccessTokens(keys.access_pem, hub_id),
-            Hasher(hasher, parallel=parallel_hashes),
-            hub_id,
-            data_dir / "initial-password",
-            clock,
-        )
         time = clock()
         await store.write(lambda conn: users.forget_logins(conn, time))
         found, live = await store.read(lambda conn: (users.load(conn), users.live_logins(conn, time)))
-        for user in found:
-            self._learn(user)
-        self._logins = {login.id: login for login in live}
-        return self
+        directory = Directory(found)
+        hashing = Hasher(hasher, parallel=parallel_hashes)
+        logins = Logins(
+            store=store,
+            audit=audit,
+            tokens=AccessTokens(keys.access_pem, hub_id),
+            hasher=hashing,
+            directory=directory,
+            hub_id=hub_id,
+            clock=clock,
+            live=live,
+        )
+        return cls(store, audit, hashing, directory, logins, hub_id, data_dir / "initial-password", clock)
 
     def close(self) -> None:
         self._hasher.close()
 
-    def on_suspended(self, listener: Callable[[User], None]) -> None:
-        """Called on the event loop once a suspension is durable, to end the user's sessions."""
-        self._on_suspended.append(listener)
+    def on_cut_off(self, listener: Callable[[User, str], None]) -> None:
+        """Called on the event loop with the user and why, once it is durable that what they watch must end:
+        USER_SUSPENDED, or POLICY_CHANGED when their roles, department or unit are others now."""
+        self._on_cut_off.append(listener)
 
-    def on_logins_ended(self, listener: Callable[[frozenset[str], str], None]) -> None:
-        """Called on the event loop with (login ids, reason), to cut live calls."""
-        self._on_logins_ended.append(listener)
+    # Who there is.
+
+    async def get(self, name: str) -> User:
+        """Raises NotFound USER_UNKNOWN."""
+        return self._directory.named(name)
+
+    async def list_users(
+        self,
+        principal: Principal,
+        wanted: UserFilter = EVERYBODY,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> UserPage:
+        """Raises PermissionDenied ROLE_MISSING."""
+        if not may_look_up(principal):
+            raise PermissionDenied("ROLE_MISSING", "the list of users is for those who administer, grant or audit")
+        return self._directory.page(principal.ref, wanted, page_size, page_token)
 
     # Accounts.
 
@@ -133,7 +146,7 @@ class People:
 
         The file comes first: a crash in between leaves a file without a user, and the next start writes another.
         """
-        if any(Role.ADMINISTRATOR in u.roles for u in self._users.values()) or self._find(FIRST_NAME) is not None:
+        if any(Role.ADMINISTRATOR in user.roles for user in self._directory) or self._directory.find(FIRST_NAME):
             return False
         password = random.token_urlsafe(18)
         write_private(self._initial_password, f"{password}\n".encode())
@@ -152,332 +165,231 @@ class People:
         department: str = "",
         display_name: str = "",
         must_change_password: bool = False,
+        password_expire_time: datetime | None = None,
     ) -> User:
         """Raises AlreadyExists USER_EXISTS, InvalidArgument NAME_INVALID, ROLE_…, UNIT_MISSING, PASSWORD_TOO_WEAK,
-        NotFound UNIT_UNKNOWN."""
+        NotFound UNIT_UNKNOWN, ResourceExhausted LIMIT_USERS."""
         require_administrator(principal)
         name = check_name(name)
         user = User(
             id=uuid.uuid4().hex,
             name=name,
-            display_name=display_name[:MAX_NAME] or name,
-            department=department.strip()[:128],
+            display_name=display(display_name, name),
+            department=department.strip()[:MAX_DEPARTMENT],
             unit_id=unit_id,
             roles=check_roles(roles, unit_id),
             suspended=False,
             must_change_password=must_change_password,
             create_time=self._clock(),
+            password_expire_time=password_expire_time,
         )
-        check_password(name, password)
+        check_password(name, password, user.display_name, user.department, "vidhub")
         hashed = await self._hasher.hash(password)
 
         def work(conn: Connection) -> User:
-            if any(u.name.casefold() == name.casefold() for u in users.load(conn)):
+            known = users.load(conn)
+            if any(one.name.casefold() == name.casefold() for one in known):
                 raise AlreadyExists("USER_EXISTS", f"there is a user {name} already: choose another name")
-            if unit_id and units.get(conn, unit_id) is None:
-                raise NotFound("UNIT_UNKNOWN", f"there is no unit {unit_id}: see `vidhub unit list`")
+            if len(known) >= MOST_USERS:
+                raise ResourceExhausted("LIMIT_USERS", f"a hub has {MOST_USERS} accounts at most")
+            _check_unit(conn, unit_id)
             users.insert(conn, user, hashed)
             self._audit.append(conn, [_record(principal, "user.add", user, roles=sorted(user.roles), unit=unit_id)])
             return user
 
-        return await self._store.write(work, apply=self._learn)
+        return await self._store.write(work, apply=self._directory.learn)
 
-    async def list_users(self, principal: Principal) -> list[User]:
-        if principal.kind is not PrincipalKind.SYSTEM and not principal.roles & {Role.ADMINISTRATOR, Role.AUDITOR}:
-            raise PermissionDenied("ROLE_MISSING", "the list of users is for administrators and auditors")
-        return sorted(self._users.values(), key=lambda u: u.name)
+    async def create(
+        self,
+        principal: Principal,
+        name: str,
+        roles: Iterable[Role],
+        *,
+        unit_id: str = "",
+        department: str = "",
+        display_name: str = "",
+    ) -> OneTime:
+        """As `add`, with a one-time password."""
+        password, end = one_time_password(), self._clock() + ONE_TIME_LIFE
+        user = await self.add(
+            principal,
+            name,
+            roles,
+            password=password,
+            unit_id=unit_id,
+            department=department,
+            display_name=display_name,
+            must_change_password=True,
+            password_expire_time=end,
+        )
+        return OneTime(user, password, end)
+
+    async def update(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        display_name: str | None = None,
+        department: str | None = None,
+        unit_id: str | None = None,
+        roles: Iterable[Role] | None = None,
+    ) -> User:
+        """Changes what is given. Other roles, another department or unit end the person's logins and sessions.
+
+        Raises NotFound USER_UNKNOWN, UNIT_UNKNOWN, InvalidArgument ROLE_…, UNIT_MISSING, FailedPrecondition
+        SELF_CHANGE, LAST_ADMINISTRATOR.
+        """
+        require_administrator(principal)
+        asked = self._directory.named(name)
+        wanted = None if roles is None else frozenset(roles)
+        if wanted is not None and _is_oneself(principal, asked) and wanted != asked.roles:
+            raise FailedPrecondition("SELF_CHANGE", "nobody changes their own roles: ask another administrator")
+        time = self._clock()
+
+        def work(conn: Connection) -> tuple[User, User, list[str]]:
+            before = _current(conn, asked)
+            unit = before.unit_id if unit_id is None else unit_id
+            user = replace(
+                before,
+                display_name=before.display_name if display_name is None else display(display_name, before.name),
+                department=before.department if department is None else department.strip()[:MAX_DEPARTMENT],
+                unit_id=unit,
+                roles=check_roles(before.roles if wanted is None else wanted, unit),
+            )
+            if Role.ADMINISTRATOR in before.roles and Role.ADMINISTRATOR not in user.roles:
+                _not_the_last(conn, before)
+            if unit != before.unit_id:
+                _check_unit(conn, unit)
+            users.update(conn, user)
+            gone = self.logins.revoke(conn, user.id, time, "POLICY_CHANGED") if _is_another(user, before) else []
+            detail = {"roles": sorted(user.roles), "department": user.department, "unit": user.unit_id}
+            self._audit.append(conn, [_record(principal, "user.update", user, **detail)])
+            return before, user, gone
+
+        def apply(done: tuple[User, User, list[str]]) -> None:
+            before, user, gone = done
+            self._directory.learn(user)
+            self.logins.ended(gone, "POLICY_CHANGED")
+            if _is_another(user, before):
+                self._cut_off(user, "POLICY_CHANGED")
+
+        return (await self._store.write(work, apply=apply))[1]
+
+    async def suspend(self, principal: Principal, name: str, reason: str = "") -> User:
+        """End every login and keep the user out; sessions end by the listeners."""
+        require_administrator(principal)
+        user = self._directory.named(name)
+        if _is_oneself(principal, user):
+            raise FailedPrecondition("SELF_SUSPENSION", "nobody suspends themselves: ask another administrator")
+        return await self._set_suspended(principal, user, True, reason)
+
+    async def resume(self, principal: Principal, name: str) -> User:
+        require_administrator(principal)
+        return await self._set_suspended(principal, self._directory.named(name), False)
+
+    # Passwords.
 
     async def set_password(
-        self, principal: Principal, name: str, password: str, *, must_change_password: bool = False
+        self,
+        principal: Principal,
+        name: str,
+        password: str,
+        *,
+        must_change_password: bool = False,
+        expire_time: datetime | None = None,
     ) -> User:
         """Another's password, by an administrator; ends that user's logins."""
         require_administrator(principal)
-        user = self._named(name)
-        check_password(user.name, password)
+        user = self._directory.named(name)
+        check_password(user.name, password, user.display_name, user.department, "vidhub")
         hashed = await self._hasher.hash(password)
-        return await self._change_password(principal, user, hashed, must_change_password, keep="", action="user.passwd")
+        changed = replace(user, must_change_password=must_change_password, password_expire_time=expire_time)
+        return await self._change_password(principal, changed, hashed, action="user.passwd")
+
+    async def reset_password(self, principal: Principal, name: str) -> OneTime:
+        """A one-time password for somebody who has none any more; ends their logins."""
+        password, end = one_time_password(), self._clock() + ONE_TIME_LIFE
+        user = await self.set_password(principal, name, password, must_change_password=True, expire_time=end)
+        return OneTime(user, password, end)
 
     async def change_password(self, principal: Principal, old: str, new: str) -> User:
         """One's own; ends one's other logins. Raises Unauthenticated PASSWORD_WRONG, InvalidArgument PASSWORD_…"""
         if principal.kind is not PrincipalKind.USER:
             raise PermissionDenied("USER_REQUIRED", "only people have passwords")
-        user = self._named(principal.id)
-        # The same brake as for logging in: a stolen access token must not help to guess.
-        self._backoff.begin(user.name, principal.address, self._clock().timestamp())
+        user = self._directory.named(principal.id)
+        was_right = self.logins.guess(principal, user)
         hashed = await self._store.read(lambda conn: users.password_hash(conn, user.id))
         if not await self._hasher.verify(hashed, old):
-            self._refused(user.name, "auth.change_password", "PASSWORD_WRONG", principal.address)
+            self.logins.refused(user.name, "auth.change_password", "PASSWORD_WRONG", principal.address)
             raise Unauthenticated("PASSWORD_WRONG", "the old password is not right").recorded()
-        self._backoff.succeeded(user.name, principal.address)
-        check_password(user.name, new)
+        was_right()
+        check_password(user.name, new, user.display_name, user.department, "vidhub")
         if old == new:
             raise InvalidArgument("PASSWORD_TOO_WEAK", "choose another password: it is the old one")
         fresh = await self._hasher.hash(new)
+        changed = replace(user, must_change_password=False, password_expire_time=None)
         return await self._change_password(
-            principal, user, fresh, False, keep=principal.login_id, action="auth.change_password", before=hashed
+            principal, changed, fresh, keep=principal.login_id, action="auth.change_password", before=hashed
         )
-
-    async def get(self, name: str) -> User:
-        """Raises NotFound USER_UNKNOWN."""
-        return self._named(name)
-
-    async def suspend(self, principal: Principal, name: str) -> User:
-        """End every login and keep the user out; sessions end by the listeners."""
-        require_administrator(principal)
-        user = self._named(name)
-        if principal.kind is PrincipalKind.USER and principal.id == user.name:
-            raise FailedPrecondition("SELF_SUSPENSION", "nobody suspends themselves: ask another administrator")
-        return await self._set_suspended(principal, user, True)
-
-    async def resume(self, principal: Principal, name: str) -> User:
-        require_administrator(principal)
-        return await self._set_suspended(principal, self._named(name), False)
-
-    # Logins.
-
-    async def login(self, name: str, password: str, address: str) -> Login:
-        """Raises Unauthenticated LOGIN_FAILED alike for a wrong password and an unknown user, PermissionDenied
-        USER_SUSPENDED only after the right password, ResourceExhausted LOGIN_BACKOFF or LIMIT_LOGINS."""
-        self._backoff.begin(name, address, self._clock().timestamp())
-        user = self._find(name) if len(name) <= MAX_NAME else None
-        user_id = "" if user is None else user.id
-        hashed = await self._store.read(lambda conn: users.password_hash(conn, user_id))
-        right = await self._hasher.verify(hashed, password)
-        if user is None or not right:
-            self._refused(name, "auth.login", "LOGIN_FAILED", address)
-            raise Unauthenticated("LOGIN_FAILED", "name or password is not right").recorded()
-        self._backoff.succeeded(name, address)
-        rehashed = await self._hasher.hash(password) if self._hasher.is_outdated(hashed) else ""
-        time = self._clock()
-        login = users.Login(uuid.uuid4().hex, user.id, time + LOGIN_LIFE)
-        refresh, refresh_hash = new_refresh()
-
-        def work(conn: Connection) -> list[str] | None:
-            current = users.get(conn, user_id)
-            # The account may have changed while the password was hashed.
-            if current is None or current.suspended or users.password_hash(conn, user_id) != hashed:
-                return None
-            users.forget_logins(conn, time)
-            own = users.logins_of(conn, user_id, time)
-            surplus = own[: max(0, len(own) - MAX_LOGINS + 1)]
-            users.revoke_logins(conn, surplus, time, "LOGIN_REPLACED")
-            users.insert_login(conn, login, time)
-            users.insert_refresh(conn, refresh_hash, login.id)
-            if rehashed:
-                users.set_password(conn, user_id, rehashed, must_change=current.must_change_password)
-            record = AuditRecord(f"user/{user.name}", "auth.login", f"user/{user.name}", source_address=address)
-            self._audit.append(conn, [replace(record, principal_unit=user.unit_id)])
-            return surplus
-
-        def apply(surplus: list[str] | None) -> None:
-            if surplus is not None:
-                self._end_logins(surplus, "LOGIN_REPLACED")
-                self._logins[login.id] = login
-                self._forget_ended(time)
-
-        if await self._store.write(work, apply=apply) is None:
-            self._refused(user.name, "auth.login", "USER_SUSPENDED", address)
-            current = self._users.get(user_id)
-            if current is not None and current.suspended:
-                raise PermissionDenied("USER_SUSPENDED", "this account is suspended: ask an administrator").recorded()
-            raise Unauthenticated("LOGIN_FAILED", "name or password is not right").recorded()
-        return self._given(user, login, refresh)
-
-    async def refresh(self, refresh_token: str, address: str) -> Login:
-        """Trade a refresh token for the next. One that was used before ends its whole login: it was stolen, or copied.
-
-        Raises Unauthenticated TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REUSED, LOGIN_REVOKED, USER_SUSPENDED.
-        """
-        if not refresh_token:
-            raise Unauthenticated("TOKEN_MISSING", "log in first")
-        used = hash_refresh(refresh_token)
-        fresh, fresh_hash = new_refresh()
-        time = self._clock()
-
-        def work(conn: Connection) -> tuple[str, str]:
-            found = users.use_refresh(conn, used, time)
-            if found is None:
-                return "", "TOKEN_INVALID"
-            login_id, first = found
-            login = users.live_login(conn, login_id, time)
-            if login is None:
-                return login_id, "LOGIN_REVOKED"
-            if not first:
-                users.revoke_logins(conn, [login_id], time, "TOKEN_REUSED")
-                user = users.get(conn, login.user_id)
-                name = "" if user is None else user.name
-                self._audit.append(
-                    conn,
-                    [
-                        AuditRecord(
-                            f"user/{name}", "auth.refresh", f"user/{name}", "TOKEN_REUSED", source_address=address
-                        )
-                    ],
-                )
-                return login_id, "TOKEN_REUSED"
-            users.insert_refresh(conn, fresh_hash, login_id)
-            return login_id, ""
-
-        def apply(done: tuple[str, str]) -> None:
-            if done[1] == "TOKEN_REUSED":
-                self._end_logins([done[0]], "TOKEN_REUSED")
-
-        login_id, problem = await self._store.write(work, apply=apply)
-        if problem:
-            raise Unauthenticated(problem, _SAID[problem])
-        login = self._logins.get(login_id)
-        user = None if login is None else self._users.get(login.user_id)
-        if login is None or user is None:
-            raise Unauthenticated("LOGIN_REVOKED", _SAID["LOGIN_REVOKED"])
-        if user.suspended:
-            raise Unauthenticated("USER_SUSPENDED", _SAID["USER_SUSPENDED"])
-        return self._given(user, login, fresh)
-
-    async def logout(self, refresh_token: str, address: str) -> None:
-        """End the login of a refresh token. Idempotent, and an unknown token is no error."""
-        used = hash_refresh(refresh_token)
-        found = await self._store.read(lambda conn: users.login_of_refresh(conn, used))
-        login = None if found is None else self._logins.get(found)
-        user = None if login is None else self._users.get(login.user_id)
-        if login is not None and user is not None:
-            await self._end(replace(self._principal(user, login.id), address=address), [login.id], "LOGOUT")
-
-    async def end_login(self, principal: Principal) -> None:
-        """End the login that an access token belongs to. Idempotent."""
-        if principal.login_id in self._logins:
-            await self._end(principal, [principal.login_id], "LOGOUT")
-
-    def by_bearer(self, token: str, address: str) -> Principal:
-        """Raises Unauthenticated TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, LOGIN_REVOKED or USER_SUSPENDED."""
-        time = self._clock()
-        claims = self._tokens.check(token, time)
-        user = self._users.get(claims.user_id)
-        if user is not None and user.suspended:
-            raise Unauthenticated("USER_SUSPENDED", _SAID["USER_SUSPENDED"])
-        login = self._logins.get(claims.login_id)
-        if user is None or login is None or login.user_id != user.id or login.expire_time <= time:
-            raise Unauthenticated("LOGIN_REVOKED", _SAID["LOGIN_REVOKED"])
-        return replace(self._principal(user, login.id), address=address)
 
     # Inside.
-
-    def _given(self, user: User, login: users.Login, refresh: str) -> Login:
-        user = self._users.get(user.id, user)
-        token, end = self._tokens.issue(user.id, login.id, self._clock())
-        return Login(token, end, refresh, login.expire_time, user.must_change_password, user)
-
-    def _principal(self, user: User, login_id: str) -> Principal:
-        return Principal(
-            kind=PrincipalKind.USER,
-            id=user.name,
-            hub_id=self._hub_id,
-            display_name=user.display_name,
-            department=user.department,
-            unit_id=user.unit_id,
-            roles=user.roles,
-            login_id=login_id,
-            must_change_password=user.must_change_password,
-        )
 
     async def _change_password(
         self,
         principal: Principal,
-        user: User,
+        changed: User,
         hashed: str,
-        must_change: bool,
         *,
-        keep: str,
         action: str,
+        keep: str = "",
         before: str | None = None,
     ) -> User:
-        time = self._clock()
-        changed = replace(user, must_change_password=must_change)
+        """changed: with `must_change_password` and `password_expire_time` as they shall be."""
+        time, must_change = self._clock(), changed.must_change_password
 
-        def work(conn: Connection) -> list[str]:
-            if before is not None and users.password_hash(conn, user.id) != before:
+        def work(conn: Connection) -> tuple[User, list[str]]:
+            if before is not None and users.password_hash(conn, changed.id) != before:
                 raise Unauthenticated("PASSWORD_WRONG", "the password was changed meanwhile: log in again")
-            if not users.set_password(conn, user.id, hashed, must_change=must_change):
-                raise NotFound("USER_UNKNOWN", f"there is no user {user.name}")
-            ended = [x for x in users.logins_of(conn, user.id, time) if x != keep]
-            users.revoke_logins(conn, ended, time, "PASSWORD_CHANGED")
-            self._audit.append(conn, [_record(principal, action, user)])
-            return ended
+            end = changed.password_expire_time
+            users.set_password(conn, changed.id, hashed, must_change=must_change, expire_time=end)
+            current = _current(conn, changed)
+            gone = self.logins.revoke(conn, changed.id, time, "PASSWORD_CHANGED", keep=keep)
+            self._audit.append(conn, [_record(principal, action, changed)])
+            return current, gone
 
-        def apply(ended: list[str]) -> None:
-            current = self._users.get(user.id, changed)
-            self._learn(replace(current, must_change_password=must_change))
-            self._end_logins(ended, "PASSWORD_CHANGED")
-            if user.name == FIRST_NAME and not must_change:
+        def apply(done: tuple[User, list[str]]) -> None:
+            self._directory.learn(done[0])
+            self.logins.ended(done[1], "PASSWORD_CHANGED")
+            if changed.name == FIRST_NAME and not must_change:
                 self._forget_initial_password()
 
-        await self._store.write(work, apply=apply)
-        return self._users[user.id]
+        return (await self._store.write(work, apply=apply))[0]
 
-    async def _set_suspended(self, principal: Principal, user: User, suspended: bool) -> User:
+    async def _set_suspended(self, principal: Principal, user: User, suspended: bool, reason: str = "") -> User:
         time = self._clock()
 
-        def work(conn: Connection) -> list[str]:
-            if not users.set_suspended(conn, user.id, suspended):
-                raise NotFound("USER_UNKNOWN", f"there is no user {user.name}")
-            ended = users.logins_of(conn, user.id, time) if suspended else []
-            users.revoke_logins(conn, ended, time, "USER_SUSPENDED")
-            self._audit.append(conn, [_record(principal, "user.suspend" if suspended else "user.resume", user)])
-            return ended
+        def work(conn: Connection) -> tuple[User, list[str]]:
+            if suspended:
+                _not_the_last(conn, _current(conn, user))
+            users.set_suspended(conn, user.id, suspended)
+            gone = self.logins.revoke(conn, user.id, time, "USER_SUSPENDED") if suspended else []
+            facts = {"reason": reason.strip()} if reason.strip() else {}
+            self._audit.append(
+                conn, [_record(principal, "user.suspend" if suspended else "user.resume", user, **facts)]
+            )
+            return _current(conn, user), gone
 
-        def apply(ended: list[str]) -> None:
-            self._learn(replace(self._users.get(user.id, user), suspended=suspended))
-            self._end_logins(ended, "USER_SUSPENDED")
-            for listener in self._on_suspended if suspended else ():
-                listener(self._users[user.id])
+        def apply(done: tuple[User, list[str]]) -> None:
+            self._directory.learn(done[0])
+            self.logins.ended(done[1], "USER_SUSPENDED")
+            if suspended:
+                self._cut_off(done[0], "USER_SUSPENDED")
 
-        await self._store.write(work, apply=apply)
-        return self._users[user.id]
+        return (await self._store.write(work, apply=apply))[0]
 
-    async def _end(self, principal: Principal, login_ids: list[str], reason: str) -> None:
-        time = self._clock()
-        record = AuditRecord(
-            principal=principal.ref,
-            principal_unit=principal.unit_id,
-            action="auth.logout",
-            resource=principal.ref,
-            source_address=principal.address,
-        )
-
-        def work(conn: Connection) -> None:
-            users.revoke_logins(conn, login_ids, time, reason)
-            self._audit.append(conn, [record])
-
-        await self._store.write(work, apply=lambda _: self._end_logins(login_ids, reason))
-
-    def _end_logins(self, login_ids: list[str], reason: str) -> None:
-        ended = frozenset(i for i in login_ids if self._logins.pop(i, None) is not None)
-        if ended:
-            for listener in self._on_logins_ended:
-                listener(ended, reason)
-
-    def _forget_ended(self, time: datetime) -> None:
-        """Logins that ran out; looked for whenever their number has doubled."""
-        if len(self._logins) >= self._forget_at:
-            self._logins = {i: x for i, x in self._logins.items() if x.expire_time > time}
-            self._forget_at = max(FEW_LOGINS, 2 * len(self._logins))
-
-    def _learn(self, user: User) -> None:
-        self._users[user.id] = user
-        self._names[user.name.casefold()] = user.id
-
-    def _find(self, name: str) -> User | None:
-        user_id = self._names.get(name.casefold())
-        return None if user_id is None else self._users.get(user_id)
-
-    def _named(self, name: str) -> User:
-        user = self._find(name)
-        if user is None:
-            raise NotFound("USER_UNKNOWN", f"there is no user {name}: see `vidhub user list`")
-        return user
-
-    def _refused(self, name: str, action: str, reason: str, address: str) -> None:
-        who = f"user/{name[:MAX_NAME]}"
-        self._audit.refusal(AuditRecord(who, action, who, reason, source_address=address))
+    def _cut_off(self, user: User, reason: str) -> None:
+        for listener in self._on_cut_off:
+            listener(user, reason)
 
     def _forget_initial_password(self) -> None:
         try:
@@ -486,20 +398,38 @@ class People:
             log.error("remove this file by hand", path=str(self._initial_password), error=error.strerror)
 
 
-_SAID = {
-    "TOKEN_INVALID": "the refresh token is not one of this hub: log in again",
-    "TOKEN_REUSED": "this refresh token was used before, so its login was ended: log in again",
-    "LOGIN_REVOKED": "this login has ended: log in again",
-    "USER_SUSPENDED": "this account is suspended: ask an administrator",
-}
+def _is_oneself(principal: Principal, user: User) -> bool:
+    return principal.kind is PrincipalKind.USER and principal.id == user.name
+
+
+def _is_another(user: User, before: User) -> bool:
+    """Whether policy may judge them otherwise."""
+    return (user.roles, user.department, user.unit_id) != (before.roles, before.department, before.unit_id)
+
+
+def _current(conn: Connection, user: User) -> User:
+    current = users.get(conn, user.id)
+    if current is None:
+        raise NotFound("USER_UNKNOWN", f"there is no user {user.name}")
+    return current
+
+
+def _not_the_last(conn: Connection, user: User) -> None:
+    """The hub must not be left with nobody to administer it."""
+    if Role.ADMINISTRATOR not in user.roles or user.suspended:
+        return
+    left = (one for one in users.load(conn) if one.id != user.id and not one.suspended)
+    if not any(Role.ADMINISTRATOR in one.roles for one in left):
+        raise FailedPrecondition(
+            "LAST_ADMINISTRATOR", f"{user.name} is the last administrator: make another account one first"
+        )
+
+
+def _check_unit(conn: Connection, unit_id: str) -> None:
+    if unit_id and units.get(conn, unit_id) is None:
+        raise NotFound("UNIT_UNKNOWN", f"there is no unit {unit_id}: see `vidhub unit list`")
 
 
 def _record(principal: Principal, action: str, user: User, **detail: object) -> AuditRecord:
-    return AuditRecord(
-        principal=principal.ref,
-        principal_unit=principal.unit_id,
-        action=action,
-        resource=f"user/{user.name}",
-        source_address=principal.address,
-        detail_json=json.dumps(detail, ensure_ascii=False) if detail else "",
-    )
+    text = json.dumps(detail, ensure_ascii=False) if detail else ""
+    return AuditRecord.of(principal, action, f"user/{user.name}", detail_json=text)

@@ -74,16 +74,24 @@ class Register:
         good = (c for c in self._known.values() if c.subject_id == subject_id and c.kind == kind)
         return max((c.not_after for c in good if c.revoke_time is None), default=None)
 
+    def ends(self, kind: str, now: datetime) -> dict[str, datetime]:
+        """Of each subject that holds a good certificate, the end of the newest."""
+        newest: dict[str, datetime] = {}
+        for one in self._known.values():
+            if one.kind == kind and one.revoke_time is None and one.not_after > now:
+                newest[one.subject_id] = max(one.not_after, newest.get(one.subject_id, one.not_after))
+        return newest
+
     def ending(self, before: datetime) -> dict[tuple[str, str], datetime]:
         """Units and hubs, by kind and id, whose newest good certificate ends before then; those that have none left are
         not among them."""
         time = self._clock()
-        newest: dict[tuple[str, str], datetime] = {}
-        for one in self._known.values():
-            if one.kind != "claim" and one.revoke_time is None and one.not_after > time:
-                key = (one.kind, one.subject_id)
-                newest[key] = max(one.not_after, newest.get(key, one.not_after))
-        return {key: end for key, end in newest.items() if end < before}
+        return {
+            (kind, subject): end
+            for kind in ("unit", "hub")
+            for subject, end in self.ends(kind, time).items()
+            if end < before
+        }
 
     def by_certificate(self, pem: bytes, address: str) -> Principal:
         """Who holds this client certificate. No input or output but memory: every call asks.

@@ -1,4 +1,4 @@
-"""Access tokens (JWT, EdDSA, minutes) and refresh tokens (random, kept as hashes)."""
+"""Access tokens (JWT, EdDSA, minutes), refresh tokens (random, kept as hashes) and marks of devices (JWT, months)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from vidhub.store.times import from_us
 
 ACCESS_LIFE = timedelta(minutes=5)
 AUDIENCE = "vidhub-api"
+DEVICE_LIFE = timedelta(days=180)
+_DEVICE_AUDIENCE = "vidhub-device"
 _ALGORITHM = "Ed25519"  # EdDSA by its name in RFC 9864
 _MAX_TOKEN = 4_096
 
@@ -66,6 +68,30 @@ class AccessTokens:
         if end <= now.timestamp():
             raise Unauthenticated("TOKEN_EXPIRED", "the access token has expired: refresh it")
         return AccessClaims(subject, login)
+
+    def issue_device(self, user_id: str, now: datetime) -> str:
+        """The mark that an account leaves on a device where it has logged in. It lets nobody in."""
+        claims = {
+            "iss": self._hub_id,
+            "aud": _DEVICE_AUDIENCE,
+            "sub": user_id,
+            "jti": random.token_hex(16),
+            "exp": int((now + DEVICE_LIFE).timestamp()),
+        }
+        return jwt.encode({"alg": _ALGORITHM}, claims, self._key, algorithms=[_ALGORITHM])
+
+    def device(self, mark: str, user_id: str, now: datetime) -> str:
+        """The id of the device that shows this mark of this account, or "" for what is none."""
+        if not 0 < len(mark) <= _MAX_TOKEN:
+            return ""
+        try:
+            claims: dict[str, Any] = jwt.decode(mark, self._key, algorithms=[_ALGORITHM]).claims
+        except (JoseError, ValueError, TypeError):
+            return ""
+        end, device = claims.get("exp"), claims.get("jti")
+        is_ours = claims.get("iss") == self._hub_id and claims.get("aud") == _DEVICE_AUDIENCE
+        is_good = type(end) is int and end > now.timestamp() and isinstance(device, str)
+        return str(device) if is_ours and is_good and claims.get("sub") == user_id else ""
 
 
 def new_refresh() -> tuple[str, bytes]:

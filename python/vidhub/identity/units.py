@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from vidhub import paging
 from vidhub.audit import AuditLog
-from vidhub.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated
-from vidhub.identity.accounts import require_administrator
+from vidhub.errors import InvalidArgument, NotFound, PermissionDenied, ResourceExhausted, Unauthenticated
+from vidhub.identity.accounts import may_look_up, require_administrator
 from vidhub.identity.ca import CLIENT_LIFE, CertificateAuthority
 from vidhub.identity.register import Register, RevocationListener
 from vidhub.model import AuditRecord, Principal, PrincipalKind, Role, Unit
@@ -21,6 +22,47 @@ from vidhub.store import Store, certificates, industries, regions, units
 from vidhub.store.certificates import Certificate
 from vidhub.store.regions import RegionTable
 from vidhub.store.times import now
+
+MOST_UNITS = 10_000
+MOST_CERTIFICATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFilter:
+    """All given conditions hold together. text: part of the name, or the id. state: "" for all. expires_within: of its
+    last good certificate."""
+
+    text: str = ""
+    region_prefix: str = ""
+    industry: str = ""
+    state: str = ""
+    expires_within: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSeen:
+    """certificate_end: of its last good certificate, None where it holds none. cameras: of its own, not retired."""
+
+    unit: Unit
+    certificate_end: datetime | None
+    cameras: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPage:
+    """In order of name. total: all that match."""
+
+    units: tuple[UnitSeen, ...]
+    next_page_token: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCertificate:
+    """state: "good", "expired", "revoked", or of a claim "used"."""
+
+    certificate: Certificate
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +80,9 @@ class Enrolled:
     certificate_pem: str
     ca_pem: str
     not_after: datetime
+
+
+ALL = UnitFilter()
 
 
 class Units:
@@ -104,6 +149,8 @@ class Units:
         def work(conn: Connection) -> tuple[Unit, list[Certificate]]:
             unit = units.by_name(conn, name)
             if unit is None:
+                if units.count(conn) >= MOST_UNITS:
+                    raise ResourceExhausted("LIMIT_UNITS", f"a hub has {MOST_UNITS} units at most")
                 unit = Unit(random.token_hex(8), name, region, industry, "invited", time)
             else:
                 state = "invited" if unit.state == "revoked" else unit.state
@@ -212,10 +259,54 @@ class Units:
         revoked = await self._store.write(work, apply=apply)
         return len(revoked)
 
-    async def list_units(self, principal: Principal) -> list[Unit]:
-        if principal.kind is not PrincipalKind.SYSTEM and not principal.roles - {Role.OPERATOR, Role.UNIT}:
-            raise PermissionDenied("ROLE_MISSING", "the list of units is for administrators, supervisors and auditors")
-        return await self._store.read(units.load)
+    async def list_units(
+        self,
+        principal: Principal,
+        wanted: UnitFilter = ALL,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> UnitPage:
+        """Raises PermissionDenied ROLE_MISSING."""
+        if not may_look_up(principal):
+            raise PermissionDenied("ROLE_MISSING", "the list of units is for those who administer, grant or audit")
+        question = (principal.ref, wanted)
+        after = paging.after("units", question, page_token)
+        limit = paging.size(page_size)
+        time = self._clock()
+        ends = self.register.ends("unit", time)
+
+        def read(conn: Connection) -> tuple[list[Unit], list[Unit], dict[str, int]]:
+            found = [unit for unit in units.load(conn) if _matches(unit, ends.get(unit.id), wanted, time)]
+            rest = [unit for unit in found if _order(unit) > after]
+            return found, rest, units.cameras_of(conn, [unit.id for unit in rest[:limit]])
+
+        found, rest, count = await self._store.read(read)
+        more = _order(rest[limit - 1]) if len(rest) > limit else None
+        shown = tuple(UnitSeen(unit, ends.get(unit.id), count.get(unit.id, 0)) for unit in rest[:limit])
+        return UnitPage(shown, paging.token("units", question, more), len(found))
+
+    async def look_at(self, principal: Principal, unit_id: str) -> tuple[UnitSeen, tuple[UnitCertificate, ...]]:
+        """A unit with its certificates and claims, newest first. unit_id: "" for one's own.
+
+        Raises NotFound UNIT_UNKNOWN, also to those whose unit it is not.
+        """
+        unit_id = unit_id or principal.unit_id
+        is_own = bool(unit_id) and unit_id == principal.unit_id
+        is_of_unit = principal.kind is PrincipalKind.UNIT or Role.UNIT in principal.roles
+        may = may_look_up(principal) or (is_own and is_of_unit)
+
+        def read(conn: Connection) -> tuple[Unit | None, list[Certificate], int]:
+            held = [one for kind in ("unit", "claim") for one in certificates.of_subject(conn, kind, unit_id)]
+            return units.get(conn, unit_id), held, units.cameras_of(conn, [unit_id]).get(unit_id, 0)
+
+        unit, held, cameras = await self._store.read(read) if may and unit_id else (None, [], 0)
+        if unit is None:
+            raise NotFound("UNIT_UNKNOWN", f"there is no unit {unit_id[:64]!r} that you may see")
+        time = self._clock()
+        held.sort(key=lambda one: (one.create_time, one.fingerprint), reverse=True)
+        shown = tuple(UnitCertificate(one, _state(one, time)) for one in held[:MOST_CERTIFICATES])
+        return UnitSeen(unit, self.register.ends("unit", time).get(unit_id), cameras), shown
 
     def name_of(self, unit_id: str) -> str:
         """ "" for a unit that this hub has not invited."""
@@ -229,6 +320,29 @@ class Units:
         return self.register.by_certificate(pem, address)
 
 
+def _matches(unit: Unit, end: datetime | None, wanted: UnitFilter, now: datetime) -> bool:
+    text = wanted.text.casefold()
+    return (
+        (not text or text in unit.name.casefold() or text == unit.id)
+        and unit.region_code.startswith(wanted.region_prefix)
+        and (not wanted.industry or unit.industry == wanted.industry)
+        and (not wanted.state or unit.state == wanted.state)
+        and (wanted.expires_within is None or (end is not None and end - now <= wanted.expires_within))
+    )
+
+
+def _order(unit: Unit) -> str:
+    return f"{unit.name}\0{unit.id}"
+
+
+def _state(certificate: Certificate, now: datetime) -> str:
+    if certificate.revoke_time is not None:
+        return "revoked"
+    if certificate.use_time is not None:
+        return "used"
+    return "expired" if certificate.not_after <= now else "good"
+
+
 def _record(principal: Principal, action: str, unit_id: str, **detail: str | int) -> AuditRecord:
     return AuditRecord(
         principal=principal.ref,
@@ -236,5 +350,6 @@ def _record(principal: Principal, action: str, unit_id: str, **detail: str | int
         action=action,
         resource=f"unit/{unit_id}",
         source_address=principal.address,
+        trace_id=principal.trace_id,
         detail_json=json.dumps(detail, ensure_ascii=False),
     )

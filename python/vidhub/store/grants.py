@@ -9,14 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from vidhub.model import Action, Grant, Scope
+from vidhub.model import Action, Grant, Scope, WeeklyHours
 from vidhub.store.times import from_us, from_us_or_none, to_us, to_us_or_none
 
 _COLUMNS = (
     "id, username, department, camera_ids, unit_ids, region_prefixes, industries, actions, purposes, "
-    "not_before, not_after, reason, created_by, create_time, revoke_time, revoke_reason, hub_id, fields"
+    "not_before, not_after, reason, created_by, create_time, revoke_time, revoke_reason, hub_id, fields, "
+    "weekly_hours"
 )
-_MARKS = ", ".join("?" * 18)
+_MARKS = ", ".join("?" * 19)
 
 
 def insert(conn: Connection, grant: Grant) -> None:
@@ -41,6 +42,7 @@ def insert(conn: Connection, grant: Grant) -> None:
             g.revoke_reason,
             g.hub_id,
             json.dumps(list(g.fields)),
+            json.dumps([[list(one.days), one.start_minute, one.end_minute] for one in g.weekly_hours]),
         ),
     )
 
@@ -118,4 +120,5 @@ def _grant(r: Any) -> Grant:
         revoke_reason=r[15],
         hub_id=r[16],
         fields=tuple(json.loads(r[17])),
+        weekly_hours=tuple(WeeklyHours(tuple(days), start, end) for days, start, end in json.loads(r[18])),
     )

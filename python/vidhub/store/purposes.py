@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
+
+from vidhub.store.times import from_us_or_none, to_us_or_none
 
 
 @dataclass(frozen=True, slots=True)
 class PurposeKind:
-    """wants_reference: a case or document number must be given."""
+    """wants_reference: a case or document number must be given. retire_time: out of force since then."""
 
     kind: str
     title: str
     title_en: str
     wants_reference: bool = False
+    retire_time: datetime | None = None
 
 
 DEFAULTS = (
@@ -38,5 +42,20 @@ def seed(conn: Connection) -> None:
 
 
 def load(conn: Connection) -> list[PurposeKind]:
-    rows = conn.exec_driver_sql("SELECT kind, title, title_en, wants_reference FROM purposes ORDER BY position, kind")
-    return [PurposeKind(r[0], r[1], r[2], bool(r[3])) for r in rows]
+    """Those that are out of force as well, in the register's order."""
+    rows = conn.exec_driver_sql(
+        "SELECT kind, title, title_en, wants_reference, retire_time FROM purposes ORDER BY position, kind"
+    )
+    return [PurposeKind(r[0], r[1], r[2], bool(r[3]), from_us_or_none(r[4])) for r in rows]
+
+
+def put(conn: Connection, purpose: PurposeKind) -> None:
+    """Insert at the end, or replace at its place."""
+    p = purpose
+    conn.exec_driver_sql(
+        "INSERT INTO purposes (kind, title, title_en, wants_reference, retire_time, position) "
+        "VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(position), 0) + 1 FROM purposes)) "
+        "ON CONFLICT (kind) DO UPDATE SET title = excluded.title, title_en = excluded.title_en, "
+        "wants_reference = excluded.wants_reference, retire_time = excluded.retire_time",
+        (p.kind, p.title, p.title_en, p.wants_reference, to_us_or_none(p.retire_time)),
+    )

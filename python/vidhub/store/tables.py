@@ -53,6 +53,8 @@ purposes = Table(
     Column("title_en", Text, nullable=False),
     Column("wants_reference", Boolean, nullable=False),
     Column("position", Integer, nullable=False),
+    # Set: out of force; grants and records go on naming it.
+    Column("retire_time", BigInteger),
 )
 
 units = Table(
@@ -96,6 +98,10 @@ users = Table(
     Column("suspended", Boolean, nullable=False),
     Column("must_change_password", Boolean, nullable=False),
     Column("create_time", BigInteger, nullable=False),
+    # Of a one-time password.
+    Column("password_expire_time", BigInteger),
+    # Of the newest login.
+    Column("login_time", BigInteger),
 )
 
 # A login is a family of refresh tokens that replace each other; ending it ends them all.
@@ -108,6 +114,9 @@ logins = Table(
     Column("expire_time", BigInteger, nullable=False),
     Column("revoke_time", BigInteger),
     Column("revoke_reason", Text, nullable=False),
+    Column("source_address", Text, nullable=False, server_default=""),
+    # What the client calls itself.
+    Column("client", Text, nullable=False, server_default=""),
     Index("logins_by_user", "user_id"),
     Index("logins_by_end", "expire_time"),
 )
@@ -197,6 +206,8 @@ grants = Table(
     # A sharing rule is a grant to a linked hub; `fields`: the parts of the record that go along.
     Column("hub_id", String(64), nullable=False, server_default=""),
     Column("fields", Text, nullable=False, server_default="[]"),
+    # [[days, start_minute, end_minute], …], by the hub's clock.
+    Column("weekly_hours", Text, nullable=False, server_default="[]"),
     Index("grants_by_end", "not_after"),
 )
 

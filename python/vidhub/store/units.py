@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, Row
 
-from vidhub.model import Unit
+from vidhub.model import CameraState, Unit
 from vidhub.store.times import from_us, to_us
 
 _COLUMNS = "id, name, region_code, industry, state, create_time"
@@ -22,6 +24,21 @@ def put(conn: Connection, unit: Unit) -> None:
 
 def set_state(conn: Connection, unit_id: str, state: str) -> bool:
     return conn.exec_driver_sql("UPDATE units SET state = ? WHERE id = ?", (state, unit_id)).rowcount > 0
+
+
+def count(conn: Connection) -> int:
+    return int(conn.exec_driver_sql("SELECT count(*) FROM units").scalar_one())
+
+
+def cameras_of(conn: Connection, unit_ids: Sequence[str]) -> dict[str, int]:
+    """How many cameras each unit of this hub has; retired ones do not count."""
+    marks = ", ".join("?" * len(unit_ids))
+    rows = conn.exec_driver_sql(
+        f"SELECT unit_id, count(*) FROM cameras WHERE unit_id IN ({marks}) AND home_hub_id = '' AND state <> ? "
+        "GROUP BY unit_id",
+        (*unit_ids, int(CameraState.RETIRED)),
+    )
+    return {str(row[0]): int(row[1]) for row in rows}
 
 
 def get(conn: Connection, unit_id: str) -> Unit | None:

@@ -11,25 +11,32 @@ from typing import Any
 from sqlalchemy import Connection
 
 from vidhub.model import Role, User
-from vidhub.store.times import from_us, to_us
+from vidhub.store.times import from_us, from_us_or_none, to_us, to_us_or_none
 
 _MAX_USED = 512
 
-_COLUMNS = "id, name, display_name, department, unit_id, roles, suspended, must_change_password, create_time"
+_COLUMNS = (
+    "id, name, display_name, department, unit_id, roles, suspended, must_change_password, create_time, "
+    "password_expire_time, login_time"
+)
+_LOGIN = "id, user_id, expire_time, create_time, source_address, client"
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A family of refresh tokens."""
+    """A family of refresh tokens. source_address: where it was begun. client: what the program there calls itself."""
 
     id: str
     user_id: str
     expire_time: datetime
+    create_time: datetime
+    source_address: str = ""
+    client: str = ""
 
 
 def insert(conn: Connection, user: User, password_hash: str) -> None:
     conn.exec_driver_sql(
-        f"INSERT INTO users ({_COLUMNS}, password_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO users ({_COLUMNS}, password_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             user.id,
             user.name,
@@ -40,6 +47,8 @@ def insert(conn: Connection, user: User, password_hash: str) -> None:
             user.suspended,
             user.must_change_password,
             to_us(user.create_time),
+            to_us_or_none(user.password_expire_time),
+            to_us_or_none(user.login_time),
             password_hash,
         ),
     )
@@ -64,38 +73,49 @@ def password_hash(conn: Connection, user_id: str) -> str:
     return "" if row is None else str(row[0])
 
 
-def set_password(conn: Connection, user_id: str, hashed: str, *, must_change: bool) -> bool:
-    statement = "UPDATE users SET password_hash = ?, must_change_password = ? WHERE id = ?"
-    return conn.exec_driver_sql(statement, (hashed, must_change, user_id)).rowcount > 0
+def set_password(
+    conn: Connection, user_id: str, hashed: str, *, must_change: bool, expire_time: datetime | None = None
+) -> bool:
+    """expire_time: of a one-time password."""
+    statement = "UPDATE users SET password_hash = ?, must_change_password = ?, password_expire_time = ? WHERE id = ?"
+    return conn.exec_driver_sql(statement, (hashed, must_change, to_us_or_none(expire_time), user_id)).rowcount > 0
+
+
+def update(conn: Connection, user: User) -> bool:
+    """What an administrator may change: display name, department, unit and roles."""
+    statement = "UPDATE users SET display_name = ?, department = ?, unit_id = ?, roles = ? WHERE id = ?"
+    values = (user.display_name, user.department, user.unit_id, json.dumps(sorted(user.roles)), user.id)
+    return conn.exec_driver_sql(statement, values).rowcount > 0
 
 
 def set_suspended(conn: Connection, user_id: str, suspended: bool) -> bool:
     return conn.exec_driver_sql("UPDATE users SET suspended = ? WHERE id = ?", (suspended, user_id)).rowcount > 0
 
 
-def insert_login(conn: Connection, login: Login, now: datetime) -> None:
+def insert_login(conn: Connection, login: Login) -> None:
+    created = to_us(login.create_time)
     conn.exec_driver_sql(
-        "INSERT INTO logins (id, user_id, create_time, expire_time, revoke_reason) VALUES (?, ?, ?, ?, '')",
-        (login.id, login.user_id, to_us(now), to_us(login.expire_time)),
+        f"INSERT INTO logins ({_LOGIN}, revoke_reason) VALUES (?, ?, ?, ?, ?, ?, '')",
+        (login.id, login.user_id, to_us(login.expire_time), created, login.source_address, login.client),
     )
+    conn.exec_driver_sql("UPDATE users SET login_time = ? WHERE id = ?", (created, login.user_id))
 
 
 def live_logins(conn: Connection, now: datetime) -> list[Login]:
     """Oldest first."""
     rows = conn.exec_driver_sql(
-        "SELECT id, user_id, expire_time FROM logins WHERE revoke_time IS NULL AND expire_time > ? "
-        "ORDER BY create_time, id",
+        f"SELECT {_LOGIN} FROM logins WHERE revoke_time IS NULL AND expire_time > ? ORDER BY create_time, id",
         (to_us(now),),
     )
-    return [Login(r[0], r[1], from_us(r[2])) for r in rows]
+    return [_login(r) for r in rows]
 
 
 def live_login(conn: Connection, login_id: str, now: datetime) -> Login | None:
     row = conn.exec_driver_sql(
-        "SELECT id, user_id, expire_time FROM logins WHERE id = ? AND revoke_time IS NULL AND expire_time > ?",
+        f"SELECT {_LOGIN} FROM logins WHERE id = ? AND revoke_time IS NULL AND expire_time > ?",
         (login_id, to_us(now)),
     ).first()
-    return None if row is None else Login(row[0], row[1], from_us(row[2]))
+    return None if row is None else _login(row)
 
 
 def logins_of(conn: Connection, user_id: str, now: datetime) -> list[str]:
@@ -145,6 +165,10 @@ def use_refresh(conn: Connection, hashed: bytes, now: datetime) -> tuple[str, bo
     return str(row[0]), row[1] is None
 
 
+def _login(row: Any) -> Login:
+    return Login(row[0], row[1], from_us(row[2]), from_us(row[3]), row[4], row[5])
+
+
 def _user(row: Any) -> User:
     return User(
         id=row[0],
@@ -156,4 +180,6 @@ def _user(row: Any) -> User:
         suspended=bool(row[6]),
         must_change_password=bool(row[7]),
         create_time=from_us(row[8]),
+        password_expire_time=from_us_or_none(row[9]),
+        login_time=from_us_or_none(row[10]),
     )

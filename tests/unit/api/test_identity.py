@@ -89,10 +89,10 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     units = await Units.open(store, audit, ca)
     live, telemetry = LiveCalls(), Telemetry()
     units.on_revoked(live.certificates_revoked)
-    people.on_logins_ended(live.logins_ended)
+    people.logins.on_ended(live.logins_ended)
     doorkeeper = Doorkeeper(Authentication(people, units), audit.refusal)
     servicers: dict[str, object] = {
-        "vidhub.v1.AuthService": AuthServicer(people, public_url="http://127.0.0.1:8080", hub_id="h1"),
+        "vidhub.v1.AuthService": AuthServicer(people, units, public_url="http://127.0.0.1:8080", hub_id="h1"),
         "vidhub.v1.EnrolmentService": EnrolmentServicer(units, NoHubs()),
         "vidhub.v1.AuditService": AuditServicer(audit),
         "vidhub.v1.SystemService": SystemServicer(

@@ -21,7 +21,7 @@ from vidhub.errors import (
     Unauthenticated,
     VidhubError,
 )
-from vidhub.identity import People, people
+from vidhub.identity import People, logins
 from vidhub.model import Principal, Role
 
 PASSWORD = "晴天 with 7 clouds"
@@ -39,7 +39,7 @@ async def by(hub: Any, token: str) -> Principal:
 
 async def test_a_login_becomes_a_principal(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    login = await hub.people.login("zhang", PASSWORD, "192.0.2.1")
+    login = await hub.people.logins.login("zhang", PASSWORD, "192.0.2.1")
     principal = await by(hub, login.access_token)
     assert (principal.ref, principal.department, principal.roles) == ("user/zhang", "治安", {Role.OPERATOR})
     assert (principal.hub_id, principal.address, principal.must_change_password) == ("h1", "192.0.2.1", False)
@@ -49,13 +49,13 @@ async def test_a_login_becomes_a_principal(hub: Any, system: Principal) -> None:
 
 
 async def test_logins_that_ran_out_leave_the_memory(hub: Any, system: Principal, monkeypatch: Any) -> None:
-    monkeypatch.setattr(people, "FEW_LOGINS", 4)
-    hub.people._forget_at = 4
+    monkeypatch.setattr(logins, "FEW_LOGINS", 4)
+    hub.people.logins._forget_at = 4
     await account(hub, system)
     for _ in range(12):
-        await hub.people.login("zhang", PASSWORD, "192.0.2.1")
+        await hub.people.logins.login("zhang", PASSWORD, "192.0.2.1")
         hub.clock.advance(hours=5)
-    assert len(hub.people._logins) <= 5
+    assert len(hub.people.logins._live) <= 5
 
 
 async def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(hub: Any, system: Principal) -> None:
@@ -68,7 +68,7 @@ async def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(hub: Any
         ("zhang", "x" * 999),
     ):
         with pytest.raises(Unauthenticated) as caught:
-            await hub.people.login(name, password, "192.0.2.1")
+            await hub.people.logins.login(name, password, "192.0.2.1")
         said.append((caught.value.reason, caught.value.message))
     assert set(said) == {("LOGIN_FAILED", "name or password is not right")}
     assert ("user/zhang", "auth.login", "LOGIN_FAILED") in await hub.actions()
@@ -85,7 +85,7 @@ async def test_an_unknown_user_costs_a_hash_too(hub: Any) -> None:
 
     hub.people._hasher.verify = counting
     with pytest.raises(Unauthenticated):
-        await hub.people.login("nobody", PASSWORD, "192.0.2.1")
+        await hub.people.logins.login("nobody", PASSWORD, "192.0.2.1")
     assert hashed == 1
 
 
@@ -93,86 +93,86 @@ async def test_guessing_is_slowed_for_the_guesser_alone(hub: Any, system: Princi
     await account(hub, system)
     for _ in range(5):
         with pytest.raises(Unauthenticated):
-            await hub.people.login("zhang", "wrong password", "192.0.2.66")
+            await hub.people.logins.login("zhang", "wrong password", "192.0.2.66")
     with pytest.raises(ResourceExhausted, match="LOGIN_BACKOFF"):
-        await hub.people.login("zhang", PASSWORD, "192.0.2.66")
-    await hub.people.login("zhang", PASSWORD, "192.0.2.1")
+        await hub.people.logins.login("zhang", PASSWORD, "192.0.2.66")
+    await hub.people.logins.login("zhang", PASSWORD, "192.0.2.1")
     hub.clock.advance(seconds=2)
-    await hub.people.login("zhang", PASSWORD, "192.0.2.66")
-    await hub.people.login("zhang", PASSWORD, "192.0.2.66")
+    await hub.people.logins.login("zhang", PASSWORD, "192.0.2.66")
+    await hub.people.logins.login("zhang", PASSWORD, "192.0.2.66")
 
 
 async def test_the_wait_grows_and_many_guesses_at_once_gain_nothing(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    tries = (hub.people.login("zhang", "wrong password", "192.0.2.66") for _ in range(50))
+    tries = (hub.people.logins.login("zhang", "wrong password", "192.0.2.66") for _ in range(50))
     results = await asyncio.gather(*tries, return_exceptions=True)
     assert sum(isinstance(r, Unauthenticated) for r in results) == 5
     for wait in (1, 2, 4, 8, 16):
         hub.clock.advance(seconds=wait - 0.5)
         with pytest.raises(ResourceExhausted):
-            await hub.people.login("zhang", "wrong password", "192.0.2.66")
+            await hub.people.logins.login("zhang", "wrong password", "192.0.2.66")
         hub.clock.advance(seconds=0.5)
         with pytest.raises(Unauthenticated):
-            await hub.people.login("zhang", "wrong password", "192.0.2.66")
+            await hub.people.logins.login("zhang", "wrong password", "192.0.2.66")
 
 
 async def test_a_suspended_user_is_told_only_after_the_right_password(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    login = await hub.people.login("zhang", PASSWORD, "a")
+    login = await hub.people.logins.login("zhang", PASSWORD, "a")
     suspended, ended = [], []
-    hub.people.on_suspended(lambda user: suspended.append(user.name))
-    hub.people.on_logins_ended(lambda ids, reason: ended.append((len(ids), reason)))
+    hub.people.on_cut_off(lambda user, reason: suspended.append((user.name, reason)))
+    hub.people.logins.on_ended(lambda ids, reason: ended.append((len(ids), reason)))
     await hub.people.suspend(system, "zhang")
-    assert (suspended, ended) == (["zhang"], [(1, "USER_SUSPENDED")])
+    assert (suspended, ended) == ([("zhang", "USER_SUSPENDED")], [(1, "USER_SUSPENDED")])
     with pytest.raises(Unauthenticated, match="USER_SUSPENDED"):
         await by(hub, login.access_token)
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
-        await hub.people.refresh(login.refresh_token, "a")
+        await hub.people.logins.refresh(login.refresh_token, "a")
     with pytest.raises(Unauthenticated, match="LOGIN_FAILED"):
-        await hub.people.login("zhang", "wrong password", "a")
+        await hub.people.logins.login("zhang", "wrong password", "a")
     with pytest.raises(PermissionDenied, match="USER_SUSPENDED"):
-        await hub.people.login("zhang", PASSWORD, "a")
+        await hub.people.logins.login("zhang", PASSWORD, "a")
     await hub.people.resume(system, "zhang")
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
         await by(hub, login.access_token)
-    await hub.people.login("zhang", PASSWORD, "a")
+    await hub.people.logins.login("zhang", PASSWORD, "a")
 
 
 async def test_access_tokens_expire_and_refresh_tokens_rotate(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    first = await hub.people.login("zhang", PASSWORD, "a")
+    first = await hub.people.logins.login("zhang", PASSWORD, "a")
     hub.clock.advance(minutes=5)
     with pytest.raises(Unauthenticated, match="TOKEN_EXPIRED"):
         await by(hub, first.access_token)
-    second = await hub.people.refresh(first.refresh_token, "a")
+    second = await hub.people.logins.refresh(first.refresh_token, "a")
     assert second.refresh_token != first.refresh_token
     assert second.refresh_expire_time == first.refresh_expire_time
     assert (await by(hub, second.access_token)).login_id
     hub.clock.advance(hours=12)
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
-        await hub.people.refresh(second.refresh_token, "a")
+        await hub.people.logins.refresh(second.refresh_token, "a")
 
 
 async def test_a_refresh_token_used_twice_ends_the_whole_login(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    other = await hub.people.login("zhang", PASSWORD, "b")
-    first = await hub.people.login("zhang", PASSWORD, "a")
-    second = await hub.people.refresh(first.refresh_token, "a")
+    other = await hub.people.logins.login("zhang", PASSWORD, "b")
+    first = await hub.people.logins.login("zhang", PASSWORD, "a")
+    second = await hub.people.logins.refresh(first.refresh_token, "a")
     with pytest.raises(Unauthenticated, match="TOKEN_REUSED"):
-        await hub.people.refresh(first.refresh_token, "thief")
+        await hub.people.logins.refresh(first.refresh_token, "thief")
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
         await by(hub, second.access_token)
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
-        await hub.people.refresh(second.refresh_token, "a")
+        await hub.people.logins.refresh(second.refresh_token, "a")
     assert await by(hub, other.access_token), "another login of the same person goes on"
     assert ("user/zhang", "auth.refresh", "TOKEN_REUSED") in await hub.actions()
 
 
 async def test_of_two_refreshes_at_once_one_is_a_reuse(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    first = await hub.people.login("zhang", PASSWORD, "a")
+    first = await hub.people.logins.login("zhang", PASSWORD, "a")
     results = await asyncio.gather(
-        *(hub.people.refresh(first.refresh_token, "a") for _ in range(2)), return_exceptions=True
+        *(hub.people.logins.refresh(first.refresh_token, "a") for _ in range(2)), return_exceptions=True
     )
     assert sum(isinstance(r, Unauthenticated) for r in results) >= 1
 
@@ -182,34 +182,34 @@ async def test_of_two_refreshes_at_once_one_is_a_reuse(hub: Any, system: Princip
 )
 async def test_a_refresh_token_that_is_none(hub: Any, token: str, reason: str) -> None:
     with pytest.raises(Unauthenticated, match=reason):
-        await hub.people.refresh(token, "a")
+        await hub.people.logins.refresh(token, "a")
 
 
 async def test_logout_ends_the_login_at_once_and_for_ever(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    login = await hub.people.login("zhang", PASSWORD, "a")
-    await hub.people.logout(login.refresh_token, "a")
-    await hub.people.logout(login.refresh_token, "a")
-    await hub.people.logout("unknown", "a")
+    login = await hub.people.logins.login("zhang", PASSWORD, "a")
+    await hub.people.logins.logout(login.refresh_token, "a")
+    await hub.people.logins.logout(login.refresh_token, "a")
+    await hub.people.logins.logout("unknown", "a")
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
         await by(hub, login.access_token)
     people, _ = await hub.again()
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
-        people.by_bearer(login.access_token, "a")
+        people.logins.by_bearer(login.access_token, "a")
     people.close()
-    second = await hub.people.login("zhang", PASSWORD, "a")
-    await hub.people.end_login(await by(hub, second.access_token))
+    second = await hub.people.logins.login("zhang", PASSWORD, "a")
+    await hub.people.logins.end_login(await by(hub, second.access_token))
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
         await by(hub, second.access_token)
 
 
 async def test_logins_outlive_a_restart(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    login = await hub.people.login("zhang", PASSWORD, "a")
+    login = await hub.people.logins.login("zhang", PASSWORD, "a")
     people: People
     people, _ = await hub.again()
-    assert people.by_bearer(login.access_token, "a").id == "zhang"
-    assert (await people.refresh(login.refresh_token, "a")).user.name == "zhang"
+    assert people.logins.by_bearer(login.access_token, "a").id == "zhang"
+    assert (await people.logins.refresh(login.refresh_token, "a")).user.name == "zhang"
     people.close()
 
 
@@ -218,7 +218,7 @@ async def test_logins_of_one_person_are_bounded(hub: Any, system: Principal) -> 
     logins = []
     for _ in range(17):
         hub.clock.advance(seconds=1)
-        logins.append(await hub.people.login("zhang", PASSWORD, "a"))
+        logins.append(await hub.people.logins.login("zhang", PASSWORD, "a"))
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
         await by(hub, logins[0].access_token)
     assert await by(hub, logins[1].access_token)
@@ -226,7 +226,7 @@ async def test_logins_of_one_person_are_bounded(hub: Any, system: Principal) -> 
 
 async def test_forged_tokens_are_refused(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    login = await hub.people.login("zhang", PASSWORD, "a")
+    login = await hub.people.logins.login("zhang", PASSWORD, "a")
     genuine = OKPKey.import_key(hub.keys.access_pem)
     tickets = OKPKey.import_key(hub.keys.hub_pem)
     algorithm = "Ed25519"
@@ -271,7 +271,7 @@ async def test_the_first_administrator(hub: Any, system: Principal) -> None:
     path = hub.folder / "initial-password"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     password = path.read_text().strip()
-    login = await hub.people.login("admin", password, "a")
+    login = await hub.people.logins.login("admin", password, "a")
     assert login.must_change_password
     principal = await by(hub, login.access_token)
     assert principal.must_change_password
@@ -283,14 +283,14 @@ async def test_the_first_administrator(hub: Any, system: Principal) -> None:
     assert not (await by(hub, login.access_token)).must_change_password
     people, _ = await hub.again()
     assert not await people.ensure_first_administrator()
-    assert not (await people.login("admin", OTHER, "a")).must_change_password
+    assert not (await people.logins.login("admin", OTHER, "a")).must_change_password
     people.close()
 
 
 async def test_a_changed_password_ends_the_other_logins(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    here = await hub.people.login("zhang", PASSWORD, "a")
-    there = await hub.people.login("zhang", PASSWORD, "b")
+    here = await hub.people.logins.login("zhang", PASSWORD, "a")
+    there = await hub.people.logins.login("zhang", PASSWORD, "b")
     with pytest.raises(Unauthenticated, match="PASSWORD_WRONG"):
         await hub.people.change_password(await by(hub, here.access_token), "wrong password", OTHER)
     await hub.people.change_password(await by(hub, here.access_token), PASSWORD, OTHER)
@@ -298,11 +298,11 @@ async def test_a_changed_password_ends_the_other_logins(hub: Any, system: Princi
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
         await by(hub, there.access_token)
     with pytest.raises(Unauthenticated, match="LOGIN_FAILED"):
-        await hub.people.login("zhang", PASSWORD, "a")
+        await hub.people.logins.login("zhang", PASSWORD, "a")
     await hub.people.set_password(system, "zhang", PASSWORD)
     with pytest.raises(Unauthenticated, match="LOGIN_REVOKED"):
         await by(hub, here.access_token)
-    await hub.people.login("zhang", PASSWORD, "a")
+    await hub.people.logins.login("zhang", PASSWORD, "a")
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ async def test_the_name_is_no_password(hub: Any, system: Principal, password: st
 
 async def test_the_same_characters_typed_elsewhere_are_the_same_password(hub: Any, system: Principal) -> None:
     await hub.people.add(system, "zhang", [Role.OPERATOR], password="caf\u00e9 au lait")
-    await hub.people.login("zhang", "cafe\u0301 au lait", "a")
+    await hub.people.logins.login("zhang", "cafe\u0301 au lait", "a")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-x", ".x", "x" * 65, "a/b", "a\n", "привет", "é", "a@b"])
@@ -356,7 +356,7 @@ async def test_roles_that_do_not_go(hub: Any, system: Principal, roles: list[Rol
 async def test_a_unit_has_people(hub: Any, system: Principal) -> None:
     token = await hub.units.create_token(system, "一中", "360602", "11", "h:1")
     await hub.people.add(system, "laoshi", [Role.UNIT], password=PASSWORD, unit_id=token.unit_id)
-    login = await hub.people.login("laoshi", PASSWORD, "a")
+    login = await hub.people.logins.login("laoshi", PASSWORD, "a")
     assert (await by(hub, login.access_token)).unit_id == token.unit_id
 
 
@@ -386,10 +386,10 @@ async def test_who_may_do_what(hub: Any, system: Principal, operator: Principal)
         with pytest.raises(NotFound, match="USER_UNKNOWN"):
             await act
     await hub.people.add(system, "root", [Role.ADMINISTRATOR], password=PASSWORD)
-    login = await hub.people.login("root", PASSWORD, "a")
+    login = await hub.people.logins.login("root", PASSWORD, "a")
     with pytest.raises(FailedPrecondition, match="SELF_SUSPENSION"):
         await hub.people.suspend(await by(hub, login.access_token), "root")
-    assert [u.name for u in await hub.people.list_users(system)] == ["root", "zhang"]
+    assert [u.name for u in (await hub.people.list_users(system)).users] == ["root", "zhang"]
 
 
 async def test_a_stronger_setting_takes_over_old_hashes(hub: Any, system: Principal) -> None:
@@ -403,19 +403,19 @@ async def test_a_stronger_setting_takes_over_old_hashes(hub: Any, system: Princi
         hasher=PasswordHasher(time_cost=2, memory_cost=16, parallelism=1),
         clock=hub.clock,
     )
-    await stronger.login("zhang", PASSWORD, "a")
+    await stronger.logins.login("zhang", PASSWORD, "a")
     with_new = await hub.store.read(
         lambda conn: conn.exec_driver_sql("SELECT password_hash FROM users WHERE name = 'zhang'").scalar_one()
     )
     assert "m=16,t=2" in with_new
-    await stronger.login("zhang", PASSWORD, "a")
+    await stronger.logins.login("zhang", PASSWORD, "a")
     stronger.close()
 
 
 async def test_no_password_or_token_is_in_the_files(hub: Any, system: Principal) -> None:
     await account(hub, system)
-    login = await hub.people.login("zhang", PASSWORD, "a")
-    await hub.people.refresh(login.refresh_token, "a")
+    login = await hub.people.logins.login("zhang", PASSWORD, "a")
+    await hub.people.logins.refresh(login.refresh_token, "a")
     for path in hub.folder.glob("vidhub.db*"):
         data = path.read_bytes()
         for secret in (PASSWORD, login.refresh_token, login.access_token):

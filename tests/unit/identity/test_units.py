@@ -6,13 +6,17 @@ import asyncio
 import hashlib
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from vidhub.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from vidhub.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated, VidhubError
+from vidhub.identity import units
 from vidhub.identity.ca import CertificateAuthority
-from vidhub.model import Principal, PrincipalKind
+from vidhub.identity.units import UnitFilter
+from vidhub.model import Principal, PrincipalKind, Role
 
 MakeCsr = Callable[..., str]
 
@@ -43,7 +47,8 @@ async def test_a_unit_enrols_by_its_claim(hub: Any, system: Principal, make_csr:
         token.unit_id,
         f"unit/{token.unit_id}",
     )
-    (listed,) = await hub.units.list_units(system)
+    (seen,) = (await hub.units.list_units(system)).units
+    listed = seen.unit
     assert (listed.id, listed.name, listed.state) == (token.unit_id, "第一中学", "enrolled")
     assert [a[1] for a in await hub.actions()] == ["unit.token", "unit.enrol"]
 
@@ -112,7 +117,8 @@ async def test_revocation_is_at_once_and_tells_who_has_live_calls(
     _, again = await hub.again()
     with pytest.raises(Unauthenticated, match="CERTIFICATE_REVOKED"):
         again.by_certificate(pem, "")
-    (listed,) = await hub.units.list_units(system)
+    (seen,) = (await hub.units.list_units(system)).units
+    listed = seen.unit
     assert listed.state == "revoked"
     assert await hub.units.revoke(system, unit_id, "again") == 0
 
@@ -229,3 +235,66 @@ async def test_a_revocation_says_of_whom_and_why(hub: Any, system: Principal) ->
         await hub.units.revoke(system, unit_id, " ")
     with pytest.raises(NotFound, match="UNIT_UNKNOWN"):
         await hub.units.revoke(system, "nobody", "x")
+
+
+async def test_units_are_found_by_page_and_by_what_they_are(hub: Any, system: Principal, make_csr: MakeCsr) -> None:
+    unit_id, pem = await enrolled(hub, system, make_csr())
+    for name, region, industry in (("二中", "360603", "11"), ("车站", "360602", "42")):
+        await hub.units.create_token(system, name, region, industry, "h:1")
+
+    async def names(**wanted: Any) -> list[str]:
+        page = await hub.units.list_units(system, UnitFilter(**wanted))
+        assert page.total == len(page.units)
+        return [seen.unit.name for seen in page.units]
+
+    assert await names() == sorted(["第一中学", "二中", "车站"])
+    assert await names(text="中") == sorted(["第一中学", "二中"])
+    assert await names(text=unit_id) == ["第一中学"]
+    assert await names(region_prefix="360603") == ["二中"]
+    assert await names(industry="42") == ["车站"]
+    assert await names(state="enrolled") == ["第一中学"]
+    first = await hub.units.list_units(system, page_size=2)
+    rest = await hub.units.list_units(system, page_size=2, page_token=first.next_page_token)
+    assert [len(first.units), len(rest.units), first.total, rest.next_page_token] == [2, 1, 3, ""]
+    assert hub.units.by_certificate(pem, "").id == unit_id
+    left = hub.units.register.newest("unit", unit_id) - hub.clock.time
+    assert await names(expires_within=left - timedelta(seconds=1)) == []
+    assert await names(expires_within=left) == ["第一中学"]
+
+
+async def test_a_unit_sees_its_own_certificates_and_nobody_elses(
+    hub: Any, system: Principal, make_csr: MakeCsr
+) -> None:
+    unit_id, pem = await enrolled(hub, system, make_csr())
+    other = await hub.units.create_token(system, "二中", "360603", "11", "h:1")
+    unit = hub.units.by_certificate(pem, "")
+    seen, held = await hub.units.look_at(unit, "")
+    assert (seen.unit.id, seen.cameras) == (unit_id, 0)
+    assert sorted((one.certificate.kind, one.state) for one in held) == [("claim", "used"), ("unit", "good")]
+    teacher = Principal(PrincipalKind.USER, "laoshi", "h1", unit_id=unit_id, roles=frozenset({Role.UNIT}))
+    assert (await hub.units.look_at(teacher, unit_id))[0] == seen
+    for principal, wanted in (
+        (unit, other.unit_id),
+        (teacher, other.unit_id),
+        (replace(teacher, unit_id=""), ""),
+        (replace(teacher, roles=frozenset({Role.OPERATOR})), unit_id),
+        (system, "nowhere"),
+        (system, ""),
+    ):
+        with pytest.raises(NotFound, match="UNIT_UNKNOWN"):
+            await hub.units.look_at(principal, wanted)
+    auditor = Principal(PrincipalKind.USER, "a", "h1", roles=frozenset({Role.AUDITOR}))
+    await hub.units.revoke(system, unit_id, "stolen")
+    hub.clock.advance(days=2)
+    seen, held = await hub.units.look_at(auditor, unit_id)
+    assert (seen.unit.state, seen.certificate_end) == ("revoked", None)
+    assert [one.state for one in held if one.certificate.kind == "unit"] == ["revoked"]
+    assert [one.state for one in (await hub.units.look_at(auditor, other.unit_id))[1]] == ["expired"]
+
+
+async def test_units_are_bounded(hub: Any, system: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "MOST_UNITS", 1)
+    await hub.units.create_token(system, "一中", "360603", "11", "h:1")
+    await hub.units.create_token(system, "一中", "360603", "11", "h:1")
+    with pytest.raises(VidhubError, match="LIMIT_UNITS"):
+        await hub.units.create_token(system, "二中", "360603", "11", "h:1")

@@ -238,14 +238,15 @@ async def test_certificates(store: Store, now: datetime) -> None:
 
 async def test_users_and_their_logins(store: Store, now: datetime) -> None:
     user = User("i1", "zhang", "张三", "治安", "", frozenset({Role.OPERATOR, Role.SUPERVISOR}), False, True, now)
-    login = users.Login("l1", "i1", now + HOUR)
+    login = users.Login("l1", "i1", now + HOUR, now)
 
     def insert(conn: Connection) -> None:
         users.insert(conn, user, "hash")
-        users.insert_login(conn, login, now)
+        users.insert_login(conn, login)
         users.insert_refresh(conn, b"1" * 32, "l1")
 
     await store.write(insert)
+    user = replace(user, login_time=now)
     assert await store.read(users.load) == [user]
     assert await store.read(lambda conn: users.by_name(conn, "zhang")) == user
     assert await store.read(lambda conn: users.live_logins(conn, now)) == [login]
@@ -263,7 +264,7 @@ async def test_used_refresh_tokens_are_bounded(store: Store, now: datetime) -> N
 
     def work(conn: Connection) -> int:
         users.insert(conn, user, "hash")
-        users.insert_login(conn, users.Login("l1", "i1", now + HOUR), now)
+        users.insert_login(conn, users.Login("l1", "i1", now + HOUR, now))
         for i in range(600):
             users.insert_refresh(conn, i.to_bytes(32, "big"), "l1")
             users.use_refresh(conn, i.to_bytes(32, "big"), now + timedelta(seconds=i))
