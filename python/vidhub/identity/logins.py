@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from vidhub import paging
 from vidhub.audit import AuditLog
-from vidhub.errors import NotFound, PermissionDenied, Unauthenticated
+from vidhub.errors import FailedPrecondition, NotFound, PermissionDenied, Unauthenticated
 from vidhub.identity.accounts import MAX_NAME, require_administrator
 from vidhub.identity.backoff import Backoff, Place, network
 from vidhub.identity.directory import Directory
@@ -267,7 +267,12 @@ class Logins:
         )
 
     async def end(self, principal: Principal, login_id: str) -> None:
-        """One of one's own, or as an administrator anybody's. Raises NotFound LOGIN_UNKNOWN."""
+        """One of one's own, or as an administrator anybody's.
+
+        Raises NotFound LOGIN_UNKNOWN, FailedPrecondition LOGIN_CURRENT for the one that asks: its call would be cut.
+        """
+        if login_id and login_id == principal.login_id:
+            raise FailedPrecondition("LOGIN_CURRENT", "this is the login that you are using: log out")
         login = self._live.get(login_id)
         user = None if login is None else self._directory.get(login.user_id)
         is_own = user is not None and principal.kind is PrincipalKind.USER and principal.id == user.name

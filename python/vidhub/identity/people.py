@@ -261,7 +261,9 @@ class People:
             if unit != before.unit_id:
                 _check_unit(conn, unit)
             users.update(conn, user)
-            gone = self.logins.revoke(conn, user.id, time, "POLICY_CHANGED") if _is_another(user, before) else []
+            gone: list[str] = []
+            if _is_another(user, before):  # the login that asks has its own answer to get
+                gone = self.logins.revoke(conn, user.id, time, "POLICY_CHANGED", keep=principal.login_id)
             detail = {"roles": sorted(user.roles), "department": user.department, "unit": user.unit_id}
             self._audit.append(conn, [_record(principal, "user.update", user, **detail)])
             return before, user, gone

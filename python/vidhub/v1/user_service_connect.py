@@ -88,7 +88,8 @@ class UserService(Protocol):
 
     async def end_login(self, request: EndLoginRequest, ctx: RequestContext[EndLoginRequest, EndLoginResponse], /) -> EndLoginResponse:
         """
-        Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`.
+        Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`;
+        FAILED_PRECONDITION `LOGIN_CURRENT` for the one that the call is made with: AuthService.Logout ends that.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -407,7 +408,8 @@ class UserServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> EndLoginResponse:
         """
-        Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`.
+        Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`;
+        FAILED_PRECONDITION `LOGIN_CURRENT` for the one that the call is made with: AuthService.Logout ends that.
         """
         return await self.execute_unary(
             request=request,
@@ -474,7 +476,8 @@ class UserServiceSync(Protocol):
 
     def end_login(self, request: EndLoginRequest, ctx: RequestContext[EndLoginRequest, EndLoginResponse], /) -> EndLoginResponse:
         """
-        Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`.
+        Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`;
+        FAILED_PRECONDITION `LOGIN_CURRENT` for the one that the call is made with: AuthService.Logout ends that.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -791,7 +794,8 @@ class UserServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> EndLoginResponse:
         """
-        Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`.
+        Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`;
+        FAILED_PRECONDITION `LOGIN_CURRENT` for the one that the call is made with: AuthService.Logout ends that.
         """
         return self.execute_unary(
             request=request,

@@ -134,7 +134,8 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EndLogin(self, request, context):
-        """Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`.
+        """Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`;
+        FAILED_PRECONDITION `LOGIN_CURRENT` for the one that the call is made with: AuthService.Logout ends that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

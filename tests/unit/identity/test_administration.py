@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -185,6 +186,8 @@ async def test_logins_are_seen_and_ended_by_their_owner(hub: Any, system: Princi
         await hub.people.logins.end(li, own[0].login.id)
     with pytest.raises(NotFound, match="LOGIN_UNKNOWN"):
         await hub.people.logins.end(zhang, "unknown")
+    with pytest.raises(FailedPrecondition, match="LOGIN_CURRENT"):
+        await hub.people.logins.end(replace(zhang, login_id=own[0].login.id), own[0].login.id)
     await hub.people.logins.end(zhang, own[0].login.id)
     assert [one.login.client for one in hub.people.logins.under_way(zhang).logins] == ["Firefox"]
     root = person("root", Role.ADMINISTRATOR)

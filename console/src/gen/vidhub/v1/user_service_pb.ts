@@ -635,7 +635,8 @@ export const UserService: GenService<{
     output: typeof ListLoginsResponseSchema;
   },
   /**
-   * Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`.
+   * Ends a login at once: one of one's own, or for administrators anybody's. NOT_FOUND `LOGIN_UNKNOWN`;
+   * FAILED_PRECONDITION `LOGIN_CURRENT` for the one that the call is made with: AuthService.Logout ends that.
    *
    * @generated from rpc vidhub.v1.UserService.EndLogin
    */
