@@ -164,14 +164,7 @@ class AdminOperations:
         return {"unit_id": token.unit_id, "enrolment": token.enrolment, "expire_time": _time(token.expire_time)}
 
     async def unit_list(self) -> dict[str, Any]:
-        found: list[dict[str, Any]] = []
-        token = ""
-        while True:
-            page = await self._units.list_units(self._principal, page_size=1_000, page_token=token)
-            found += [_unit(one) for one in page.units]
-            token = page.next_page_token
-            if not token:
-                return {"units": found}
+        return {"units": [_unit(seen) for seen in await self._units.all_units(self._principal)]}
 
     async def unit_revoke(self, unit_id: str, reason: str) -> dict[str, Any]:
         return {"unit_id": unit_id, "revoked": await self._units.revoke(self._principal, unit_id, reason)}

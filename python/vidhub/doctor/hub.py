@@ -13,6 +13,7 @@ from vidhub.core import Core
 from vidhub.doctor import addresses, camera, certificates, clock, ports
 from vidhub.doctor.files import examine_files
 from vidhub.identity import Units
+from vidhub.identity.units import UnitFilter
 from vidhub.link.doctor import Doctor
 from vidhub.link.probe import Hop, to_dict
 from vidhub.model import Principal
@@ -90,8 +91,9 @@ class HubDoctor:
         return [Hop("store.synchronous", "", "FULL: what is answered is durable")]
 
     async def _certificates(self) -> list[Hop]:
-        enrolled = [unit for unit in await self._units.list_units(self._principal) if unit.state == "enrolled"]
+        enrolled = await self._units.all_units(self._principal, UnitFilter(state="enrolled"))
         register = self._units.register
-        ends = [(f"{unit.name} ({unit.id})", register.newest("unit", unit.id)) for unit in enrolled]
+        # Also an end that lies behind: that is what a doctor is for.
+        ends = [(f"{seen.unit.name} ({seen.unit.id})", register.newest("unit", seen.unit.id)) for seen in enrolled]
         own = await asyncio.to_thread(certificates.own, self._config, self._names)
         return [*own, certificates.of_units(ends)]

@@ -286,6 +286,17 @@ class Units:
         shown = tuple(UnitSeen(unit, ends.get(unit.id), count.get(unit.id, 0)) for unit in rest[:limit])
         return UnitPage(shown, paging.token("units", question, more), len(found))
 
+    async def all_units(self, principal: Principal, wanted: UnitFilter = ALL) -> list[UnitSeen]:
+        """Every page of `list_units`."""
+        found: list[UnitSeen] = []
+        token = ""
+        while True:
+            page = await self.list_units(principal, wanted, page_size=paging.MOST, page_token=token)
+            found += page.units
+            token = page.next_page_token
+            if not token:
+                return found
+
     async def look_at(self, principal: Principal, unit_id: str) -> tuple[UnitSeen, tuple[UnitCertificate, ...]]:
         """A unit with its certificates and claims, newest first. unit_id: "" for one's own.
 
