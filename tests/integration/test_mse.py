@@ -54,23 +54,6 @@ async def decoded(path: Path) -> tuple[int, int]:
     return tracks.count("0"), tracks.count("1")
 
 
-async def until_it_plays(who: Person, identifier: str) -> None:
-    """The first pull right after the probe is now and then turned away as CAMERA_UNREACHABLE, for a reason that is not
-    found yet; anything else is a failure."""
-    async with asyncio.timeout(60):
-        while True:
-            session = await opened(who, identifier)
-            try:
-                async with mse_viewer(session["mseUrl"], session["ticket"]) as viewer:
-                    await viewer.watch(1)
-                return
-            except Closed as closed:
-                if (closed.status, closed.reason) != (4503, "CAMERA_UNREACHABLE"):
-                    raise
-            # As Retry-After asks for; each try is a session.
-            await asyncio.sleep(2)
-
-
 @pytest.mark.parametrize(
     ("number", "camera", "mime", "codec", "depth"),
     [
@@ -85,7 +68,6 @@ async def test_ffmpeg_reads_what_a_viewer_is_given(
     async with gst_camera(**camera) as source, person(place.running, "zhang") as who:
         await place.register(number, source.url)
         await place.until_state(camera_id(number), "ONLINE")
-        await until_it_plays(who, camera_id(number))
         session = await opened(who, camera_id(number))
         assert session["mseUrl"] == f"ws://{place.running.ready['http']}/mse/{camera_id(number)}"
         async with mse_viewer(session["mseUrl"], session["ticket"]) as first:

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use _core::media::{Codec, CodecParameters};
 use _core::source::{Networks, Options, ProbeOptions, ProbeResult, ProbeSink, ProbeState, Prober, Target};
+use _core::stream::SourceState;
 use _core::telemetry::{Direction, DropReason, Protocol, SourceKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -191,6 +192,43 @@ async fn a_camera_that_says_nothing_is_silent_at_every_step() {
         eventually("another connection", || camera.requests("DESCRIBE") >= 2).await;
         pull.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_has_no_room_yet_is_asked_again_before_it_counts_as_failed() {
+    for (method, status) in [("DESCRIBE", "503 Service Unavailable"), ("SETUP", "453 Not Enough Bandwidth")] {
+        let (media, asked) = (interleaved(0, 0, &keyframe()), AtomicUsize::new(0));
+        let camera = Scripted::start(move |request, _| {
+            if request.starts_with(method) && asked.fetch_add(1, SeqCst) < 3 {
+                reply(request, status, "", "")
+            } else {
+                well_behaved(request, &media)
+            }
+        })
+        .await;
+        let pull = Pull::start(target(&camera.url(), "", ""), options());
+        let settled = pull.state(|state| !matches!(state, SourceState::Connecting | SourceState::Idle)).await;
+        assert_eq!(settled, SourceState::Live, "{method}");
+        assert_eq!(camera.requests(method), 4);
+        pull.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_stays_full_is_told_and_then_asked_once_at_a_time() {
+    let camera = Scripted::start(|request, _| reply(request, "453 Not Enough Bandwidth", "", "")).await;
+    let pause = Duration::from_secs(1);
+    let pull = Pull::start(target(&camera.url(), "", ""), Options { retry: (pause, pause), ..options() });
+    let mut told = 0;
+    let mut state = pull.stream.state();
+    while told < 2 {
+        state.changed().await.unwrap();
+        if matches!(*state.borrow_and_update(), SourceState::Failed { reason: "CAMERA_UNREACHABLE", .. }) {
+            told += 1;
+        }
+    }
+    pull.stop().await;
+    assert_eq!(camera.requests("DESCRIBE"), 4 + 1, "the second time, nobody waits for the first picture any more");
 }
 
 #[tokio::test]

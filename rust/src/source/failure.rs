@@ -17,6 +17,8 @@ pub enum FailureKind {
     RefusedLogin,
     /// No connection: no such name, no route, refused, closed.
     Unreachable,
+    /// It answers that it has no room for us.
+    Busy,
     /// Its address lies where this hub does not dial.
     Denied,
     /// Its TLS certificate is not the one that is expected, or there is no TLS.
@@ -56,7 +58,7 @@ impl FailureKind {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::RefusedLogin => "CAMERA_REFUSED_LOGIN",
-            Self::Unreachable | Self::Denied | Self::Certificate | Self::NoPicture | Self::Invalid => {
+            Self::Unreachable | Self::Busy | Self::Denied | Self::Certificate | Self::NoPicture | Self::Invalid => {
                 "CAMERA_UNREACHABLE"
             }
             Self::Silent => "CAMERA_SILENT",
@@ -72,7 +74,9 @@ impl FailureKind {
             Self::Certificate => "CAMERA_CERTIFICATE_REFUSED",
             Self::NoPicture => "CAMERA_NO_PICTURE",
             Self::Invalid => "CAMERA_INVALID",
-            Self::RefusedLogin | Self::Unreachable | Self::Silent | Self::NoKeyframe | Self::Hub(_) => self.reason(),
+            Self::RefusedLogin | Self::Unreachable | Self::Busy | Self::Silent | Self::NoKeyframe | Self::Hub(_) => {
+                self.reason()
+            }
         }
     }
 }

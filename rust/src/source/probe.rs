@@ -313,7 +313,9 @@ async fn probe(target: &Target, options: &Options) -> ProbeResult {
         Err(failure) => {
             let state = match failure.kind {
                 FailureKind::RefusedLogin => ProbeState::Refused,
-                FailureKind::Unreachable | FailureKind::Silent | FailureKind::Hub(_) => ProbeState::Offline,
+                FailureKind::Unreachable | FailureKind::Busy | FailureKind::Silent | FailureKind::Hub(_) => {
+                    ProbeState::Offline
+                }
                 FailureKind::Invalid
                 | FailureKind::Denied
                 | FailureKind::Certificate

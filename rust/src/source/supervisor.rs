@@ -20,6 +20,9 @@ use crate::wire::depay::Packet;
 const STEADY: Duration = Duration::from_secs(10);
 /// After how many `keyframe_timeout`s without a keyframe the camera is dialled anew.
 const KEYFRAME_PATIENCE: u32 = 3;
+/// A camera that has no room for us may just have let somebody go, our own prober above all, and not be done with it:
+/// it is asked again after each of these before it counts as failed.
+const BUSY_PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// Pulls `target` into `stream` until `cancel`; to be spawned as a task of its own. What another hub gives is pulled once:
 /// its ticket is good for one connection, and the next comes with another.
@@ -50,7 +53,7 @@ pub async fn supervise(
         let failure = tokio::select! {
             biased;
             () = cancel.cancelled() => break,
-            failure = pull.once() => failure,
+            failure = pull.once(failures == 0) => failure,
         };
         let failure = match &pull.target.peer {
             Some(peer) if failure.kind == FailureKind::Unreachable => Failure::new(
@@ -120,17 +123,26 @@ impl Drop for Live {
 }
 
 impl Pull {
-    /// One connection from its beginning to its end.
-    async fn once(&mut self) -> Failure {
-        let camera = match rtsp::describe(&self.target, &self.options).await {
-            Ok(camera) => self.camera.insert(camera),
-            Err(failure) => return failure,
-        };
-        if let Err(failure) = camera.play(self.began).await {
-            return failure;
+    /// One connection from its beginning to its end. patient: with a camera that has no room at the moment.
+    async fn once(&mut self, patient: bool) -> Failure {
+        let mut pauses = BUSY_PAUSES.iter();
+        while let Err(failure) = self.open().await {
+            match pauses.next() {
+                Some(&pause) if patient && failure.kind == FailureKind::Busy => {
+                    self.take_leave().await;
+                    sleep(pause).await;
+                }
+                _ => return failure,
+            }
         }
-        self.intake.restart(camera.offers().cloned());
         self.watch().await
+    }
+
+    async fn open(&mut self) -> Result<(), Failure> {
+        let camera = self.camera.insert(rtsp::describe(&self.target, &self.options).await?);
+        camera.play(self.began).await?;
+        self.intake.restart(camera.offers().cloned());
+        Ok(())
     }
 
     async fn take_leave(&mut self) {
@@ -266,6 +278,7 @@ fn pause(options: &Options, kind: FailureKind, failures: u32) -> Duration {
     let (first, longest) = match kind {
         FailureKind::RefusedLogin => options.retry_refused,
         FailureKind::Unreachable
+        | FailureKind::Busy
         | FailureKind::Denied
         | FailureKind::Certificate
         | FailureKind::Silent

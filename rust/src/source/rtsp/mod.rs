@@ -40,7 +40,7 @@ pub async fn describe(target: &Target, options: &Options) -> Result<Camera, Fail
     let mut failure = Failure::new(FailureKind::Unreachable, "no address to dial");
     for dialled in resolve(&address, options, deadline).await? {
         match describe_at(&address, dialled, target, options, deadline).await {
-            Err(unreachable) if unreachable.kind == FailureKind::Unreachable => failure = unreachable,
+            Err(other) if matches!(other.kind, FailureKind::Unreachable | FailureKind::Busy) => failure = other,
             settled => return settled,
         }
     }
@@ -86,7 +86,7 @@ fn refusal(status: u16, method: &str) -> Failure {
             ),
         ),
         453 | 500.. => (
-            FailureKind::Unreachable,
+            if matches!(status, 453 | 503) { FailureKind::Busy } else { FailureKind::Unreachable },
             format!(
                 "the camera answers {method} with {status}: it may have too many viewers; restart it if that stays"
             ),
@@ -150,9 +150,10 @@ mod tests {
             (302, FailureKind::Invalid),
             (401, FailureKind::RefusedLogin),
             (404, FailureKind::Invalid),
-            (453, FailureKind::Unreachable),
+            (453, FailureKind::Busy),
+            (500, FailureKind::Unreachable),
             (461, FailureKind::Invalid),
-            (503, FailureKind::Unreachable),
+            (503, FailureKind::Busy),
             (0, FailureKind::Invalid),
         ] {
             assert_eq!(refusal(status, "SETUP").kind, kind, "{status}");
