@@ -7,6 +7,7 @@ import { shallowRef } from "vue";
 import { AuditService } from "./gen/vidhub/v1/audit_service_pb";
 import { AuthService, type WhoAmIResponse } from "./gen/vidhub/v1/auth_service_pb";
 import { CameraService } from "./gen/vidhub/v1/camera_service_pb";
+import { EventService } from "./gen/vidhub/v1/event_service_pb";
 import { GrantService } from "./gen/vidhub/v1/grant_service_pb";
 import { HubService } from "./gen/vidhub/v1/hub_service_pb";
 import { PurposeService } from "./gen/vidhub/v1/purpose_service_pb";
@@ -56,6 +57,7 @@ const lastWords = createConnectTransport({
 const auth = createClient(AuthService, transport);
 export const audit = createClient(AuditService, transport);
 export const cameras = createClient(CameraService, transport);
+export const events = createClient(EventService, transport);
 export const grants = createClient(GrantService, transport);
 export const hubs = createClient(HubService, transport);
 export const purposes = createClient(PurposeService, transport);

@@ -7,6 +7,7 @@ import { shallowReactive, shallowRef, triggerRef } from "vue";
 import { call, cameras, hubError, isRevived, me } from "./api";
 import { CameraSchema, type Camera } from "./gen/vidhub/v1/camera_pb";
 import { CameraGrouping, type CameraCount, type WatchCamerasResponse } from "./gen/vidhub/v1/camera_service_pb";
+import { sleep } from "./times";
 import { branchKey, type Branch } from "./tree";
 
 /** Up to so many cameras are held whole. */
@@ -320,11 +321,4 @@ function drop(id: string): void {
 function dropUntold(told: ReadonlySet<string>): void {
   const units = new Set(lastFollowed.split(","));
   for (const [id, camera] of known.value) if ((isWhole.value || units.has(camera.unitId)) && !told.has(id)) drop(id);
-}
-
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-  });
 }

@@ -1,4 +1,5 @@
 import "./style.css";
+import "./events.css";
 import "./office.css";
 import "./watch.css";
 

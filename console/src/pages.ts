@@ -6,6 +6,7 @@ import { Role } from "./gen/vidhub/v1/auth_service_pb";
 /** In the order in which they are offered; without roles: to everybody. */
 const OFFERED = {
   live: undefined,
+  events: undefined,
   sessions: undefined,
   audit: [Role.AUDITOR, Role.SUPERVISOR, Role.ADMINISTRATOR, Role.UNIT],
   network: [Role.SUPERVISOR, Role.ADMINISTRATOR],

@@ -9,7 +9,7 @@ export default {
     submit: "Change password",
   },
   user: { logout: "Log out" },
-  page: { title: "Pages", live: "Live", sessions: "Views", audit: "Register", network: "Network" },
+  page: { title: "Pages", live: "Live", events: "Events", sessions: "Views", audit: "Register", network: "Network" },
   network: {
     title: "Network of hubs",
     upper: "Upper hubs",

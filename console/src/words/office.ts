@@ -1,5 +1,6 @@
 // Words of the pages with lists and forms; those that several share stand under "office".
 import { en as auditEn, zh as auditZh } from "./audit";
+import { en as eventsEn, zh as eventsZh } from "./events";
 import { en as sessionsEn, zh as sessionsZh } from "./sessions";
 
 export const zh = {
@@ -18,6 +19,7 @@ export const zh = {
     acts: "操作",
   },
   ...auditZh,
+  ...eventsZh,
   ...sessionsZh,
 };
 
@@ -37,5 +39,6 @@ export const en = {
     acts: "Actions",
   },
   ...auditEn,
+  ...eventsEn,
   ...sessionsEn,
 };

@@ -9,7 +9,7 @@ export default {
     submit: "修改密码",
   },
   user: { logout: "退出" },
-  page: { title: "页面", live: "实时视频", sessions: "查看记录", audit: "使用登记", network: "网络" },
+  page: { title: "页面", live: "实时视频", events: "事件", sessions: "查看记录", audit: "使用登记", network: "网络" },
   network: {
     title: "级联网络",
     upper: "上级平台",

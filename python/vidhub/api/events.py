@@ -13,15 +13,16 @@ from vidhub.v1 import event_service_pb2 as pb
 
 
 class EventServicer:
-    def __init__(self, desk: EventDesk) -> None:
+    def __init__(self, desk: EventDesk, names: convert.Names = convert.NAMELESS) -> None:
         self._desk = desk
+        self._names = names
 
     async def watch_events(self, request: pb.WatchEventsRequest, call: Call) -> AsyncGenerator[pb.WatchEventsResponse]:
         items = self._desk.watch(call.caller, convert.from_revision(request, "from"), _from_filter(request.filter))
         async with aclosing(items):
             async for item in items:
                 if isinstance(item, Event):
-                    yield pb.WatchEventsResponse(event=to_event(item))
+                    yield pb.WatchEventsResponse(event=self._named(item))
                 else:
                     yield pb.WatchEventsResponse(synced=convert.to_revision(item))
 
@@ -30,7 +31,7 @@ class EventServicer:
             call.caller, _from_filter(request.filter), page_size=request.page_size, page_token=request.page_token
         )
         return pb.ListEventsResponse(
-            events=[to_event(event) for event in page.events],
+            events=[self._named(event) for event in page.events],
             next_page_token=page.next_page_token,
             revision=convert.to_revision(page.revision),
             unacknowledged=page.unacknowledged,
@@ -38,7 +39,19 @@ class EventServicer:
 
     async def acknowledge_event(self, request: pb.AcknowledgeEventRequest, call: Call) -> pb.AcknowledgeEventResponse:
         event = await self._desk.acknowledge(call.caller, request.id, request.note)
-        return pb.AcknowledgeEventResponse(event=to_event(event))
+        return pb.AcknowledgeEventResponse(event=self._named(event))
+
+    def _named(self, event: Event) -> pb.Event:
+        """With what people call its subject; units of another hub have no name here."""
+        message = to_event(event)
+        kind, _, one = event.subject.partition("/")
+        if kind == "camera":
+            message.subject_name = self._desk.camera_name(one)
+        elif kind == "region":
+            message.subject_name = self._names.region(one)
+        elif kind == "unit" and not event.hub_id:
+            message.subject_name = self._names.unit(one)
+        return message
 
 
 def to_event(event: Event) -> pb.Event:

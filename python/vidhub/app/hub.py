@@ -292,7 +292,7 @@ class App:
             "vidhub.v1.UserService": UserServicer(parts.people),
             "vidhub.v1.UnitService": UnitServicer(parts.units, self._grpc_address),
             "vidhub.v1.AuditService": AuditServicer(parts.audit),
-            "vidhub.v1.EventService": EventServicer(parts.event_desk),
+            "vidhub.v1.EventService": EventServicer(parts.event_desk, self._names()),
             "vidhub.v1.EnrolmentService": EnrolmentServicer(parts.units, parts.links.enrolment()),
             **parts.links.servicers(),
             "vidhub.v1.SystemService": SystemServicer(

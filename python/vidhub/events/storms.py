@@ -25,8 +25,16 @@ STORM_TIME = timedelta(minutes=10)
 PAUSE_S = 1.0
 _TURN = 250
 _STEP = 512
-_DARK = frozenset({CameraState.OFFLINE, CameraState.REFUSED, CameraState.INVALID})
+# Why a camera counts as dark, in the words of media clients; the sentence goes along as a further fact.
+_DARK = {
+    CameraState.OFFLINE: "CAMERA_UNREACHABLE",
+    CameraState.REFUSED: "CAMERA_REFUSED_LOGIN",
+    CameraState.INVALID: "CAMERA_INVALID",
+}
 _BRIGHT = frozenset({CameraState.ONLINE, CameraState.QUARANTINED, CameraState.RETIRED})
+
+# A camera, why it is dark in a word, and in a sentence.
+_Dark = tuple[Camera, str, str]
 
 
 class Storms:
@@ -93,32 +101,32 @@ class Storms:
             self._catalogue_moved = False
             self._brighten(self._retired())
         self._brighten([one for one, (state, _) in waiting.items() if state in _BRIGHT])
-        dark: list[tuple[Camera, str]] = []
+        dark: list[_Dark] = []
         for place, (camera_id, (state, reason)) in enumerate(waiting.items()):
             if place % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
             if state in _DARK and camera_id not in self._event_of:
                 camera = self._camera(camera_id)
                 if camera is not None and camera.home_hub_id in ("", self._hub_id):
-                    dark.append((camera, reason))
+                    dark.append((camera, _DARK[state], reason))
         self._darken(dark)
 
     # Dark.
 
-    def _darken(self, dark: list[tuple[Camera, str]]) -> None:
+    def _darken(self, dark: list[_Dark]) -> None:
         for word in ("unit", "region"):
-            groups: dict[str, list[tuple[Camera, str]]] = {}
-            for camera, reason in dark:
-                name = camera.unit_id if word == "unit" else camera.region_code
-                groups.setdefault(name, []).append((camera, reason))
+            groups: dict[str, list[_Dark]] = {}
+            for one in dark:
+                name = one[0].unit_id if word == "unit" else one[0].region_code
+                groups.setdefault(name, []).append(one)
             dark = []
             for name, group in groups.items():
                 if not self._gather(f"{word}/{name}", group, is_unit=word == "unit"):
                     dark.extend(group)
-        for camera, reason in dark:
-            self._alone(camera, reason)
+        for camera, reason, message in dark:
+            self._alone(camera, reason, message)
 
-    def _gather(self, subject: str, group: list[tuple[Camera, str]], *, is_unit: bool) -> bool:
+    def _gather(self, subject: str, group: list[_Dark], *, is_unit: bool) -> bool:
         """Into the storm of the subject, or a new one when they are many enough with those that stand alone."""
         storm = self._events.lasting(CAMERA_OFFLINE, subject)
         if storm is not None:
@@ -141,7 +149,7 @@ class Storms:
         if len(group) + len(alone) < STORM:
             return False
         ids = [camera_id for event in alone for camera_id in self._members.get(event.id, ())]
-        ids += [one.id for one, _ in group]
+        ids += [one[0].id for one in group]
         storm = self._events.begin(
             CAMERA_OFFLINE,
             subject,
@@ -161,17 +169,23 @@ class Storms:
         self._join(storm, ids)
         return True
 
-    def _grow(self, storm: Event, group: Iterable[tuple[Camera, str]]) -> None:
+    def _grow(self, storm: Event, group: Iterable[_Dark]) -> None:
         members = self._members.setdefault(storm.id, set())
-        ids = [camera.id for camera, _ in group if camera.id not in members]
+        ids = [one[0].id for one in group if one[0].id not in members]
         self._join(storm, ids)
         named = tuple(dict.fromkeys((*storm.camera_ids, *ids)))
         count = len(named) if len(named) <= MOST_CAMERAS else max(storm.count, len(members))
         self._events.put(replace(storm, count=count, camera_ids=named[:MOST_CAMERAS], last_time=self._clock()))
 
-    def _alone(self, camera: Camera, reason: str) -> None:
+    def _alone(self, camera: Camera, reason: str, message: str) -> None:
         subject = f"camera/{camera.id}"
-        facts = Facts(reason=reason, camera_ids=(camera.id,), unit_id=camera.unit_id, region_code=camera.region_code)
+        facts = Facts(
+            reason=reason,
+            camera_ids=(camera.id,),
+            unit_id=camera.unit_id,
+            region_code=camera.region_code,
+            detail={"message": message} if message else None,
+        )
         event = self._events.resume(CAMERA_OFFLINE, subject, reason, STORM_TIME)
         self._join(event or self._events.begin(CAMERA_OFFLINE, subject, facts), [camera.id])
 

@@ -10,13 +10,14 @@ from vidhub.core import Core
 from vidhub.errors import Aborted, NotFound, OutOfRange, ResourceExhausted, Unavailable
 from vidhub.events.log import Append, EventLog
 from vidhub.events.sight import asks, matches, told
-from vidhub.model import Event, EventFilter, EventPage, Principal, Revision
+from vidhub.model import Event, EventFilter, EventPage, Principal, PrincipalKind, Revision
 
 MOST_WATCHERS = 256
 # How far the events that ask for somebody are counted.
 MOST_COUNTED = 1_000
 # Events judged in one turn of the loop; each may ask the core for 20 cameras.
 _TURN = 25
+_SYSTEM = Principal(PrincipalKind.SYSTEM)
 
 
 class EventDesk:
@@ -98,6 +99,13 @@ class EventDesk:
                 await awake.wait()
         finally:
             self._watchers.discard(awake)
+
+    def camera_name(self, camera_id: str) -> str:
+        """Of a camera that the caller was told of; empty when it is no more."""
+        try:
+            return self._core.get_camera(_SYSTEM, camera_id).name
+        except NotFound:
+            return ""
 
     async def acknowledge(self, principal: Principal, event_id: str, note: str) -> Event:
         """Raises NotFound EVENT_NOT_FOUND, Aborted EVENT_ACKNOWLEDGED, and what the store raises."""

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from vidhub.v1 import camera_pb2 as vidhub_dot_v1_dot_camera__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvidhub/v1/event_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16vidhub/v1/camera.proto\"\xf3\x04\n\x05\x45vent\x12\x13\n\x02id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12$\n\x04kind\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18@2\r^[a-z0-9_.]*$\x12\x34\n\x08severity\x18\x04 \x01(\x0e\x32\x18.vidhub.v1.EventSeverityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\'\n\x07subject\x18\x05 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12%\n\x06reason\x18\x06 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[A-Z0-9_]*$\x12\x19\n\x05\x63ount\x18\x07 \x01(\x04\x42\n\xbaH\x07\x32\x05\x18\x80\xc2\xd7/\x12-\n\ncamera_ids\x18\x08 \x03(\tB\x19\xbaH\x16\x92\x01\x13\x10\x14\"\x0fr\r2\x0b^[0-9]{20}$\x12&\n\x07unit_id\x18\t \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\x0bregion_code\x18\n \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[0-9]{0,6}$\x12\x17\n\x06hub_id\x18\x0b \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\x0b\x64\x65tail_json\x18\x0c \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12.\n\nbegin_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x0f\x61\x63knowledgement\x18\x10 \x01(\x0b\x32\x1f.vidhub.v1.EventAcknowledgement\"n\n\x14\x45ventAcknowledgement\x12\x14\n\x02\x62y\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x01\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x04note\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\x9c\x02\n\x0b\x45ventFilter\x12/\n\x05kinds\x18\x01 \x03(\tB \xbaH\x1d\x92\x01\x1a\x10 \"\x16r\x14\x32\x12^[a-z0-9_.]{1,64}$\x12\x38\n\x0cmin_severity\x18\x02 \x01(\x0e\x32\x18.vidhub.v1.EventSeverityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12*\n\rregion_prefix\x18\x03 \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[0-9]{0,6}$\x12&\n\x07unit_id\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\tcamera_id\x18\x05 \x01(\tB\x15\xbaH\x12r\r2\x0b^[0-9]{20}$\xd8\x01\x01\x12\x0c\n\x04open\x18\x06 \x01(\x08\x12\x16\n\x0eunacknowledged\x18\x07 \x01(\x08\"_\n\x12WatchEventsRequest\x12!\n\x04\x66rom\x18\x01 \x01(\x0b\x32\x13.vidhub.v1.Revision\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.vidhub.v1.EventFilter\"g\n\x13WatchEventsResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.EventH\x00\x12%\n\x06synced\x18\x02 \x01(\x0b\x32\x13.vidhub.v1.RevisionH\x00\x42\x06\n\x04item\"x\n\x11ListEventsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.vidhub.v1.EventFilter\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\x8e\x01\n\x12ListEventsResponse\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.vidhub.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12%\n\x08revision\x18\x03 \x01(\x0b\x32\x13.vidhub.v1.Revision\x12\x16\n\x0eunacknowledged\x18\x04 \x01(\x04\"d\n\x17\x41\x63knowledgeEventRequest\x12#\n\x02id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12$\n\x04note\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\";\n\x18\x41\x63knowledgeEventResponse\x12\x1f\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Event*\x7f\n\rEventSeverity\x12\x1e\n\x1a\x45VENT_SEVERITY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45VENT_SEVERITY_INFO\x10\x01\x12\x1a\n\x16\x45VENT_SEVERITY_WARNING\x10\x02\x12\x19\n\x15\x45VENT_SEVERITY_SEVERE\x10\x03\x32\x86\x02\n\x0c\x45ventService\x12N\n\x0bWatchEvents\x12\x1d.vidhub.v1.WatchEventsRequest\x1a\x1e.vidhub.v1.WatchEventsResponse0\x01\x12I\n\nListEvents\x12\x1c.vidhub.v1.ListEventsRequest\x1a\x1d.vidhub.v1.ListEventsResponse\x12[\n\x10\x41\x63knowledgeEvent\x12\".vidhub.v1.AcknowledgeEventRequest\x1a#.vidhub.v1.AcknowledgeEventResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvidhub/v1/event_service.proto\x12\tvidhub.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16vidhub/v1/camera.proto\"\x93\x05\n\x05\x45vent\x12\x13\n\x02id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12$\n\x04kind\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18@2\r^[a-z0-9_.]*$\x12\x34\n\x08severity\x18\x04 \x01(\x0e\x32\x18.vidhub.v1.EventSeverityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\'\n\x07subject\x18\x05 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x01\x32\x0c^[^\\p{Cc}]*$\x12%\n\x06reason\x18\x06 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[A-Z0-9_]*$\x12\x19\n\x05\x63ount\x18\x07 \x01(\x04\x42\n\xbaH\x07\x32\x05\x18\x80\xc2\xd7/\x12-\n\ncamera_ids\x18\x08 \x03(\tB\x19\xbaH\x16\x92\x01\x13\x10\x14\"\x0fr\r2\x0b^[0-9]{20}$\x12&\n\x07unit_id\x18\t \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\x0bregion_code\x18\n \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[0-9]{0,6}$\x12\x17\n\x06hub_id\x18\x0b \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\x0b\x64\x65tail_json\x18\x0c \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12.\n\nbegin_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x0f\x61\x63knowledgement\x18\x10 \x01(\x0b\x32\x1f.vidhub.v1.EventAcknowledgement\x12\x1e\n\x0csubject_name\x18\x11 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"n\n\x14\x45ventAcknowledgement\x12\x14\n\x02\x62y\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x01\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x04note\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\x9c\x02\n\x0b\x45ventFilter\x12/\n\x05kinds\x18\x01 \x03(\tB \xbaH\x1d\x92\x01\x1a\x10 \"\x16r\x14\x32\x12^[a-z0-9_.]{1,64}$\x12\x38\n\x0cmin_severity\x18\x02 \x01(\x0e\x32\x18.vidhub.v1.EventSeverityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12*\n\rregion_prefix\x18\x03 \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[0-9]{0,6}$\x12&\n\x07unit_id\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[^\\p{Cc}]*$\x12(\n\tcamera_id\x18\x05 \x01(\tB\x15\xbaH\x12r\r2\x0b^[0-9]{20}$\xd8\x01\x01\x12\x0c\n\x04open\x18\x06 \x01(\x08\x12\x16\n\x0eunacknowledged\x18\x07 \x01(\x08\"_\n\x12WatchEventsRequest\x12!\n\x04\x66rom\x18\x01 \x01(\x0b\x32\x13.vidhub.v1.Revision\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.vidhub.v1.EventFilter\"g\n\x13WatchEventsResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.EventH\x00\x12%\n\x06synced\x18\x02 \x01(\x0b\x32\x13.vidhub.v1.RevisionH\x00\x42\x06\n\x04item\"x\n\x11ListEventsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.vidhub.v1.EventFilter\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\x8e\x01\n\x12ListEventsResponse\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.vidhub.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12%\n\x08revision\x18\x03 \x01(\x0b\x32\x13.vidhub.v1.Revision\x12\x16\n\x0eunacknowledged\x18\x04 \x01(\x04\"d\n\x17\x41\x63knowledgeEventRequest\x12#\n\x02id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18@2\x0c^[^\\p{Cc}]*$\x12$\n\x04note\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x04\x32\x0c^[^\\p{Cc}]*$\";\n\x18\x41\x63knowledgeEventResponse\x12\x1f\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x10.vidhub.v1.Event*\x7f\n\rEventSeverity\x12\x1e\n\x1a\x45VENT_SEVERITY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45VENT_SEVERITY_INFO\x10\x01\x12\x1a\n\x16\x45VENT_SEVERITY_WARNING\x10\x02\x12\x19\n\x15\x45VENT_SEVERITY_SEVERE\x10\x03\x32\x86\x02\n\x0c\x45ventService\x12N\n\x0bWatchEvents\x12\x1d.vidhub.v1.WatchEventsRequest\x1a\x1e.vidhub.v1.WatchEventsResponse0\x01\x12I\n\nListEvents\x12\x1c.vidhub.v1.ListEventsRequest\x1a\x1d.vidhub.v1.ListEventsResponse\x12[\n\x10\x41\x63knowledgeEvent\x12\".vidhub.v1.AcknowledgeEventRequest\x1a#.vidhub.v1.AcknowledgeEventResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +56,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT'].fields_by_name['hub_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_EVENT'].fields_by_name['detail_json']._loaded_options = None
   _globals['_EVENT'].fields_by_name['detail_json']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_EVENT'].fields_by_name['subject_name']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['subject_name']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_EVENTACKNOWLEDGEMENT'].fields_by_name['by']._loaded_options = None
   _globals['_EVENTACKNOWLEDGEMENT'].fields_by_name['by']._serialized_options = b'\272H\005r\003\030\240\001'
   _globals['_EVENTACKNOWLEDGEMENT'].fields_by_name['note']._loaded_options = None
@@ -78,26 +80,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACKNOWLEDGEEVENTREQUEST'].fields_by_name['id']._serialized_options = b'\272H\024r\022\020\001\030@2\014^[^\\p{Cc}]*$'
   _globals['_ACKNOWLEDGEEVENTREQUEST'].fields_by_name['note']._loaded_options = None
   _globals['_ACKNOWLEDGEEVENTREQUEST'].fields_by_name['note']._serialized_options = b'\272H\023r\021\030\200\0042\014^[^\\p{Cc}]*$'
-  _globals['_EVENTSEVERITY']._serialized_start=1791
-  _globals['_EVENTSEVERITY']._serialized_end=1918
+  _globals['_EVENTSEVERITY']._serialized_start=1823
+  _globals['_EVENTSEVERITY']._serialized_end=1950
   _globals['_EVENT']._serialized_start=131
-  _globals['_EVENT']._serialized_end=758
-  _globals['_EVENTACKNOWLEDGEMENT']._serialized_start=760
-  _globals['_EVENTACKNOWLEDGEMENT']._serialized_end=870
-  _globals['_EVENTFILTER']._serialized_start=873
-  _globals['_EVENTFILTER']._serialized_end=1157
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=1159
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=1254
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1256
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=1359
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1361
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1481
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1484
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1626
-  _globals['_ACKNOWLEDGEEVENTREQUEST']._serialized_start=1628
-  _globals['_ACKNOWLEDGEEVENTREQUEST']._serialized_end=1728
-  _globals['_ACKNOWLEDGEEVENTRESPONSE']._serialized_start=1730
-  _globals['_ACKNOWLEDGEEVENTRESPONSE']._serialized_end=1789
-  _globals['_EVENTSERVICE']._serialized_start=1921
-  _globals['_EVENTSERVICE']._serialized_end=2183
+  _globals['_EVENT']._serialized_end=790
+  _globals['_EVENTACKNOWLEDGEMENT']._serialized_start=792
+  _globals['_EVENTACKNOWLEDGEMENT']._serialized_end=902
+  _globals['_EVENTFILTER']._serialized_start=905
+  _globals['_EVENTFILTER']._serialized_end=1189
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=1191
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=1286
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1288
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=1391
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1393
+  _globals['_LISTEVENTSREQUEST']._serialized_end=1513
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1516
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1658
+  _globals['_ACKNOWLEDGEEVENTREQUEST']._serialized_start=1660
+  _globals['_ACKNOWLEDGEEVENTREQUEST']._serialized_end=1760
+  _globals['_ACKNOWLEDGEEVENTRESPONSE']._serialized_start=1762
+  _globals['_ACKNOWLEDGEEVENTRESPONSE']._serialized_end=1821
+  _globals['_EVENTSERVICE']._serialized_start=1953
+  _globals['_EVENTSERVICE']._serialized_end=2215
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,7 @@ EVENT_SEVERITY_WARNING: EventSeverity
 EVENT_SEVERITY_SEVERE: EventSeverity
 
 class Event(_message.Message):
-    __slots__ = ("id", "number", "kind", "severity", "subject", "reason", "count", "camera_ids", "unit_id", "region_code", "hub_id", "detail_json", "begin_time", "last_time", "end_time", "acknowledgement")
+    __slots__ = ("id", "number", "kind", "severity", "subject", "reason", "count", "camera_ids", "unit_id", "region_code", "hub_id", "detail_json", "begin_time", "last_time", "end_time", "acknowledgement", "subject_name")
     ID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class Event(_message.Message):
     LAST_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_NAME_FIELD_NUMBER: _ClassVar[int]
     id: str
     number: int
     kind: str
@@ -57,7 +58,8 @@ class Event(_message.Message):
     last_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     acknowledgement: EventAcknowledgement
-    def __init__(self, id: _Optional[str] = ..., number: _Optional[int] = ..., kind: _Optional[str] = ..., severity: _Optional[_Union[EventSeverity, str]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ..., count: _Optional[int] = ..., camera_ids: _Optional[_Iterable[str]] = ..., unit_id: _Optional[str] = ..., region_code: _Optional[str] = ..., hub_id: _Optional[str] = ..., detail_json: _Optional[str] = ..., begin_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledgement: _Optional[_Union[EventAcknowledgement, _Mapping]] = ...) -> None: ...
+    subject_name: str
+    def __init__(self, id: _Optional[str] = ..., number: _Optional[int] = ..., kind: _Optional[str] = ..., severity: _Optional[_Union[EventSeverity, str]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ..., count: _Optional[int] = ..., camera_ids: _Optional[_Iterable[str]] = ..., unit_id: _Optional[str] = ..., region_code: _Optional[str] = ..., hub_id: _Optional[str] = ..., detail_json: _Optional[str] = ..., begin_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledgement: _Optional[_Union[EventAcknowledgement, _Mapping]] = ..., subject_name: _Optional[str] = ...) -> None: ...
 
 class EventAcknowledgement(_message.Message):
     __slots__ = ("by", "time", "note")

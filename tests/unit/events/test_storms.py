@@ -48,13 +48,14 @@ async def test_one_camera_goes_dark_and_comes_back(tmp_path: Path):
         await turn(storms, [1], CameraState.UNKNOWN)
         await turn(storms, [1], CameraState.ONLINE)
         assert events.newest_first() == ()
-        await turn(storms, [1], CameraState.OFFLINE, "CAMERA_SILENT")
+        await turn(storms, [1], CameraState.OFFLINE, "the camera's address refuses the connection")
         (event,) = events.all_lasting(kinds.CAMERA_OFFLINE)
         assert (event.subject, event.reason, event.camera_ids) == (
             f"camera/{camera(1).id}",
-            "CAMERA_SILENT",
+            "CAMERA_UNREACHABLE",
             (camera(1).id,),
         )
+        assert "refuses the connection" in event.detail_json
         assert (event.unit_id, event.region_code, event.severity) == ("u1", "360602", Severity.WARNING)
         await turn(storms, [1], CameraState.REFUSED)
         assert lasting(events) == [(event.subject, 1)]
