@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +11,16 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vidhub.cli import camera_csv, local, rpc
+from vidhub.cli import camera_import, local, rpc
 from vidhub.cli.identity_files import Identity, load_identity
 from vidhub.cli.report import settings
-from vidhub.errors import Violation
 from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
 app = typer.Typer(help="Cameras.", no_args_is_help=True)
 
-BATCH = 200
+# Findings of each kind that are printed.
+TOLD = 50
 IDENTITY = typer.Option(None, help="The unit's folder, as vidhub unit enrol wrote it: ask the hub over gRPC.")
-
-
-def _rejected(line: int, camera_id: str, violations: list[Violation]) -> dict[str, Any]:
-    return {
-        "line": line,
-        "id": camera_id,
-        "violations": [
-            {"field": violation.field, "reason": violation.reason, "description": violation.description}
-            for violation in violations
-        ],
-    }
 
 
 @app.command("register")
@@ -41,14 +28,13 @@ def register(
     context: typer.Context,
     file: Path,
     identity: Path = typer.Option(..., help="The unit's folder, as vidhub unit enrol wrote it."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Check every line and change nothing."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check every line, say what would change, change nothing."),
+    report: Path | None = typer.Option(None, help="Write every finding to this CSV file, a line each."),
 ) -> None:
-    """Register the cameras of a CSV file; every bad line is told by field, rule and remedy."""
+    """Register the cameras of a .csv or .xlsx file; every bad line is told by field, rule and remedy."""
     chosen = settings(context)
     who = load_identity(identity)
-    rows = list(camera_csv.read(file))
-    rejected = [_rejected(row.line, row.camera.id, list(row.violations)) for row in rows if row.violations]
-    good = [row for row in rows if not row.violations]
+    total = camera_import.table_of(file).count(file)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -58,53 +44,41 @@ def register(
         disable=chosen.as_json,
     )
     with progress:
-        task = progress.add_task("checking" if dry_run else "registering", total=len(good))
-
-        async def send(channel: grpc.aio.Channel) -> int:
-            accepted = 0
-            batches: list[list[camera_csv.Row]] = []
-
-            async def requests() -> AsyncIterator[camera_service_pb2.RegisterCamerasRequest]:
-                remaining = iter(good)
-                while batch := list(islice(remaining, BATCH)):
-                    batches.append(batch)
-                    yield camera_service_pb2.RegisterCamerasRequest(
-                        cameras=[row.camera for row in batch], dry_run=dry_run
-                    )
-
-            stub = camera_service_pb2_grpc.CameraServiceStub(channel)
-            answered = 0
-            async for answer in stub.RegisterCameras(requests()):
-                batch = batches[answered]
-                answered += 1
-                for one in answer.rejected:
-                    row = batch[one.index]
-                    rejected.append(
-                        _rejected(
-                            row.line,
-                            one.id or row.camera.id,
-                            [Violation(each.field, each.reason, each.description) for each in one.violations],
-                        )
-                    )
-                accepted += len(batch) - len(answer.rejected)
-                progress.advance(task, len(batch))
-            return accepted
-
-        accepted = rpc.run(rpc.call(who, send))
-    rejected.sort(key=lambda one: one["line"])
+        task = progress.add_task("checking" if dry_run else "registering", total=total)
+        work = camera_import.Import(file, dry_run=dry_run, advance=lambda lines: progress.advance(task, lines))
+        found = rpc.run(rpc.call(who, work.run))
+    if report is not None:
+        found.write(report)
     if chosen.as_json:
-        chosen.answer({"accepted": accepted, "rejected": rejected}, "")
+        chosen.answer(found.document(dry_run=dry_run), "")
     else:
-        for one in rejected:
-            for violation in one["violations"]:
-                print(
-                    f"line {one['line']}: {violation['field'] or 'line'}: {violation['description']}"
-                    f" ({violation['reason']})"
-                )
-        verb = "would be accepted" if dry_run else "accepted"
-        print(f"{accepted} {verb}, {len(rejected)} rejected")
-    if rejected:
+        _tell(found, dry_run=dry_run, report=report)
+    if found.rejected:
         raise typer.Exit(1)
+
+
+def _tell(found: camera_import.Report, *, dry_run: bool, report: Path | None) -> None:
+    """The first of each kind, and how many there are of all."""
+    for change in found.changes[:TOLD]:
+        print(
+            f"line {change['line']}: {change['kind']} {change['id'] or '(id to be given)'} {' '.join(change['fields'])}"
+        )
+    for word, entries in (("warning: ", found.warned), ("", found.rejected)):
+        lines = [(entry["line"], one) for entry in entries for one in entry["violations"]]
+        for line, one in lines[:TOLD]:
+            print(f"line {line}: {word}{one['field'] or 'line'}: {one['description']} ({one['reason']})")
+        if len(lines) > TOLD:
+            where = f"all are in {report}" if report else "give --report FILE for all"
+            print(f"… and {len(lines) - TOLD} more {'warnings' if word else 'findings'}: {where}")
+    for camera_id in found.missing[:TOLD]:
+        print(f"not in the file: {camera_id}")
+    verb = "would be accepted" if dry_run else "accepted"
+    print(
+        f"{found.accepted} {verb} ({found.created} new, {found.changed} changed, {found.unchanged} unchanged), "
+        f"{len(found.rejected)} rejected, {len(found.warned)} with warnings"
+    )
+    if found.missing:
+        print(f"{len(found.missing)} of the unit's cameras are not in the file: vidhub camera retire takes them out")
 
 
 def _columns(camera: dict[str, Any]) -> list[object]:

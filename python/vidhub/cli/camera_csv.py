@@ -1,12 +1,12 @@
-"""Cameras in CSV: a header of dotted field paths, one camera a line."""
+"""Cameras in tables: a header of dotted field paths, one camera a line. Read here out of CSV."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -22,9 +22,6 @@ OUTPUT_ONLY = frozenset(
 )
 LONGEST_CELL = 8192
 
-if TYPE_CHECKING:
-    from _csv import Reader
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -36,11 +33,27 @@ class Row:
 
 
 def read(path: Path) -> Iterator[Row]:
-    """Reads the file row by row. Raises InvalidArgument FILE_NOT_READ, CSV_INVALID or CSV_COLUMN_UNKNOWN."""
+    """Reads the file row by row. Raises InvalidArgument FILE_NOT_READ, CSV_INVALID, CSV_COLUMN_UNKNOWN or
+    CSV_COLUMN_DUPLICATE."""
+    lines = _lines(path)
+    header = check(next(lines, (0, []))[1], path)
+    yield from rows(header, lines)
+
+
+def count(path: Path) -> int:
+    """Lines that `read` takes for cameras. Raises as `read`: a file that can't be read to its end sends no camera."""
+    lines = _lines(path)
+    check(next(lines, (0, []))[1], path)
+    return sum(1 for _, cells in lines if any(cell.strip() for cell in cells))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _rows(csv.reader(file, strict=True), path)
+            lines = csv.reader(file, strict=True)
+            for cells in lines:
+                yield lines.line_num, cells
     except OSError as cause:
         raise InvalidArgument("FILE_NOT_READ", f"{path}: {cause.strerror}: give the path of a CSV file") from cause
     except UnicodeDecodeError as cause:
@@ -49,8 +62,9 @@ def read(path: Path) -> Iterator[Row]:
         raise InvalidArgument("CSV_INVALID", f"{path}: {cause}") from cause
 
 
-def _rows(lines: Reader, path: Path) -> Iterator[Row]:
-    header = [name.strip() for name in next(lines, [])]
+def check(names: Sequence[str], path: Path) -> list[str]:
+    """The header. Raises InvalidArgument CSV_INVALID, CSV_COLUMN_UNKNOWN or CSV_COLUMN_DUPLICATE."""
+    header = [name.strip() for name in names]
     if not any(header):
         raise InvalidArgument("CSV_INVALID", f"{path} is empty: the first line names the fields")
     unknown = [name for name in header if not _is_field(name)]
@@ -63,13 +77,17 @@ def _rows(lines: Reader, path: Path) -> Iterator[Row]:
                 Violation(name, "CSV_COLUMN_UNKNOWN", "write dotted paths, as in location.latitude") for name in wrong
             ],
         )
-    for cells in lines:
-        if not any(cell.strip() for cell in cells):
-            continue
-        yield _row(lines.line_num, header, cells)
+    return header
 
 
-def _row(line: int, header: list[str], cells: list[str]) -> Row:
+def rows(header: Sequence[str], lines: Iterable[tuple[int, Sequence[str | Violation]]]) -> Iterator[Row]:
+    """A camera for each line that is not empty. A cell is its text, or what is wrong with it."""
+    for line, cells in lines:
+        if any(isinstance(cell, Violation) or cell.strip() for cell in cells):
+            yield _row(line, header, cells)
+
+
+def _row(line: int, header: Sequence[str], cells: Sequence[str | Violation]) -> Row:
     camera = camera_pb2.Camera()
     violations: list[Violation] = []
     if len(cells) != len(header):
@@ -77,6 +95,9 @@ def _row(line: int, header: list[str], cells: list[str]) -> Row:
             Violation("", "CSV_CELLS", f"the line has {len(cells)} cells, the header {len(header)}: check its commas")
         )
     for name, cell in zip(header, cells, strict=False):
+        if isinstance(cell, Violation):
+            violations.append(replace(cell, field=name))
+            continue
         text = cell.strip()
         if not text:
             continue

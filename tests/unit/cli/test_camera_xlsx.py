@@ -1,0 +1,82 @@
+"""Cameras in a workbook, as people keep them."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from vidhub.cli import camera_xlsx
+from vidhub.errors import InvalidArgument
+from vidhub.v1 import camera_pb2
+
+HEADER = ("id", "name", "region_code", "location.latitude", "main.url", "legal.retention_days", "legal.signage_date")
+
+
+def book(tmp_path: Path, *lines: tuple[object, ...], first_line: int = 1) -> Path:
+    workbook = openpyxl.Workbook()
+    for number, cells in enumerate(lines, start=first_line):
+        for column, cell in enumerate(cells, start=1):
+            workbook.active.cell(number, column, cell)
+    workbook.create_sheet("notes").append(["not", "cameras"])
+    path = tmp_path / "cameras.XLSX"
+    workbook.save(path)
+    return path
+
+
+def test_numbers_and_dates_are_read_as_one_would_write_them(tmp_path: Path) -> None:
+    line = ("36060200111322000007", "东门", 360602, 28.24, "rtsp://10.0.0.1/1", 30, date(2025, 4, 1))
+    path = book(tmp_path, HEADER, (), line, (None, "西门", "360602", 28, None, 30, datetime(2025, 4, 2)))
+    assert camera_xlsx.count(path) == 2
+    first, second = camera_xlsx.read(path)
+    assert (first.line, second.line) == (3, 4)
+    assert first.camera == camera_pb2.Camera(
+        id="36060200111322000007",
+        name="东门",
+        region_code="360602",
+        location=camera_pb2.Location(latitude=28.24),
+        streams=[camera_pb2.CameraStream(profile=camera_pb2.STREAM_PROFILE_MAIN, url="rtsp://10.0.0.1/1")],
+        legal=camera_pb2.LegalRecord(retention_days=30, signage_date="2025-04-01"),
+    )
+    assert (second.camera.location.latitude, second.camera.legal.signage_date) == (28, "2025-04-02")
+
+
+def test_a_number_that_the_spreadsheet_has_rounded_is_told(tmp_path: Path) -> None:
+    """An id typed into a cell of numbers: the last digits are gone."""
+    (row,) = camera_xlsx.read(book(tmp_path, HEADER, (36060200111322000007, "东门")))
+    assert [(one.field, one.reason) for one in row.violations] == [("id", "XLSX_NUMBER_ROUNDED")]
+    assert "text" in row.violations[0].description
+
+
+def test_empty_lines_above_the_header_do_not_matter(tmp_path: Path) -> None:
+    (row,) = camera_xlsx.read(book(tmp_path, HEADER, ("", "东门"), first_line=4))
+    assert (row.line, row.camera.name) == (5, "东门")
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ((), "CSV_INVALID"),
+        ((("nmae",),), "CSV_COLUMN_UNKNOWN"),
+        (((36060200111322000007,),), "CSV_COLUMN_UNKNOWN"),
+        ((("name", "name"),), "CSV_COLUMN_DUPLICATE"),
+    ],
+)
+def test_a_wrong_header_is_told_before_anything_is_sent(
+    tmp_path: Path, lines: tuple[tuple[object, ...], ...], reason: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        camera_xlsx.count(book(tmp_path, *lines))
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("content", [b"", b"name\nA\n", b"PK\x03\x04" + b"\0" * 100])
+def test_what_is_no_workbook_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cameras.xlsx"
+    path.write_bytes(content)
+    with pytest.raises(InvalidArgument) as caught:
+        camera_xlsx.count(path)
+    assert caught.value.reason == "XLSX_INVALID"
+    with pytest.raises(InvalidArgument) as caught:
+        camera_xlsx.count(tmp_path / "nowhere.xlsx")
+    assert caught.value.reason == "FILE_NOT_READ"
