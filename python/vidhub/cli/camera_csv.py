@@ -16,6 +16,7 @@ from vidhub.v1 import camera_pb2
 
 # Columns that name a stream instead of a list index.
 PROFILES = {"main": camera_pb2.STREAM_PROFILE_MAIN, "sub": camera_pb2.STREAM_PROFILE_SUB}
+COLUMNS = {profile: column for column, profile in PROFILES.items()}
 # What the hub fills in is not for a file to say.
 OUTPUT_ONLY = frozenset(
     ("state", "state_time", "state_reason", "revision", "create_time", "update_time", "home_hub_id", "stale", "streams")

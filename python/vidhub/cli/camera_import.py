@@ -40,7 +40,7 @@ class Report:
     unchanged: int = 0
     rejected: list[dict[str, Any]] = field(default_factory=list)
     warned: list[dict[str, Any]] = field(default_factory=list)
-    # Of a dry run: what would change, and which of the unit's cameras the file does not name.
+    # Of a dry run: which cameras would change, in which fields, and which of the unit's cameras the file does not name.
     changes: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
@@ -74,7 +74,7 @@ class Report:
                             told = (one["field"], one["reason"], one["description"])
                             table.writerow((entry["line"], entry["id"], kind, *map(_safe, told)))
                 for change in self.changes:
-                    table.writerow((change["line"], change["id"], change["kind"], " ".join(change["fields"]), "", ""))
+                    table.writerow((change["line"], change["id"], "changed", " ".join(change["fields"]), "", ""))
                 for camera_id in self.missing:
                     table.writerow(("", camera_id, "missing", "", "", ""))
         except OSError as cause:
@@ -126,7 +126,7 @@ class Import:
         report = self.report
         for one in answer.rejected:
             row = batch[one.index]
-            report.rejected.append(_entry(row.line, one.id or row.camera.id, one.violations))
+            report.rejected.append(_entry(row.line, one.id or row.camera.id, _by_column(row, one.violations)))
         for warned in answer.warned:
             row = batch[warned.index]
             camera_id = row.camera.id or answer.ids[warned.index]
@@ -134,9 +134,8 @@ class Import:
         for change in answer.changes:
             row = batch[change.index]
             kind = camera_service_pb2.RegistrationKind.Name(change.kind).removeprefix("REGISTRATION_KIND_").lower()
-            if kind != "unchanged":
-                entry = {"line": row.line, "id": row.camera.id, "kind": kind, "fields": list(change.fields)}
-                report.changes.append(entry)
+            if kind == "changed":
+                report.changes.append({"line": row.line, "id": row.camera.id, "fields": list(change.fields)})
         report.accepted += len(batch) - len(answer.rejected)
         report.created += answer.created
         report.changed += answer.changed
@@ -165,6 +164,17 @@ def _entry(line: int, camera_id: str, violations: Iterable[Any]) -> dict[str, An
             {"field": one.field, "reason": one.reason, "description": one.description} for one in violations
         ],
     }
+
+
+def _by_column(row: camera_csv.Row, violations: Iterable[Any]) -> list[Violation]:
+    """In the words of the file: the hub's streams[0].url is its main.url."""
+    found = []
+    for one in violations:
+        path = one.field
+        for index, stream in enumerate(row.camera.streams):
+            path = path.replace(f"streams[{index}]", camera_csv.COLUMNS[stream.profile])
+        found.append(Violation(path, one.reason, one.description))
+    return found
 
 
 def _safe(text: str) -> str:
