@@ -7,6 +7,7 @@ import { Role } from "./gen/vidhub/v1/auth_service_pb";
 const OFFERED = {
   live: undefined,
   events: undefined,
+  unit: [Role.UNIT],
   sessions: undefined,
   audit: [Role.AUDITOR, Role.SUPERVISOR, Role.ADMINISTRATOR, Role.UNIT],
   network: [Role.SUPERVISOR, Role.ADMINISTRATOR],
@@ -15,7 +16,10 @@ const OFFERED = {
 export type Page = keyof typeof OFFERED;
 
 /** Where a role begins, the first that fits. Who watches begins there; so do all others. */
-const HOMES: [Role, Page][] = [[Role.AUDITOR, "audit"]];
+const HOMES: [Role, Page][] = [
+  [Role.AUDITOR, "audit"],
+  [Role.UNIT, "unit"],
+];
 
 export const page = ref<Page>("live");
 

@@ -47,7 +47,8 @@ class OfficePage:
     async def tidy(self) -> None:
         """axe finds nothing in the page as it is, in either language."""
         for _ in range(2):
-            assert await violations(self.page) == []
+            found = await violations(self.page)
+            assert found == [], found
             await self.page.get_by_test_id("language").evaluate("(button) => button.click()")
 
     async def picture(self, name: str) -> None:

@@ -1,3 +1,5 @@
+import * as reasons from "./reasons";
+
 export default {
   title: "Public-safety video sharing",
   login: { username: "Username", password: "Password", submit: "Log in", busy: "Logging in…" },
@@ -9,7 +11,7 @@ export default {
     submit: "Change password",
   },
   user: { logout: "Log out" },
-  page: { title: "Pages", live: "Live", events: "Events", sessions: "Views", audit: "Register", network: "Network" },
+  page: { title: "Pages", live: "Live", events: "Events", unit: "My unit", sessions: "Views", audit: "Register", network: "Network" },
   network: {
     title: "Network of hubs",
     upper: "Upper hubs",
@@ -150,6 +152,7 @@ export default {
     CAMERA_NOT_FOUND: "The camera is no longer shared.",
   },
   reason: {
+    ...reasons.en,
     LOGIN_FAILED: "User name or password is wrong.",
     LOGIN_BACKOFF: "Too many attempts: try again later.",
     LOGIN_REPLACED: "The login was used a second time and has been ended for safety: log in again.",

@@ -1,7 +1,10 @@
 // Words of the pages with lists and forms; those that several share stand under "office".
+import { en as adminEn, zh as adminZh } from "./admin";
 import { en as auditEn, zh as auditZh } from "./audit";
 import { en as eventsEn, zh as eventsZh } from "./events";
+import { en as recordEn, zh as recordZh } from "./record";
 import { en as sessionsEn, zh as sessionsZh } from "./sessions";
+import { en as unitEn, zh as unitZh } from "./unit";
 
 export const zh = {
   office: {
@@ -18,9 +21,12 @@ export const zh = {
     search: "查询",
     acts: "操作",
   },
+  ...adminZh,
   ...auditZh,
   ...eventsZh,
+  ...recordZh,
   ...sessionsZh,
+  ...unitZh,
 };
 
 export const en = {
@@ -38,7 +44,10 @@ export const en = {
     search: "Search",
     acts: "Actions",
   },
+  ...adminEn,
   ...auditEn,
   ...eventsEn,
+  ...recordEn,
   ...sessionsEn,
+  ...unitEn,
 };

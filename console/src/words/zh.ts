@@ -1,3 +1,5 @@
+import * as reasons from "./reasons";
+
 export default {
   title: "公共安全视频共享平台",
   login: { username: "用户名", password: "密码", submit: "登录", busy: "正在登录…" },
@@ -9,7 +11,7 @@ export default {
     submit: "修改密码",
   },
   user: { logout: "退出" },
-  page: { title: "页面", live: "实时视频", events: "事件", sessions: "查看记录", audit: "使用登记", network: "网络" },
+  page: { title: "页面", live: "实时视频", events: "事件", unit: "本单位", sessions: "查看记录", audit: "使用登记", network: "网络" },
   network: {
     title: "级联网络",
     upper: "上级平台",
@@ -150,6 +152,7 @@ export default {
     CAMERA_NOT_FOUND: "该摄像机已不再共享。",
   },
   reason: {
+    ...reasons.zh,
     LOGIN_FAILED: "用户名或密码不正确。",
     LOGIN_BACKOFF: "尝试次数过多，请稍后再试。",
     LOGIN_REPLACED: "登录凭证已被再次使用，为安全起见已退出，请重新登录。",
