@@ -156,7 +156,7 @@ impl Streams {
     pub fn lease(self: &Arc<Self>, key: Key, origin: Origin) -> Result<Lease> {
         let lease = self.take(key, origin, true)?;
         self.pull(&lease.running);
-        self.ask(&lease.running);
+        self.ask_anew(&lease.running);
         Ok(lease)
     }
 

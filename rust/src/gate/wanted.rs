@@ -25,6 +25,7 @@ pub(super) const RELEASED: &str = "STREAM_RELEASED";
 /// How often a stream was asked for.
 pub(super) struct Asking {
     times: u32,
+    last: Option<Instant>,
     /// Not before.
     next: Instant,
     /// When what brings it began.
@@ -35,11 +36,25 @@ pub(super) struct Asking {
 
 impl Default for Asking {
     fn default() -> Self {
-        Self { times: 0, next: Instant::now(), began: None, failure: None }
+        Self { times: 0, last: None, next: Instant::now(), began: None, failure: None }
     }
 }
 
 impl Asking {
+    /// Somebody new wants to watch, and does not have to sit out the pauses that grew while nothing came: what kept it
+    /// away may be over.
+    fn hasten(&mut self) {
+        if let Some(last) = self.last {
+            self.next = self.next.min(last + PAUSE.0);
+        }
+    }
+
+    fn asked(&mut self, now: Instant) {
+        self.last = Some(now);
+        self.next = now + pause(self.times);
+        self.times = self.times.saturating_add(1);
+    }
+
     /// Something brings the stream from now on.
     pub fn answered(&mut self, now: Instant) {
         self.began = Some(now);
@@ -71,12 +86,17 @@ impl Supply {
 }
 
 impl Streams {
+    /// For a viewer who comes now.
+    pub(super) fn ask_anew(&self, running: &Running) {
+        running.supply.lock().asking.hasten();
+        self.ask(running);
+    }
+
     /// Asks for the stream if it is missing and its time has come.
     pub(super) fn ask(&self, running: &Running) {
         let mut supply = running.supply.lock();
         if supply.is_missing() && !running.stop.is_cancelled() && Instant::now() >= supply.asking.next {
-            supply.asking.next = Instant::now() + pause(supply.asking.times);
-            supply.asking.times = supply.asking.times.saturating_add(1);
+            supply.asking.asked(Instant::now());
             let failure = supply.asking.failure.take();
             // Whoever waits, waits for this attempt.
             running.stream.report(SourceState::Connecting);
@@ -198,6 +218,22 @@ mod tests {
             assert!(pauses.iter().all(|pause| (expected_ms * 3 / 4..=expected_ms * 5 / 4).contains(pause)));
             assert!(pauses.iter().any(|pause| *pause != pauses[0]));
         }
+    }
+
+    #[test]
+    fn who_comes_anew_waits_for_the_shortest_pause_at_most() {
+        let now = Instant::now();
+        let mut asking = Asking::default();
+        asking.hasten();
+        assert!(asking.next <= Instant::now(), "the first is never late");
+        asking.times = 10;
+        asking.asked(now);
+        assert!(asking.next >= now + PAUSE.1.mul_f64(0.75));
+        asking.hasten();
+        assert_eq!((asking.next, asking.times), (now + PAUSE.0, 11), "and the pauses stay as long for those who wait");
+        asking.next = now;
+        asking.hasten();
+        assert_eq!(asking.next, now);
     }
 
     #[test]
