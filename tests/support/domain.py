@@ -20,6 +20,7 @@ from vidhub.access.shares import Shares
 from vidhub.access.snapshots import Snapshots
 from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
+from vidhub.catalogue.duplicates import Duplicates
 from vidhub.catalogue.received import ReceivedCameras
 from vidhub.catalogue.remote import RemoteCameras
 from vidhub.catalogue.watch import Watches
@@ -39,6 +40,7 @@ from vidhub.model import (
     Unit,
     User,
 )
+from vidhub.places import Outlines
 from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions, remote_cameras, units, users
 from vidhub.telemetry import Telemetry
 
@@ -88,6 +90,7 @@ class Domain:
     core: Core
     watches: Watches
     catalogue: Catalogue
+    duplicates: Duplicates
     grants: Grants
     book: SessionBook
     sessions: Sessions
@@ -158,6 +161,7 @@ async def domain_of(
     table = regions.RegionTable(await store.read(regions.load))
     register = Purposes(await store.read(purposes.load))
     ends = Ends(store, audit)
+    duplicates = Duplicates(store, core)
     catalogue = Catalogue(
         store=store,
         secrets=secrets,
@@ -167,6 +171,8 @@ async def domain_of(
         watches=watches,
         telemetry=telemetry,
         remote=remote,
+        outlines=Outlines.read(),
+        duplicates=duplicates,
     )
     grants = Grants(store=store, audit=audit, core=core, purposes=register, watches=watches)
     book = SessionBook(
@@ -201,6 +207,7 @@ async def domain_of(
         core,
         watches,
         catalogue,
+        duplicates,
         grants,
         book,
         sessions,

@@ -218,7 +218,8 @@ class CameraServicer:
         rejected.extend(replace(row, index=places[row.index]) for row in result.rejected)
         rejected.sort(key=lambda row: row.index)
         changes = tuple(replace(change, index=places[change.index]) for change in result.changes)
-        return BatchResult(tuple(ids), tuple(rejected), result.revision, changes)
+        warned = tuple((places[index], found) for index, found in result.warned)
+        return BatchResult(tuple(ids), tuple(rejected), result.revision, changes, warned)
 
 
 class _under:

@@ -135,6 +135,7 @@ class App:
             ("grants", parts.grants.run()),
             ("audit", parts.audit.run()),
             ("media", parts.media.run()),
+            ("duplicates", parts.duplicates.run()),
             ("events", parts.events.run()),
             ("storms", parts.storms.run()),
             ("alarms", parts.alarms.run()),

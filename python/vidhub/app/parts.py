@@ -30,6 +30,7 @@ from vidhub.app.alarms import Alarms
 from vidhub.app.links import LinkParts, build_links
 from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
+from vidhub.catalogue.duplicates import Duplicates
 from vidhub.catalogue.media import MediaNotes
 from vidhub.catalogue.received import ReceivedCameras
 from vidhub.catalogue.remote import RemoteCameras
@@ -50,6 +51,7 @@ from vidhub.link.sharing import SharingDesk
 from vidhub.link.streams import Streams
 from vidhub.link.views import Views
 from vidhub.model import Camera, Principal, PrincipalKind, Revision
+from vidhub.places import Outlines
 from vidhub.store import Secrets, Store, cameras, changes, meta, purposes, regions, remote_cameras
 from vidhub.telemetry import CoreSnapshot, Telemetry
 
@@ -72,6 +74,7 @@ class Parts:
     watches: Watches
     media: MediaNotes
     catalogue: Catalogue
+    duplicates: Duplicates
     remote: RemoteCameras
     received: ReceivedCameras
     grants: Grants
@@ -125,6 +128,7 @@ async def build(
     watches = Watches(core, store, remote)
     media = MediaNotes(store)
     table, register = await store.read(lambda conn: (regions.RegionTable(regions.load(conn)), purposes.load(conn)))
+    duplicates = Duplicates(store, core)
     catalogue = Catalogue(
         store=store,
         secrets=secrets,
@@ -134,6 +138,8 @@ async def build(
         watches=watches,
         telemetry=telemetry,
         remote=remote,
+        outlines=await asyncio.to_thread(Outlines.of_data, data),
+        duplicates=duplicates,
     )
     kinds = Purposes(register)
     grants = Grants(store=store, audit=audit, core=core, purposes=kinds, watches=watches)
@@ -265,6 +271,7 @@ async def build(
         watches,
         media,
         catalogue,
+        duplicates,
         remote,
         received,
         grants,

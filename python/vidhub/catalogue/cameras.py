@@ -12,12 +12,13 @@ from sqlalchemy import Connection
 
 from vidhub import paging
 from vidhub.audit import AuditLog
-from vidhub.catalogue import records, registration, rules
+from vidhub.catalogue import oddities, records, registration, rules
+from vidhub.catalogue.duplicates import Duplicates
 from vidhub.catalogue.registration import Candidate, Outcome
 from vidhub.catalogue.remote import RemoteCameras
 from vidhub.catalogue.watch import Watches
 from vidhub.core import Core, PlainRecord, read_records
-from vidhub.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from vidhub.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Violation
 from vidhub.model import (
     BatchResult,
     Camera,
@@ -36,6 +37,7 @@ from vidhub.model import (
     Role,
     WatchEvent,
 )
+from vidhub.places import Outlines
 from vidhub.store import Secrets, Store, cameras, meta
 from vidhub.store.regions import RegionTable
 from vidhub.telemetry import Telemetry
@@ -63,6 +65,8 @@ class Catalogue:
         watches: Watches,
         telemetry: Telemetry,
         remote: RemoteCameras,
+        outlines: Outlines,
+        duplicates: Duplicates,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
@@ -73,6 +77,8 @@ class Catalogue:
         self._watches = watches
         self._telemetry = telemetry
         self._remote = remote
+        self._outlines = outlines
+        self._duplicates = duplicates
         self._clock = clock
 
     # Writing.
@@ -99,9 +105,11 @@ class Catalogue:
         if len(batch) > MOST_IN_BATCH:
             raise InvalidArgument("BATCH_TOO_LARGE", f"{len(batch)} cameras: send at most {MOST_IN_BATCH} at once")
         sieve = registration.Sieve(unit_id, self._regions.knows)
+        odd: dict[int, tuple[Violation, ...]] = {}
         began = time.monotonic()
         for index, camera in enumerate(batch):
-            sieve.put(index, camera)
+            if accepted := sieve.put(index, camera):
+                odd[index] = oddities.of(accepted, self._outlines)
             if time.monotonic() - began > TURN_S:
                 await asyncio.sleep(0)
                 began = time.monotonic()
@@ -132,7 +140,11 @@ class Catalogue:
         changes.sort(key=lambda one: one.index)
         if revision is None:
             revision = await self._store.read(meta.revision)
-        return BatchResult(tuple(found), tuple(rejected), revision, tuple(changes))
+        refused = {one.index for one in rejected}
+        warned = tuple(
+            (index, warnings) for index, warnings in sorted(odd.items()) if warnings and index not in refused
+        )
+        return BatchResult(tuple(found), tuple(rejected), revision, tuple(changes), warned)
 
     async def register_one(self, principal: Principal, camera: Camera) -> Camera:
         """Upserts one camera. Raises InvalidArgument with what is wrong, PermissionDenied UNIT_NOT_YOURS,
@@ -191,7 +203,7 @@ class Catalogue:
         stored = await self._store.read(lambda conn: cameras.get(conn, camera_id))
         if stored is None or stored.state is CameraState.RETIRED:
             raise _unknown(camera_id)
-        return records.shown(principal, self._remote.told(_with_state(stored, basic)))
+        return self._shown(principal, self._remote.told(_with_state(stored, basic)))
 
     async def list(
         self,
@@ -212,7 +224,7 @@ class Catalogue:
         if full:
             stored = await self._store.read(lambda conn: cameras.list_full(conn, [row.id for row in rows]))
             by_id = {camera.id: camera for camera in stored}
-            rows = tuple(records.shown(principal, _with_state(by_id[row.id], row)) for row in rows if row.id in by_id)
+            rows = tuple(self._shown(principal, _with_state(by_id[row.id], row)) for row in rows if row.id in by_id)
         return CameraPage(
             cameras=tuple(self._remote.told(row) for row in rows),
             next_page_token=paging.token("cameras", question, page.next_after),
@@ -277,6 +289,13 @@ class Catalogue:
         return self._watches.follow(principal, from_revision, wanted, state_from)
 
     # Inside.
+
+    def _shown(self, principal: Principal, camera: Camera) -> Camera:
+        """As the caller may see it; what is odd in it is for those who may see all of it."""
+        told = records.shown(principal, camera)
+        if camera.home_hub_id or not records.sees_addresses(principal, camera):
+            return told
+        return replace(told, warnings=(*oddities.of(camera, self._outlines), *self._duplicates.of(camera.id)))
 
     async def _write(self, principal: Principal, unit_id: str, chunk: Sequence[Candidate], *, bulk: bool) -> Outcome:
         return await self._store.write(

@@ -65,12 +65,13 @@ class Sieve:
         self._candidates: list[Candidate] = []
         self.rejected: list[RejectedCamera] = []
 
-    def put(self, index: int, given: Camera | PlainRecord) -> None:
+    def put(self, index: int, given: Camera | PlainRecord) -> Camera | PlainRecord | None:
+        """The record as it was accepted; None for one that is not."""
         if isinstance(given, PlainRecord):
             if self._takes(given):
                 self._seen.add(given.id)
                 self._candidates.append(Candidate(index, given))
-                return
+                return given
             given = camera_of(given, self._unit_id)
         camera = rules.tidy(given)
         found = rules.violations(camera, self._knows_region)
@@ -81,8 +82,10 @@ class Sieve:
         self._seen.add(camera.id)
         if found:
             self.rejected.append(RejectedCamera(index, camera.id, tuple(found)))
-        else:
-            self._candidates.append(Candidate(index, replace(camera, unit_id=self._unit_id)))
+            return None
+        camera = replace(camera, unit_id=self._unit_id)
+        self._candidates.append(Candidate(index, camera))
+        return camera
 
     def _takes(self, record: PlainRecord) -> bool:
         """Whether a record that keeps the rules by itself keeps those too that know of others."""

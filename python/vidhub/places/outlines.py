@@ -22,8 +22,18 @@ MARGIN_M = 1_000.0
 LARGEST_BYTES = 16 * 1024 * 1024
 MOST_POINTS = 200_000
 _DEGREE_M = 111_195.0
+# Places are judged by the middle of cells so wide (some 200 m): cameras stand close together, and a look at a cell that
+# was asked for before costs nothing.
+_CELLS_A_DEGREE = 500
+MOST_CELLS = 65_536
 
 Ring = tuple[tuple[float, float], ...]
+
+
+def file_of(data_dir: Path) -> Path:
+    """The city's own outlines, DATA/outlines.geojson, where there are any; else those that come with the release."""
+    own = data_dir / "outlines.geojson"
+    return own if own.exists() else SHIPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,7 @@ class Outlines:
 
     def __init__(self, regions: dict[str, _Region]) -> None:
         self._regions = regions
+        self._cells: dict[tuple[str, int, int], bool] = {}
 
     @classmethod
     def read(cls, path: Path = SHIPPED) -> Outlines:
@@ -62,6 +73,11 @@ class Outlines:
             raise InvalidArgument("OUTLINES_INVALID", f"{path} has over {MOST_POINTS} points: simplify the outlines")
         return cls(regions)
 
+    @classmethod
+    def of_data(cls, data_dir: Path) -> Outlines:
+        """Those in force for a data directory. Raises as `read`."""
+        return cls.read(file_of(data_dir))
+
     def name_of(self, code: str) -> str:
         """ "" for a region without an outline."""
         region = self._regions.get(code)
@@ -72,6 +88,17 @@ class Outlines:
 
         A code without an outline of its own (a city, a development zone) is taken for the outlines of its prefecture.
         """
+        cell = (code, math.floor(latitude * _CELLS_A_DEGREE), math.floor(longitude * _CELLS_A_DEGREE))
+        found = self._cells.get(cell)
+        if found is None:
+            if len(self._cells) >= MOST_CELLS:
+                self._cells.clear()
+            found = self._cells[cell] = self._is_outside(
+                code, (cell[1] + 0.5) / _CELLS_A_DEGREE, (cell[2] + 0.5) / _CELLS_A_DEGREE
+            )
+        return found
+
+    def _is_outside(self, code: str, latitude: float, longitude: float) -> bool:
         own = self._regions.get(code)
         near = (own,) if own else tuple(self._of_prefecture(code))
         return bool(near) and not any(_holds(region, latitude, longitude) for region in near)

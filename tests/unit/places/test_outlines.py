@@ -45,9 +45,17 @@ def test_holes_are_outside_and_edges_have_a_margin(tmp_path: Path) -> None:
     assert not outlines.is_outside("360699", 28.2, 117.2)
     assert outlines.is_outside("360699", 28.5, 117.5)
     degree = MARGIN_M / 111_195
-    assert not outlines.is_outside("360699", 28 - degree * 0.9, 117.5)
-    assert outlines.is_outside("360699", 28 - degree * 1.1, 117.5)
+    assert not outlines.is_outside("360699", 28 - degree * 0.8, 117.5)
+    assert outlines.is_outside("360699", 28 - degree * 1.2, 117.5)
     assert outlines.codes_at(28.2, 117.2) == ("360699",)
+
+
+def test_what_is_remembered_of_places_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidhub.places.outlines.MOST_CELLS", 8)
+    outlines = Outlines.read()
+    for step in range(40):
+        assert outlines.is_outside("360602", 28.239 + step * 0.1, 117.05) is (step > 0)
+    assert len(outlines._cells) <= 8
 
 
 def write(directory: Path, kind: str, coordinates: object) -> Path:
