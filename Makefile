@@ -16,7 +16,7 @@ ENGINE ?= $(firstword $(shell command -v docker podman))
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.cedar' -o -name '*.cedarschema' 2>/dev/null) Cargo.toml Cargo.lock
 CONSOLE_SOURCES := $(shell find console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: help setup setup-run system run check test lint format bench wheel image fuzz proto clean \
+.PHONY: help setup setup-run system run check test lint format bench wheel image fuzz proto reference clean \
 	check-rust check-python check-console test-rust test-python test-console
 
 help: ## this list
@@ -88,6 +88,11 @@ format: ## rewrites the sources into the house format
 
 proto: $(STAMPS)/python ## generates python/vidhub/v1, python/buf and console/src/gen from protos/
 	tools/proto.sh
+
+reference: $(STAMPS)/core ## makes the pages of docs/reference that come from the sources: services, configuration, errors
+	python tools/reference_api.py
+	python tools/reference_config.py
+	python tools/reference_errors.py
 
 bench: setup-run ## speeds beside the floor measured in the same run (BENCH=--quick for a short one)
 	python -m benches.run $(BENCH)

@@ -333,7 +333,7 @@ def _error(violations: list[Violation]) -> InvalidArgument:
 # What must hold.
 
 # (key, lowest, highest)
-_RANGES: tuple[tuple[str, float, float], ...] = (
+RANGES: tuple[tuple[str, float, float], ...] = (
     ("access.ticket_ttl_s", 0.1, 300),
     ("access.session_ttl_s", 1, 86_400),
     ("stream.linger_s", 0, 86_400),
@@ -343,7 +343,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("source.stall_timeout_s", 0.1, 300),
     ("probe.interval_s", 0, 86_400),
 )
-_LEVELS = ("province", "city", "district", "zone")
+LEVELS = ("province", "city", "district", "zone")
 # Whose address clients are told.
 _TOLD = ("grpc", "rtsp", "rtsps", "webrtc")
 _CLEARTEXT = ("http", "rtsp", "rtsp_udp", "metrics", "sip")
@@ -355,12 +355,12 @@ def _check(config: Config) -> list[Violation]:
     def wrong(key: str, sentence: str, reason: str = "CONFIG_VALUE_INVALID") -> None:
         found.append(Violation(key, reason, f"{key}: {sentence}"))
 
-    for key, lowest, highest in _RANGES:
+    for key, lowest, highest in RANGES:
         value = _value_of(config, key)
         if not isinstance(value, int | float) or not lowest <= value <= highest:
             wrong(key, f"{value} is not between {lowest:g} and {highest:g}")
-    if config.hub.level not in _LEVELS:
-        wrong("hub.level", f"{config.hub.level!r} is none of {', '.join(_LEVELS)}")
+    if config.hub.level not in LEVELS:
+        wrong("hub.level", f"{config.hub.level!r} is none of {', '.join(LEVELS)}")
     if not re.fullmatch(r"[1-9]\d{5}", config.hub.region):
         wrong("hub.region", f"{config.hub.region!r} is no division of GB/T 2260: 6 digits, as in 360600 for Yingtan")
     if config.hub.id and not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", config.hub.id):
