@@ -67,7 +67,8 @@ async def test_from_the_enrolment_file_to_a_picture(tmp_path: Path) -> None:
         examples(tmp_path, camera.url)
         said = {block: await obey(block, tmp_path, running) for block in blocks("unit.md")}
         told = next(out for block, out in said.items() if "--dry-run" in block)
-        assert "2" in told
+        assert "2 would be accepted (2 new" in told
+        assert "2 accepted (2 new" in told
         client = next(out for block, out in said.items() if "register_camera.py" in block)
         assert json.loads(client) == {"id": "36060301111320000003", "state": "ONLINE", "reason": ""}
         assert "session.open" in next(out for block, out in said.items() if "audit list" in block)
