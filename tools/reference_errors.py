@@ -115,7 +115,13 @@ def _of_python(tree: ast.Module, found: dict[str, Found]) -> None:
         if isinstance(node, ast.Constant) and id(node) not in names | strings and _is_reason(node.value):
             found[str(node.value)]
         if isinstance(node, ast.Call):
-            _of_call(node, found)
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            _of_row(name, [*node.args, *(keyword.value for keyword in node.keywords)], found)
+        elif isinstance(node, ast.Tuple):
+            _of_row("", node.elts, found)
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                _of_row("", [one for one in (key, value) if one is not None], found)
 
 
 def _exported(node: ast.AST) -> Iterator[ast.expr]:
@@ -128,11 +134,10 @@ def _pieces(node: ast.AST) -> Iterator[ast.expr]:
         yield from node.values
 
 
-def _of_call(call: ast.Call, found: dict[str, Found]) -> None:
-    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
-    words = [one.value for one in arguments if isinstance(one, ast.Constant) and _is_reason(one.value)]
-    sentences = [text for one in arguments if " " in (text := _text(one)).strip()]
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+def _of_row(name: str, values: list[ast.expr], found: dict[str, Found]) -> None:
+    """name: of what is called with these values; empty where they only stand together."""
+    words = [one.value for one in values if isinstance(one, ast.Constant) and _is_reason(one.value)]
+    sentences = [text for one in values if " " in (text := _text(one)).strip()]
     for word in words:
         if kind := _kind(name):
             found[word].kinds.add(kind)
