@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from support.cameras import gst_camera
-from support.hub import Person, person
+from support.hub import person
 from support.mse import Closed, mse_viewer
 from support.site import Site, camera_id, opened, site
 
