@@ -6,6 +6,7 @@ import { Role } from "./gen/vidhub/v1/auth_service_pb";
 /** In the order in which they are offered; without roles: to everybody. */
 const OFFERED = {
   live: undefined,
+  map: undefined,
   events: undefined,
   unit: [Role.UNIT],
   sessions: undefined,

@@ -21,7 +21,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,9 +32,12 @@ from vidhub.api.auth import Doorkeeper
 from vidhub.api.live import LiveCalls
 from vidhub.api.status import connect_body, to_status
 from vidhub.errors import Unimplemented
+from vidhub.places import SHIPPED
 from vidhub.telemetry import Telemetry
 
 CONSOLE = Path(__file__).resolve().parent.parent / "console"
+# The outlines of regions for the map: no secret, as the console itself is none.
+OUTLINES_PATH = "/places/outlines.geojson"
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
     "connect-src 'self'; worker-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -68,6 +71,7 @@ def http_app(
         for service in SERVICES
         if service.startswith("vidhub.")
     ]
+    routes.append(Route(OUTLINES_PATH, _outlines))
     if (console / "index.html").is_file():
         routes.append(Mount("/", _Console(console)))
     return Starlette(
@@ -162,6 +166,10 @@ def _unknown_method() -> Response:
 
 async def _not_found(_request: Request, _error: Exception) -> Response:
     return _problem(404, "NOT_FOUND", "there is nothing at this address")
+
+
+async def _outlines(_request: Request) -> Response:
+    return FileResponse(SHIPPED, media_type="application/geo+json", headers={"Cache-Control": "no-cache"})
 
 
 class _Console(StaticFiles):

@@ -52,6 +52,13 @@ async def test_hashed_files_are_kept_for_good(console: httpx.AsyncClient) -> Non
     assert (await console.get("/favicon.svg")).headers["cache-control"] == "no-cache"
 
 
+async def test_the_outlines_of_regions_are_served_beside_it(console: httpx.AsyncClient) -> None:
+    answer = await console.get("/places/outlines.geojson")
+    assert answer.headers["content-type"] == "application/geo+json"
+    assert {one["properties"]["code"] for one in answer.json()["features"]} == {"360602", "360603", "360681"}
+    assert (await console.get("/places/outlines.py")).status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/assets/gone.js", "/assets/gone", "/gone.png"])
 async def test_a_file_that_is_gone_is_not_the_page(console: httpx.AsyncClient, path: str) -> None:
     answer = await console.get(path)
