@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import grpc
 import httpx
 import pytest
 from support.hub import PASSWORD, PATIENCE_S, HubProcess, Person, enrol, person
-from support.site import Site, site
+from support.site import Site, cli, site
 
 from vidhub.v1 import unit_service_pb2, unit_service_pb2_grpc
 
@@ -177,6 +178,57 @@ async def test_the_register_of_purposes_is_kept_and_at_once_in_force(tmp_path: P
             assert "flood" not in kinds(await zhang.call("PurposeService/ListPurposes"))
             assert "flood" in kinds(await zhang.call("PurposeService/ListPurposes", includeRetired=True))
         assert [entry["resource"] for entry in await at.entries(action="purpose.retire")] == ["purpose/flood"]
+
+
+async def test_a_grant_of_weekly_hours_explained_by_api_and_command_line(tmp_path: Path) -> None:
+    async with site(tmp_path / "data", TZ="Asia/Shanghai") as at, administrator(at) as root:
+        camera = await at.register(1, "rtsp://192.0.2.1/1")
+        data = ("--data-dir", at.running.data)
+        await at.running.ask("user_add", name="zhang", roles=["operator"], password=PASSWORD)
+        status = await root.call("SystemService/GetStatus")
+        assert status["utcOffsetS"] == 8 * 3_600
+        local = datetime.now(timezone(timedelta(hours=8)))
+        later = local + timedelta(hours=2)
+        hours = {
+            "days": [later.isoweekday()],
+            "startMinute": later.hour * 60 + later.minute,
+            "endMinute": later.hour * 60,
+        }
+        wanted = {
+            "username": "zhang",
+            "scope": {"cameraIds": [camera]},
+            "actions": ["ACTION_VIEW_LIVE"],
+            "purposes": ["patrol"],
+            "notAfter": (local + timedelta(days=30)).isoformat(),
+            "weeklyHours": [hours],
+        }
+        given = (await root.call("GrantService/CreateGrant", grant=wanted))["grant"]
+        assert (given["createdBy"], given["weeklyHours"]) == (f"user/{ADMIN}", [hours])
+        question = {"username": "zhang", "cameraId": camera, "action": "ACTION_VIEW_LIVE", "purpose": "patrol"}
+        found = await root.call("GrantService/ExplainGrant", **question)
+        assert (found.get("allowed", False), found["reason"]) == (False, "NO_GRANT")
+        assert [miss["reason"] for miss in found["grants"][0]["misses"]] == ["OUTSIDE_HOURS"]
+        async with person(at.running, "zhang") as zhang:
+            refusal = await zhang.call("SessionService/OpenSession", cameraId=camera, purpose={"kind": "patrol"})
+            assert refusal["reason"] == found["reason"]
+            assert (await zhang.call("GrantService/ExplainGrant", **question))["reason"] == "CAMERA_NOT_FOUND"
+            days = "mon,tue,wed,thu,fri,sat,sun"
+            until = wanted["notAfter"]
+            words = ("--camera", camera, "--action", "view_live", "--purpose", "patrol", "--until", until)
+            made = await cli("grant", "create", "--user", "zhang", *words, "--hours", f"{days} 00:00-24:00", *data)
+            assert made.status == 0, made.err
+            told = await cli("grant", "explain", "zhang", camera, "view_live", "--purpose", "patrol", *data)
+            assert (told.answer["allowed"], told.answer["grantId"]) == (True, made.answer["id"])
+            assert "ticket" in await zhang.call(
+                "SessionService/OpenSession", cameraId=camera, purpose={"kind": "patrol"}
+            )
+            assert (await zhang.call("GrantService/ExplainGrant", **question))["allowed"]
+        wrong = await cli("grant", "create", "--user", "zhang", *words, "--hours", "always", *data)
+        assert (wrong.status, wrong.error["reason"]) == (1, "HOURS_INVALID")
+        assert (await cli("purpose", "add", "flood", "--name", "防汛", "--name-en", "Flood", *data)).status == 0
+        assert (await cli("purpose", "retire", "flood", "--reason", "over", *data)).answer["retireTime"]
+        listed = (await cli("purpose", "list", "--include-retired", *data)).answer["purposes"]
+        assert [one["kind"] for one in listed if "retireTime" in one] == ["flood"]
 
 
 def kinds(answer: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
+from vidhub.access import hours
 from vidhub.access.beyond import Asked, Beyond, Nowhere, Wish
 from vidhub.access.ends import End, Ends
 from vidhub.access.ids import new_id
@@ -199,9 +200,12 @@ class SessionBook:
         grant = None
         if session.grant_id:
             grant = await self._store.read(lambda conn: grants.get(conn, session.grant_id))
-        bound = grant.not_after if grant is not None else decision.valid_until
-        if bound is not None and bound <= now:
-            raise ended("SESSION_EXPIRED")
+        bound = decision.valid_until
+        if grant is not None:
+            held = hours.stretch(grant, now)
+            if held is None or not held.holds(now):
+                raise ended("SESSION_EXPIRED")
+            bound = held.end
         expire_time = until(until(now + self._ttl, bound), at_most)
         if self.is_of_other_hub(session.camera_id):
             expire_time = min(expire_time, await self._beyond.renew(session.id, expire_time))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from vidhub.access.grants import SERVED, covers, invalid, is_known_prefix, with_list
+from vidhub.access.grant_rules import SERVED, covers, invalid, is_known_prefix, with_list
 from vidhub.access.ids import new_id
 from vidhub.access.purposes import Purposes
 from vidhub.audit import AuditLog

@@ -21,7 +21,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from vidhub import errors
-from vidhub.access.grants import Grants
 from vidhub.access.sessions import Sessions
 from vidhub.api import MESSAGE_MAX_BYTES, convert
 from vidhub.audit import AuditLog
@@ -35,7 +34,7 @@ from vidhub.errors import (
 )
 from vidhub.identity import People, Units
 from vidhub.identity.units import UnitSeen
-from vidhub.model import Action, CameraFilter, Grant, Principal, Role, Scope, User
+from vidhub.model import Action, CameraFilter, Principal, Role, User
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +62,6 @@ class AdminOperations:
         people: People,
         units: Units,
         catalogue: Catalogue,
-        grants: Grants,
         sessions: Sessions,
         audit: AuditLog,
         grpc_address: Callable[[], str],
@@ -75,39 +73,28 @@ class AdminOperations:
         self._people = people
         self._units = units
         self._catalogue = catalogue
-        self._grants = grants
         self._sessions = sessions
         self._audit = audit
         self._grpc_address = grpc_address
         self._status = status
         self._bench = bench
         self._operations: dict[str, Operation] = {}
-        word, words = str, list
-        self.add(self.user_add, name=word, roles=words, password=word, unit_id="", department="", display_name="")
+        text = str
+        self.add(self.user_add, name=text, roles=list, password=text, unit_id="", department="", display_name="")
         self.add(self.user_list)
-        self.add(self.user_passwd, name=word, password=word)
-        self.add(self.user_suspend, name=word)
-        self.add(self.user_resume, name=word)
-        self.add(self.unit_token, name=word, region_code=word, industry=word)
+        self.add(self.user_passwd, name=text, password=text)
+        self.add(self.user_suspend, name=text)
+        self.add(self.user_resume, name=text)
+        self.add(self.unit_token, name=text, region_code=text, industry=text)
         self.add(self.unit_list)
-        self.add(self.unit_revoke, unit_id=word, reason=word)
+        self.add(self.unit_revoke, unit_id=text, reason=text)
         self.add(self.camera_list, region_prefix="", text="")
-        self.add(self.camera_show, id=word)
-        self.add(self.camera_retire, id=word, reason=word)
-        self.add(
-            self.grant_create,
-            **dict.fromkeys(("username", "department", "not_before", "reason"), ""),
-            **dict.fromkeys(("camera_ids", "unit_ids", "region_prefixes", "industries", "purposes"), ()),
-            actions=words,
-            not_after=word,
-        )
-        self.add(self.grant_list, username="", camera_id="", include_ended=False)
-        self.add(self.grant_revoke, id=word, reason=word)
-        self.add(self.grant_explain, username=word, camera_id=word, action="view_live", purpose="")
+        self.add(self.camera_show, id=text)
+        self.add(self.camera_retire, id=text, reason=text)
         self.add(self.audit_list, camera_id="", principal="", action="", limit=100)
         self.add(self.audit_verify)
         self.add(self.status)
-        self.add(self.bench_ticket, camera_id=word, viewers=int)
+        self.add(self.bench_ticket, camera_id=text, viewers=int)
 
     async def perform(self, operation: str, arguments: Mapping[str, object]) -> dict[str, Any]:
         """Raises InvalidArgument OPERATION_UNKNOWN, ARGUMENT_INVALID, and what the operation raises."""
@@ -130,7 +117,7 @@ class AdminOperations:
         user = await self._people.add(
             self._principal,
             name,
-            [_word(Role, role, "ROLE_UNKNOWN") for role in roles],
+            [word(Role, role, "ROLE_UNKNOWN") for role in roles],
             password=password,
             unit_id=unit_id,
             department=department,
@@ -161,7 +148,7 @@ class AdminOperations:
 
     async def unit_token(self, name: str, region_code: str, industry: str) -> dict[str, Any]:
         token = await self._units.create_token(self._principal, name, region_code, industry, self._grpc_address())
-        return {"unit_id": token.unit_id, "enrolment": token.enrolment, "expire_time": _time(token.expire_time)}
+        return {"unit_id": token.unit_id, "enrolment": token.enrolment, "expire_time": time(token.expire_time)}
 
     async def unit_list(self) -> dict[str, Any]:
         return {"units": [_unit(seen) for seen in await self._units.all_units(self._principal)]}
@@ -177,79 +164,18 @@ class AdminOperations:
         token = ""
         while True:
             page = await self._catalogue.list(self._principal, wanted, page_size=1_000, page_token=token)
-            answer["cameras"] += [_json(convert.to_camera(camera)) for camera in page.cameras]
+            answer["cameras"] += [as_json(convert.to_camera(camera)) for camera in page.cameras]
             token = page.next_page_token
             if not token:
                 revision = convert.to_revision(page.revision)
-                return {**answer, "totalSize": str(page.total_size), "revision": _json(revision) if revision else {}}
+                return {**answer, "totalSize": str(page.total_size), "revision": as_json(revision) if revision else {}}
 
     async def camera_show(self, id: str) -> dict[str, Any]:
-        return _json(convert.to_camera(await self._catalogue.get(self._principal, id)))
+        return as_json(convert.to_camera(await self._catalogue.get(self._principal, id)))
 
     async def camera_retire(self, id: str, reason: str) -> dict[str, Any]:
         await self._catalogue.retire(self._principal, id, reason)
         return {"id": id}
-
-    # Grants.
-
-    async def grant_create(
-        self,
-        username: str,
-        department: str,
-        camera_ids: list[str],
-        unit_ids: list[str],
-        region_prefixes: list[str],
-        industries: list[str],
-        actions: list[str],
-        purposes: list[str],
-        not_before: str,
-        not_after: str,
-        reason: str,
-    ) -> dict[str, Any]:
-        grant = Grant(
-            id="",
-            username=username,
-            department=department,
-            scope=Scope(tuple(camera_ids), tuple(unit_ids), tuple(region_prefixes), tuple(industries)),
-            actions=tuple(_word(Action, action, "ACTION_UNKNOWN") for action in actions),
-            purposes=tuple(purposes),
-            not_before=_moment("not_before", not_before) if not_before else datetime.now(UTC),
-            not_after=_moment("not_after", not_after),
-            reason=reason,
-        )
-        return _json(convert.to_grant(await self._grants.create(self._principal, grant)))
-
-    async def grant_list(self, username: str, camera_id: str, include_ended: bool) -> dict[str, Any]:
-        found: list[dict[str, Any]] = []
-        token = ""
-        while True:
-            page = await self._grants.list(
-                self._principal,
-                username=username,
-                camera_id=camera_id,
-                include_ended=include_ended,
-                page_size=1_000,
-                page_token=token,
-            )
-            found += [_json(convert.to_grant(grant)) for grant in page.grants]
-            token = page.next_page_token
-            if not token:
-                return {"grants": found}
-
-    async def grant_revoke(self, id: str, reason: str) -> dict[str, Any]:
-        return _json(convert.to_grant(await self._grants.revoke(self._principal, id, reason)))
-
-    async def grant_explain(self, username: str, camera_id: str, action: str, purpose: str) -> dict[str, Any]:
-        decision = await self._grants.explain(
-            self._principal, username, camera_id, _word(Action, action, "ACTION_UNKNOWN"), purpose
-        )
-        return {
-            "allowed": decision.allowed,
-            "reason": decision.reason,
-            "rules": list(decision.rules),
-            "grant_id": decision.grant_id,
-            "valid_until": _time(decision.valid_until),
-        }
 
     # The register of use, and the hub itself.
 
@@ -257,7 +183,7 @@ class AdminOperations:
         page = await self._audit.list(
             camera_id=camera_id, principal=principal, action=action, limit=max(1, min(limit, 1_000))
         )
-        return {"entries": [_json(convert.to_entry(entry)) for entry in page.entries]}
+        return {"entries": [as_json(convert.to_entry(entry)) for entry in page.entries]}
 
     async def audit_verify(self) -> dict[str, Any]:
         verdict = await self._audit.verify()
@@ -269,7 +195,7 @@ class AdminOperations:
             "chains": verdict.chains,
             "first_bad": None if bad is None else {"chain_id": bad[0], "seq": bad[1]},
             "reason": verdict.reason,
-            "restores": [_json(convert.to_entry(entry)) for entry in restores.entries],
+            "restores": [as_json(convert.to_entry(entry)) for entry in restores.entries],
         }
 
     async def status(self) -> dict[str, Any]:
@@ -282,7 +208,7 @@ class AdminOperations:
         return {
             "session_id": opened.session.id,
             "ticket": opened.ticket.text,
-            "expire_time": _time(opened.ticket.expire_time),
+            "expire_time": time(opened.ticket.expire_time),
             "whep_url": opened.whep_url,
             "mse_url": opened.mse_url,
             "rtsp_url": opened.rtsp_url,
@@ -375,7 +301,7 @@ def _unit(seen: UnitSeen) -> dict[str, Any]:
         "region_code": unit.region_code,
         "industry": unit.industry,
         "state": unit.state,
-        "certificate_expire_time": _time(seen.certificate_end),
+        "certificate_expire_time": time(seen.certificate_end),
         "cameras": seen.cameras,
     }
 
@@ -383,15 +309,17 @@ def _unit(seen: UnitSeen) -> dict[str, Any]:
 _Word = TypeVar("_Word", Role, Action)
 
 
-def _word(kind: type[_Word], word: str, reason: str) -> _Word:
+def word(kind: type[_Word], given: str, reason: str) -> _Word:
+    """Raises InvalidArgument with `reason`."""
     try:
-        return kind(word.strip().lower())
+        return kind(given.strip().lower())
     except ValueError:
         known = ", ".join(one.value for one in kind)
-        raise InvalidArgument(reason, f"{word[:40]!r} is none of {known}") from None
+        raise InvalidArgument(reason, f"{given[:40]!r} is none of {known}") from None
 
 
-def _moment(field: str, text: str) -> datetime:
+def moment(field: str, text: str) -> datetime:
+    """Raises InvalidArgument TIME_INVALID."""
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -402,9 +330,9 @@ def _moment(field: str, text: str) -> datetime:
     return found.astimezone(UTC)
 
 
-def _time(moment: datetime | None) -> str | None:
+def time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
-def _json(message: Message) -> dict[str, Any]:
+def as_json(message: Message) -> dict[str, Any]:
     return dict(MessageToDict(message))

@@ -38,6 +38,7 @@ from vidhub.model import (
     Scope,
     Session,
     WatchEvent,
+    WeeklyHours,
 )
 from vidhub.v1 import (
     audit_service_pb2,
@@ -369,6 +370,12 @@ def to_grant(grant: Grant) -> grant_service_pb2.Grant:
         reason=grant.reason,
         revoke_time=to_time(grant.revoke_time),
         revoke_reason=grant.revoke_reason,
+        weekly_hours=[
+            grant_service_pb2.WeeklyHours(days=one.days, start_minute=one.start_minute, end_minute=one.end_minute)
+            for one in grant.weekly_hours
+        ],
+        created_by=grant.created_by,
+        create_time=to_time(grant.create_time),
     )
 
 
@@ -389,6 +396,9 @@ def from_grant(message: grant_service_pb2.Grant, now: datetime) -> Grant:
         not_before=from_time(message, "not_before") or now,
         not_after=not_after,
         reason=message.reason,
+        weekly_hours=tuple(
+            WeeklyHours(tuple(sorted(one.days)), one.start_minute, one.end_minute) for one in message.weekly_hours
+        ),
     )
 
 

@@ -14,6 +14,7 @@ import structlog
 from vidhub import __version__
 from vidhub.access.addresses import MediaAddresses
 from vidhub.api.admin import AdminOperations, admin_app
+from vidhub.api.admin_access import AccessOperations
 from vidhub.api.asgi import AsgiServer, PrivateDirectory, tcp_listener
 from vidhub.api.audit import AuditServicer
 from vidhub.api.auth import Doorkeeper
@@ -71,13 +72,13 @@ class App:
             people=parts.people,
             units=parts.units,
             catalogue=parts.catalogue,
-            grants=parts.grants,
             sessions=parts.sessions,
             audit=parts.audit,
             grpc_address=self._grpc_address,
             status=self._status,
             bench=config.bench,
         )
+        AccessOperations(parts.system, parts.grants, parts.explainer, parts.purpose_desk).add_to(self.operations)
         parts.links.add_operations(
             self.operations, parts.system, link_address=self._grpc_address, media_address=self._media_address
         )
@@ -288,7 +289,7 @@ class App:
                 parts.catalogue, parts.telemetry, self._names(), snapshots=parts.snapshots
             ),
             "vidhub.v1.SessionService": SessionServicer(parts.sessions),
-            "vidhub.v1.GrantService": GrantServicer(parts.grants),
+            "vidhub.v1.GrantService": GrantServicer(parts.grants, parts.explainer),
             "vidhub.v1.PurposeService": PurposeServicer(parts.purpose_desk),
             "vidhub.v1.UserService": UserServicer(parts.people),
             "vidhub.v1.UnitService": UnitServicer(parts.units, self._grpc_address),

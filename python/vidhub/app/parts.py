@@ -19,6 +19,7 @@ from vidhub import __version__
 from vidhub.access import restart
 from vidhub.access.book import SessionBook
 from vidhub.access.ends import Ends
+from vidhub.access.explain import Explainer
 from vidhub.access.foreign import ForeignSessions
 from vidhub.access.grants import Grants
 from vidhub.access.purpose_desk import PurposeDesk
@@ -78,6 +79,7 @@ class Parts:
     remote: RemoteCameras
     received: ReceivedCameras
     grants: Grants
+    explainer: Explainer
     shares: Shares
     ends: Ends
     book: SessionBook
@@ -275,6 +277,7 @@ async def build(
         remote,
         received,
         grants,
+        Explainer(store=store, core=core, purposes=kinds),
         shares,
         ends,
         book,

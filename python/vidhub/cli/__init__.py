@@ -23,6 +23,7 @@ from vidhub.cli import (
     grant,
     hub,
     hub_share,
+    purpose,
     serve,
     unit,
     user,
@@ -76,6 +77,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(unit.app, name="unit")
 app.add_typer(camera.app, name="camera")
 app.add_typer(grant.app, name="grant")
+app.add_typer(purpose.app, name="purpose")
 app.add_typer(audit.app, name="audit")
 hub_share.add_to(hub.app)
 app.add_typer(hub.app, name="hub")

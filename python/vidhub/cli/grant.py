@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import typer
 
 from vidhub.cli import local
 from vidhub.cli.report import settings
 
 app = typer.Typer(help="Grants.", no_args_is_help=True)
+
+
+_DAYS = ("", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _stretch(hours: dict[str, Any]) -> str:
+    minutes = (hours.get("startMinute", 0), hours.get("endMinute", 0))
+    clock = "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in minutes)
+    return f"{','.join(_DAYS[day] for day in hours['days'])} {clock}"
 
 
 def _words(values: list[str]) -> list[str]:
@@ -26,6 +38,9 @@ def create(
     action: list[str] = typer.Option(..., help="list, view_live, snapshot; separated by commas."),
     purpose: list[str] = typer.Option([], help="patrol, incident, …; separated by commas."),
     until: str = typer.Option(..., help="End of the grant, ISO 8601, as in 2030-01-31T18:00:00+08:00."),
+    hours: list[str] = typer.Option(
+        [], help="Weekly hours by the hub's clock, as in 'mon-fri 08:00-18:00'; may be repeated; always when not given."
+    ),
     since: str = typer.Option("", help="Start of the grant; now when not given."),
     reason: str = typer.Option("", help="Why it is given."),
 ) -> None:
@@ -42,6 +57,7 @@ def create(
             "industries": _words(industry),
             "actions": _words(action),
             "purposes": _words(purpose),
+            "weekly_hours": hours,
             "not_before": since,
             "not_after": until,
             "reason": reason,
@@ -54,22 +70,23 @@ def create(
 def list_grants(
     context: typer.Context,
     user: str = typer.Option("", help="Only this person's."),
+    department: str = typer.Option("", help="Only this department's."),
     camera: str = typer.Option("", help="Only those that cover this camera."),
     include_ended: bool = typer.Option(False, "--include-ended", help="Also those that are over or revoked."),
 ) -> None:
     """List grants."""
-    answer = local.call(
-        settings(context), "grant_list", {"username": user, "camera_id": camera, "include_ended": include_ended}
-    )
+    wanted = {"username": user, "department": department, "camera_id": camera, "include_ended": include_ended}
+    answer = local.call(settings(context), "grant_list", wanted)
     settings(context).table(
         answer,
-        ["id", "to", "actions", "purposes", "until", "revoked"],
+        ["id", "to", "actions", "purposes", "hours", "until", "revoked"],
         (
             [
                 grant["id"],
                 grant.get("username") or grant.get("department"),
                 ", ".join(word.removeprefix("ACTION_").lower() for word in grant.get("actions", [])),
                 ", ".join(grant.get("purposes", [])),
+                "; ".join(_stretch(one) for one in grant.get("weeklyHours", [])),
                 grant.get("notAfter"),
                 grant.get("revokeReason", ""),
             ]
@@ -85,3 +102,32 @@ def revoke(
     """Take a grant back; every view it carried ends within a second."""
     answer = local.call(settings(context), "grant_revoke", {"id": grant_id, "reason": reason})
     settings(context).answer(answer, f"grant {grant_id} revoked")
+
+
+@app.command("explain")
+def explain(
+    context: typer.Context,
+    user: str = typer.Argument(..., help="Name of the person."),
+    camera: str = typer.Argument(..., help="Camera id."),
+    action: str = typer.Argument(..., help="list, view_live or snapshot."),
+    purpose: str = typer.Option("", help="patrol, incident, …; not needed for list."),
+) -> None:
+    """Say why a person may or may not do something with a camera, now."""
+    asked = {"username": user, "camera_id": camera, "action": action, "purpose": purpose}
+    answer = local.call(settings(context), "grant_explain", asked)
+    settings(context).answer(answer, "\n".join(_told(answer)))
+
+
+def _told(answer: dict[str, Any]) -> Iterator[str]:
+    yield "allowed" if answer["allowed"] else f"refused, {answer['reason']}: {answer['message']}"
+    for step in answer["steps"]:
+        passed = step.get("passed", False)
+        reason = "" if passed else f"{step['reason']}: "
+        name = step["check"].removeprefix("EXPLAIN_CHECK_").lower()
+        yield f"  {'✓' if passed else '✗'} {name}: {reason}{step['message']}"
+    for one in answer.get("grants", []):
+        yield f"  {'✓' if one.get('applies') else '✗'} grant {one['grant']['id']}"
+        for miss in one.get("misses", []):
+            yield f"      {miss['reason']}: {miss['message']}"
+    if answer.get("grantsLeftOff"):
+        yield f"  and {answer['grantsLeftOff']} more grants"

@@ -89,8 +89,11 @@ def list_units(context: typer.Context) -> None:
     answer = local.call(settings(context), "unit_list", {})
     settings(context).table(
         answer,
-        ["id", "name", "region", "state"],
-        ([unit["id"], unit["name"], unit["region_code"], unit["state"]] for unit in answer["units"]),
+        ["id", "name", "region", "state", "cameras", "certificate ends"],
+        (
+            [unit[key] for key in ("id", "name", "region_code", "state", "cameras", "certificate_expire_time")]
+            for unit in answer["units"]
+        ),
     )
 
 

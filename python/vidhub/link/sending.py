@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from vidhub.access.grants import covers
+from vidhub.access.grant_rules import covers
 from vidhub.access.shares import Shares
 from vidhub.api import convert
 from vidhub.core import Core

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vidhub.access.grants import covers
+from vidhub.access.grant_rules import covers
 from vidhub.access.shares import FIELD_GROUPS, Preview, Shares
 from vidhub.core import Core
 from vidhub.errors import NotFound, PermissionDenied

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.domain import SYSTEM, Domain, camera, person, unit
 
+from vidhub.access.grants import GrantFilter
 from vidhub.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vidhub.model import Action, CameraFilter, Grant, Role, Scope
 
@@ -142,13 +143,13 @@ async def test_each_role_lists_what_is_theirs(ready):
     ):
         page = await ready.grants.list(principal)
         assert {grant.id for grant in page.grants} == ids, principal.ref
-    by_name = await ready.grants.list(APPROVER, username="zhang")
+    by_name = await ready.grants.list(APPROVER, GrantFilter(username="zhang"))
     assert {grant.id for grant in by_name.grants} == {region.id, team.id}
-    by_camera = await ready.grants.list(APPROVER, camera_id=camera(2).id)
+    by_camera = await ready.grants.list(APPROVER, GrantFilter(camera_id=camera(2).id))
     assert {grant.id for grant in by_camera.grants} == {region.id, other.id}
     await ready.grants.revoke(APPROVER, region.id, "x")
     assert len((await ready.grants.list(APPROVER)).grants) == 2
-    assert len((await ready.grants.list(APPROVER, include_ended=True)).grants) == 3
+    assert len((await ready.grants.list(APPROVER, GrantFilter(include_ended=True))).grants) == 3
 
 
 async def test_grants_come_in_pages(ready):
@@ -163,19 +164,30 @@ async def test_grants_come_in_pages(ready):
         await ready.grants.list(APPROVER, page_token="x")
 
 
-async def test_explain_tells_grant_and_rules(ready):
-    given = await ready.grants.create(APPROVER, wanted())
-    decision = await ready.grants.explain(SYSTEM, "zhang", camera(1).id, Action.VIEW_LIVE, "patrol")
-    assert (decision.allowed, decision.grant_id) == (True, given.id)
-    assert decision.rules
-    denied = await ready.grants.explain(OPERATOR, "zhang", camera(1).id, Action.VIEW_LIVE, "traffic")
-    assert (denied.allowed, denied.reason) == (False, "PURPOSE_NOT_GRANTED")
-    with pytest.raises(PermissionDenied):
-        await ready.grants.explain(OPERATOR, "lin", camera(1).id, Action.VIEW_LIVE, "patrol")
-
-
 async def test_lists_of_a_scope_narrow_each_other(ready):
     given = wanted(scope=Scope(region_prefixes=("3606",), industries=("42",)))
     await ready.grants.create(APPROVER, given)
     page = await ready.catalogue.list(OPERATOR, CameraFilter())
     assert [one.id for one in page.cameras] == [camera(2).id]
+
+
+async def test_grants_are_found_by_what_they_say(ready):
+    day = timedelta(days=1)
+    now = datetime.now(UTC)
+    patrol = await ready.grants.create(APPROVER, wanted(not_after=now + 2 * day))
+    still = await ready.grants.create(
+        APPROVER, wanted(actions=(Action.SNAPSHOT,), purposes=("traffic",), not_after=now + 9 * day)
+    )
+    all_of_them = await ready.grants.create(
+        APPROVER, wanted(username="", department="指挥中心", not_after=now + 30 * day)
+    )
+    for found, given in (
+        (GrantFilter(action=Action.SNAPSHOT), [still]),
+        (GrantFilter(action=Action.LIST), [patrol, still, all_of_them]),
+        (GrantFilter(purpose="patrol"), [patrol, all_of_them]),
+        (GrantFilter(department="指挥中心"), [all_of_them]),
+        (GrantFilter(username="zhang"), [patrol, still, all_of_them]),
+        (GrantFilter(ends_within=3 * day), [patrol]),
+        (GrantFilter(username="zhang", ends_within=10 * day, action=Action.VIEW_LIVE), [patrol]),
+    ):
+        assert (await ready.grants.list(APPROVER, found)).grants == tuple(given)

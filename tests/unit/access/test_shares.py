@@ -10,6 +10,7 @@ import pytest
 from support.domain import SYSTEM, Domain, camera, domain_of, person, unit
 
 from vidhub.access import shares
+from vidhub.access.grants import GrantFilter
 from vidhub.access.shares import EVERYTHING
 from vidhub.errors import (
     FailedPrecondition,
@@ -128,7 +129,7 @@ async def test_rules_are_bounded(domain: Domain, monkeypatch: pytest.MonkeyPatch
 
 async def test_a_rule_is_no_grant_of_people(domain: Domain) -> None:
     share = await domain.shares.create(SYSTEM, "city", REGION)
-    assert (await domain.grants.list(SYSTEM, include_ended=True)).grants == ()
+    assert (await domain.grants.list(SYSTEM, GrantFilter(include_ended=True))).grants == ()
     with pytest.raises(FailedPrecondition) as refused:
         await domain.grants.revoke(SYSTEM, share.id, "by mistake")
     assert refused.value.reason == "GRANT_IS_SHARE"
