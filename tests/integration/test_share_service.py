@@ -29,6 +29,9 @@ async def test_rules_are_made_looked_at_and_taken_back_by_people(tmp_path: Path)
             assert share["actions"] == ["ACTION_LIST", "ACTION_VIEW_LIVE"]
             await in_step(district, city, 2)
             assert (await li.call("HubService/ListShares", hub="yingtan"))["shares"] == [share]
+            (received,) = (await city.ask("hub_shares", hub=""))["received"]
+            assert (received["id"], received["hub"]) == (share["id"], "yuehu")
+            assert (received["scope"], received["actions"]) == ({"camera_ids": ids[:2]}, ["list", "view_live"])
             told = await li.call("HubService/ExplainCamera", cameraId=ids[0])
             assert (told["visible"], told["findings"][0]["reason"]) == (True, "SHARED")
             told = await li.call("HubService/ExplainCamera", cameraId=ids[2])

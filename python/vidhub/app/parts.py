@@ -47,6 +47,7 @@ from vidhub.link.catalogue_out import CatalogueOut
 from vidhub.link.events import LinkEvents
 from vidhub.link.hub_service import HubFigures
 from vidhub.link.links import Links
+from vidhub.link.notices import Notices
 from vidhub.link.peers import Peers
 from vidhub.link.sharing import SharingDesk
 from vidhub.link.streams import Streams
@@ -210,13 +211,23 @@ async def build(
     )
     stack.push_async_callback(views.close)
     book.reach(views)
-    desk = SharingDesk(store=store, core=core, peers=peers, links=live_links, shares=shares, told=told, taken=taken)
+    notices = Notices(shares)
+    desk = SharingDesk(
+        store=store,
+        core=core,
+        peers=peers,
+        links=live_links,
+        shares=shares,
+        told=told,
+        taken=taken,
+        notices=notices,
+    )
     streams = Streams(
         store=store, audit=audit, core=core, links=live_links, book=book, views=views, holder=remote.link_of
     )
     stack.push_async_callback(streams.close)
     told_events = LinkEvents(events=events, shares=shares, remote=remote, catalogue=told)
-    speakers = (told, taken, views, streams, told_events)
+    speakers = (told, taken, views, streams, told_events, notices)
     links = build_links(
         data=data,
         peers=peers,

@@ -60,10 +60,12 @@ def shares(context: typer.Context, peer: str = typer.Argument("", metavar="[PEER
     answer = local.call(settings(context), "hub_shares", {"hub": peer})
     settings(context).table(
         answer,
-        ["id", "hub", "scope", "actions", "purposes", "fields"],
+        ["", "id", "hub", "scope", "actions", "purposes", "fields"],
         (
-            [rule["id"], rule["hub"], _told(rule), *(", ".join(rule[key]) for key in ("actions", "purposes", "fields"))]
-            for rule in answer["shares"]
+            [side, rule["id"], rule["hub"], _told(rule)]
+            + [", ".join(rule[key]) for key in ("actions", "purposes", "fields")]
+            for side, rules in (("to", answer["shares"]), ("from", answer["received"]))
+            for rule in rules
         ),
     )
 

@@ -14,6 +14,7 @@ from vidhub.errors import InvalidArgument
 from vidhub.link.sharing import SharingDesk
 from vidhub.model import Action, Grant, Principal, Scope
 from vidhub.v1 import hub_service_pb2 as pb
+from vidhub.v1 import link_service_pb2
 
 
 class ShareCalls:
@@ -24,7 +25,8 @@ class ShareCalls:
 
     async def list_shares(self, request: pb.ListSharesRequest, call: Call) -> pb.ListSharesResponse:
         found = self._desk.shares(call.caller, request.hub)
-        return pb.ListSharesResponse(shares=[to_share(share) for share in found])
+        received = [_received(*one) for one in self._desk.received(call.caller, request.hub)]
+        return pb.ListSharesResponse(shares=[to_share(share) for share in found], received=received)
 
     async def preview_share(self, request: pb.PreviewShareRequest, call: Call) -> pb.PreviewShareResponse:
         share = request.share
@@ -109,7 +111,10 @@ class ShareOperations:
         }
 
     async def hub_shares(self, hub: str) -> dict[str, Any]:
-        return {"shares": [to_dict(share) for share in self._desk.shares(self._principal, hub)]}
+        return {
+            "shares": [to_dict(share) for share in self._desk.shares(self._principal, hub)],
+            "received": [_received_dict(*one) for one in self._desk.received(self._principal, hub)],
+        }
 
     async def hub_explain(self, camera_id: str, hub: str) -> dict[str, Any]:
         found = await self._desk.explain(self._principal, camera_id, hub)
@@ -147,16 +152,44 @@ def to_share(share: Grant) -> pb.Share:
     )
 
 
+def _received(hub_id: str, rule_id: str, rule: link_service_pb2.SharingRule) -> pb.Share:
+    return pb.Share(
+        id=rule_id,
+        hub_id=hub_id,
+        scope=rule.scope if rule.HasField("scope") else None,
+        all=rule.all,
+        actions=rule.actions,
+        purposes=rule.purposes,
+        fields=rule.fields,
+        create_time=rule.create_time if rule.HasField("create_time") else None,
+    )
+
+
+def _received_dict(hub_id: str, rule_id: str, rule: link_service_pb2.SharingRule) -> dict[str, Any]:
+    return {
+        "id": rule_id,
+        "hub": hub_id,
+        "all": rule.all,
+        "scope": _lists(convert.from_scope(rule.scope)),
+        "actions": [action.value for action in convert.from_actions(rule.actions)],
+        "purposes": list(rule.purposes),
+        "fields": list(rule.fields),
+    }
+
+
+def _lists(scope: Scope) -> dict[str, list[str]]:
+    names = ("camera_ids", "unit_ids", "region_prefixes", "industries")
+    return {name: list(getattr(scope, name)) for name in names if getattr(scope, name)}
+
+
 def to_dict(share: Grant) -> dict[str, Any]:
     """until: null, for a rule holds until it is taken back."""
-    scope = share.scope
-    is_all = scope == EVERYTHING
-    lists = ("camera_ids", "unit_ids", "region_prefixes", "industries")
+    is_all = share.scope == EVERYTHING
     return {
         "id": share.id,
         "hub": share.hub_id,
         "all": is_all,
-        "scope": {} if is_all else {name: list(getattr(scope, name)) for name in lists if getattr(scope, name)},
+        "scope": {} if is_all else _lists(share.scope),
         "actions": [action.value for action in share.actions],
         "purposes": list(share.purposes),
         "fields": list(share.fields),

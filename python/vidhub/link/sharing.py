@@ -12,10 +12,11 @@ from vidhub.errors import NotFound, PermissionDenied
 from vidhub.link.catalogue_in import CatalogueIn
 from vidhub.link.catalogue_out import CatalogueOut
 from vidhub.link.links import Links
+from vidhub.link.notices import Notices
 from vidhub.link.peers import Peers
 from vidhub.model import Action, Camera, Grant, HubSide, LinkedHub, Principal, PrincipalKind, Role, Scope
 from vidhub.store import Store, remote_cameras
-from vidhub.v1 import camera_pb2
+from vidhub.v1 import camera_pb2, link_service_pb2
 
 _SYSTEM = Principal(PrincipalKind.SYSTEM)
 _CONFLICTS = {
@@ -55,6 +56,7 @@ class SharingDesk:
         shares: Shares,
         told: CatalogueOut,
         taken: CatalogueIn,
+        notices: Notices,
     ) -> None:
         self._store = store
         self._core = core
@@ -63,12 +65,19 @@ class SharingDesk:
         self._shares = shares
         self._told = told
         self._taken = taken
+        self._notices = notices
 
     # Rules. hub: id or name.
 
     def shares(self, principal: Principal, hub: str = "") -> tuple[Grant, ...]:
         _may_look(principal)
         return self._shares.of(self._peers.find(hub).id) if hub else self._shares.all()
+
+    def received(self, principal: Principal, hub: str = "") -> list[tuple[str, str, link_service_pb2.SharingRule]]:
+        """What other hubs share with this one, while their links are up: hub, id, rule."""
+        _may_look(principal)
+        peers = [self._peers.find(hub)] if hub else self._peers.all()
+        return [(peer.id, rule_id, rule) for peer in peers for rule_id, rule in self._notices.received(peer.id)]
 
     async def share(
         self,

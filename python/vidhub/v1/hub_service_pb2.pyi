@@ -157,10 +157,12 @@ class ListSharesRequest(_message.Message):
     def __init__(self, hub: _Optional[str] = ...) -> None: ...
 
 class ListSharesResponse(_message.Message):
-    __slots__ = ("shares",)
+    __slots__ = ("shares", "received")
     SHARES_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
     shares: _containers.RepeatedCompositeFieldContainer[Share]
-    def __init__(self, shares: _Optional[_Iterable[_Union[Share, _Mapping]]] = ...) -> None: ...
+    received: _containers.RepeatedCompositeFieldContainer[Share]
+    def __init__(self, shares: _Optional[_Iterable[_Union[Share, _Mapping]]] = ..., received: _Optional[_Iterable[_Union[Share, _Mapping]]] = ...) -> None: ...
 
 class PreviewShareRequest(_message.Message):
     __slots__ = ("share",)

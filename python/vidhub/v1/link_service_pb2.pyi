@@ -369,14 +369,32 @@ class StreamEnd(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class GrantNotice(_message.Message):
-    __slots__ = ("grant_jwt", "grant_id", "revoked")
+    __slots__ = ("grant_jwt", "grant_id", "revoked", "rule")
     GRANT_JWT_FIELD_NUMBER: _ClassVar[int]
     GRANT_ID_FIELD_NUMBER: _ClassVar[int]
     REVOKED_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
     grant_jwt: str
     grant_id: str
     revoked: bool
-    def __init__(self, grant_jwt: _Optional[str] = ..., grant_id: _Optional[str] = ..., revoked: _Optional[bool] = ...) -> None: ...
+    rule: SharingRule
+    def __init__(self, grant_jwt: _Optional[str] = ..., grant_id: _Optional[str] = ..., revoked: _Optional[bool] = ..., rule: _Optional[_Union[SharingRule, _Mapping]] = ...) -> None: ...
+
+class SharingRule(_message.Message):
+    __slots__ = ("scope", "all", "actions", "purposes", "fields", "create_time")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    PURPOSES_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    scope: _grant_service_pb2.Scope
+    all: bool
+    actions: _containers.RepeatedScalarFieldContainer[_grant_service_pb2.Action]
+    purposes: _containers.RepeatedScalarFieldContainer[str]
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, scope: _Optional[_Union[_grant_service_pb2.Scope, _Mapping]] = ..., all: _Optional[bool] = ..., actions: _Optional[_Iterable[_Union[_grant_service_pb2.Action, str]]] = ..., purposes: _Optional[_Iterable[str]] = ..., fields: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class LinkEvent(_message.Message):
     __slots__ = ("kind", "subject", "detail_json", "time", "event", "synced")
