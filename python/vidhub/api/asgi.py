@@ -17,6 +17,8 @@ from vidhub.errors import Unavailable
 
 # Longest path that a Unix socket's address takes, with the zero at its end (sun_path).
 _LONGEST_PATH = 100
+# How often the Date of answers is set.
+_TICK_S = 1.0
 
 
 class AsgiServer:
@@ -51,18 +53,23 @@ class AsgiServer:
         return self._task
 
     async def stop(self) -> None:
-        self._server.should_exit = True
+        self._server.end()
         if self._task is not None:
             await asyncio.wait({self._task})
         self._listener.close()
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the hub, and tells when it accepts."""
+    """Leaves signals to the hub, tells when it accepts, and sleeps while nothing happens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.accepts = asyncio.Event()
+        self._ends = asyncio.Event()
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._ends.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -71,6 +78,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.accepts.set()
+
+    async def main_loop(self) -> None:
+        # uvicorn's own looks ten times a second whether it shall end.
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ends.wait(), _TICK_S)
 
 
 class PrivateDirectory:
