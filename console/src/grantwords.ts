@@ -55,7 +55,7 @@ export function hoursWords(hours: WeeklyHours): string {
 export function windowWords(grant: Grant): string[] {
   const words: string[] = [];
   if (grant.notBefore && timestampMs(grant.notBefore) > Date.now()) words.push(t("grants.from", { time: moment(grant.notBefore) }));
-  words.push(grant.notAfter ? t("grants.until", { time: moment(grant.notAfter) }) : t("grants.endless"));
+  if (grant.notAfter) words.push(t("grants.until", { time: moment(grant.notAfter) }));
   return [...words, ...grant.weeklyHours.map(hoursWords)];
 }
 

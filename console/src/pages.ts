@@ -3,6 +3,8 @@ import { ref } from "vue";
 
 import { Role } from "./gen/vidhub/v1/auth_service_pb";
 
+const LOOKING = [Role.APPROVER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMINISTRATOR];
+
 /** In the order in which they are offered; without roles: to everybody. */
 const OFFERED = {
   live: undefined,
@@ -11,6 +13,10 @@ const OFFERED = {
   unit: [Role.UNIT],
   sessions: undefined,
   audit: [Role.AUDITOR, Role.SUPERVISOR, Role.ADMINISTRATOR, Role.UNIT],
+  people: LOOKING,
+  grants: [Role.OPERATOR, ...LOOKING],
+  units: LOOKING,
+  purposes: [Role.SUPERVISOR, Role.ADMINISTRATOR],
   network: [Role.SUPERVISOR, Role.ADMINISTRATOR],
 } satisfies Record<string, Role[] | undefined>;
 
@@ -20,6 +26,8 @@ export type Page = keyof typeof OFFERED;
 const HOMES: [Role, Page][] = [
   [Role.AUDITOR, "audit"],
   [Role.UNIT, "unit"],
+  [Role.ADMINISTRATOR, "people"],
+  [Role.APPROVER, "grants"],
 ];
 
 export const page = ref<Page>("live");

@@ -6,7 +6,7 @@ import { Role } from "../src/gen/vidhub/v1/auth_service_pb";
 import { HubSchema, HubSide, HubState } from "../src/gen/vidhub/v1/hub_service_pb";
 import { endsSoon, levels, linkWord, octets } from "../src/network";
 import { daysUntil } from "../src/times";
-import { pagesOf } from "../src/pages";
+import { homeOf, pagesOf } from "../src/pages";
 
 const DAY_MS = 86_400_000;
 
@@ -52,9 +52,14 @@ test("a certificate tells of its end thirty days before", () => {
   expect(endsSoon(hub({}), 0)).toBe(false);
 });
 
-test("the network is for those who oversee it", () => {
-  expect(pagesOf([Role.OPERATOR])).not.toContain("network");
+test("each role is offered its pages, and begins with its own", () => {
+  expect(pagesOf([Role.OPERATOR])).toContain("grants");
+  expect(pagesOf([Role.OPERATOR])).not.toContain("people");
+  expect(pagesOf([Role.UNIT])).toContain("unit");
+  for (const role of [Role.OPERATOR, Role.UNIT, Role.APPROVER, Role.AUDITOR]) expect(pagesOf([role])).not.toContain("network");
+  for (const role of [Role.SUPERVISOR, Role.ADMINISTRATOR]) expect(pagesOf([role])).toContain("network");
   expect(pagesOf([])).not.toContain("network");
-  expect(pagesOf([Role.SUPERVISOR])).toContain("network");
-  expect(pagesOf([Role.ADMINISTRATOR])).toContain("network");
+  for (const role of [Role.OPERATOR, Role.UNIT, Role.APPROVER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMINISTRATOR]) {
+    expect(pagesOf([role])).toContain(homeOf([role]));
+  }
 });

@@ -11,7 +11,7 @@ export default {
     submit: "Change password",
   },
   user: { logout: "Log out" },
-  page: { title: "Pages", live: "Live", map: "Map", events: "Events", unit: "My unit", sessions: "Views", audit: "Register", network: "Network" },
+  page: { title: "Pages", live: "Live", map: "Map", events: "Events", unit: "My unit", sessions: "Views", audit: "Register", people: "People", grants: "Grants", units: "Units", purposes: "Purposes", network: "Network" },
   network: {
     title: "Network of hubs",
     upper: "Upper hubs",

@@ -11,7 +11,7 @@ export default {
     submit: "修改密码",
   },
   user: { logout: "退出" },
-  page: { title: "页面", live: "实时视频", map: "地图", events: "事件", unit: "本单位", sessions: "查看记录", audit: "使用登记", network: "网络" },
+  page: { title: "页面", live: "实时视频", map: "地图", events: "事件", unit: "本单位", sessions: "查看记录", audit: "使用登记", people: "用户", grants: "授权", units: "接入单位", purposes: "用途", network: "网络" },
   network: {
     title: "级联网络",
     upper: "上级平台",

@@ -1,0 +1,63 @@
+"""The page of grants: given, explained and taken back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import expect
+from support.hub import PASSWORD
+
+from .office import OfficePage
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+CAMERA = "36060200111322000001"
+
+
+async def test_a_grant_is_given_explained_and_revoked(site, office: OfficePage):
+    page, dialog = office.page, office.page.get_by_role("dialog")
+    name = "explained1"
+    await site.hub.ask("user_add", name=name, roles=["operator"], password=PASSWORD, department="情指中心")
+    await office.enter("approver", "grants")
+    await page.get_by_test_id("new-grant").click()
+    await dialog.get_by_label("用户（登录名）").fill(name)
+    await dialog.get_by_label("行政区划（前缀，如 3606）").fill("3606")
+    await dialog.get_by_label("日常巡查").check()
+    await dialog.get_by_role("button", name="增加时段").click()
+    await dialog.get_by_label("六").check()
+    await dialog.get_by_label("日", exact=True).check()
+    await dialog.get_by_label("从").fill("00:00")
+    await dialog.get_by_label("到", exact=True).fill("00:00")
+    await dialog.get_by_label("理由（记入登记）").fill("日常巡查授权")
+    await office.picture("grant-form")
+    await office.tidy()
+    await page.get_by_test_id("save-grant").click()
+    await expect(dialog).to_have_count(0)
+    await page.get_by_label("用户（登录名）").fill(name)
+    await page.get_by_test_id("search").click()
+    row = page.locator("[data-row]")
+    await expect(row).to_have_count(1)
+    await expect(row).to_contain_text("每周一 二 三 四 五 六 日 00:00–24:00")
+    await office.picture("grants")
+    await office.tidy()
+    # Why it holds, and why it does not for another purpose.
+    await page.get_by_test_id("explain").click()
+    await dialog.get_by_label("摄像机编码（20 位）").fill(CAMERA)
+    await dialog.get_by_label("用途").select_option("patrol")
+    await page.get_by_test_id("ask-explain").click()
+    answer = page.get_by_test_id("explained")
+    await expect(answer.locator(".verdict")).to_have_text(re.compile("^允许"))
+    await dialog.get_by_label("用途").select_option("traffic")
+    await page.get_by_test_id("ask-explain").click()
+    await expect(answer).to_contain_text("不含该用途")
+    await expect(answer.locator(".verdict")).to_have_text(re.compile("^不允许"))
+    await office.picture("grant-explained")
+    await office.tidy()
+    await dialog.get_by_role("button", name="关闭").click()
+    await row.get_by_role("button", name="撤销").click()
+    await dialog.get_by_label("原因").fill("任务结束")
+    await dialog.get_by_role("button", name="撤销").click()
+    await expect(row).to_have_count(0)
+    await page.get_by_label("包括已结束").check()
+    await page.get_by_test_id("search").click()
+    await expect(row).to_contain_text("已撤销：任务结束")
