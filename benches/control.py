@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,17 +14,24 @@ from typing import Any, TypeVar
 from support.hub import PASSWORD, HubProcess, Person, UnitIdentity, camera_message, enrol, person
 
 from benches import programs
-from benches.figures import Figures
+from benches.figures import Figures, Mark
 from benches.measure import Reading, Use, percentile
 from benches.media import hub_on, on_core
 from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
-# Rows of one transaction, as the hub writes them.
-BATCH = 200
+# Records of one call, and rows of one transaction of the floor.
+BATCH = 1_000
 CONCURRENT = 16
 # Under the hub's own limit of open sessions of one person.
 SESSIONS = 48
 PAGES = 100
+# Beside an import: sessions a second, as many people as it takes to keep them open, and for how long.
+SESSIONS_PER_S = 200
+PEOPLE = 12
+BESIDE_S = 2.5
+IDLE_S = 10.0
+# Around the middle of each district: latitude, longitude.
+DISTRICTS = (("360602", 28.239, 117.05), ("360603", 28.337, 116.879), ("360681", 28.239, 117.206))
 
 REGISTER = "Registering over gRPC (mTLS, SQLite, synchronous=FULL)"
 T = TypeVar("T")
@@ -36,7 +44,8 @@ async def measure(
 ) -> None:
     """cores: of the hub, of the client. Registers `per_round` cameras in each round."""
     with on_core(cores[1]):
-        async with hub_on(cores[0]) as running:
+        # Probing is off: a first look at each of these cameras, none of which is there, goes on for minutes.
+        async with hub_on(cores[0], VIDHUB_PROBE__INTERVAL_S="0") as running:
             unit = await enrol(running)
             pid = int(running.ready["pid"])
             for number in range(rounds):
@@ -44,7 +53,11 @@ async def measure(
                 places = range(number * per_round, (number + 1) * per_round)
                 rate, use = await _register(unit, places, pid, cores[0])
                 floor = _plain(running.data, per_round, BATCH, cores[0])
-                figures.add(REGISTER, f"in batches of {BATCH}", "cameras/s", rate, floor=floor, is_rate=True,
+                label = f"in batches of {BATCH:,}"
+                figures.add(REGISTER, label, "cameras/s", rate, floor=floor, is_rate=True,
+                            mark=Mark(15_000, at_least=True))  # fmt: skip
+                figures.add(REGISTER, f"{label}, beside plain SQLite", "cameras/s", rate, floor=floor, is_rate=True,
+                            mark=Mark(0.35, of_ratio=True, at_least=True),
                             note="floor: executemany of the same rows into the same tables")  # fmt: skip
                 figures.add(REGISTER, "CPU of the whole hub meanwhile", "% of a core", 100 * use.cpu_s / use.wall_s)
             step("registering cameras one by one")
@@ -55,16 +68,38 @@ async def measure(
                             is_rate=True, note="floor: a row a commit; each with audit and change entry")  # fmt: skip
                 figures.add(REGISTER, f"one by one, {CONCURRENT} at once", "cameras/s", together)
             await _people(running, figures, step, rounds * per_round, cores[0])
+            beside = range(2 * rounds * per_round, (2 * rounds + 1) * per_round)
+            for number in range(rounds):
+                step(f"sessions beside an import, {number + 1} of {rounds}")
+                await _beside(running, unit, figures, beside, round_=number)
+            step("idle")
+            await _idle(running, figures, cores[0])
+
+
+async def _idle(running: HubProcess, figures: Figures, core: int) -> None:
+    """The quietest of a few windows: once after a change, the hub looks for duplicates for a moment."""
+    pid = int(running.ready["pid"])
+    shares = []
+    for _ in range(3):
+        first = Reading.take(pid, core)
+        await asyncio.sleep(IDLE_S / 3)
+        use = Use.between(first, Reading.take(pid, core))
+        shares.append(100 * use.cpu_s / use.wall_s)
+    cameras = (await running.ask("status"))["cameras"]
+    figures.add(REGISTER, f"nothing to do, with {cameras:,} cameras: CPU of the hub", "% of a core", min(shares),
+                mark=Mark(0.5), note="beside probing, and looking for duplicates once after a change")  # fmt: skip
 
 
 def _camera(number: int) -> camera_pb2.Camera:
     """A record with every field set that units fill in."""
     camera = camera_message(number)
-    camera.id = f"3606020011132{number:07d}"
+    region, latitude, longitude = DISTRICTS[number % 3]
+    camera.id = f"{region}0011132{number:07d}"
     camera.name = f"{('胜利西路与站江路口', '月湖公园北门', '门诊楼入口', '操场')[number % 4]}{number:05d}号"
-    camera.region_code = ("360602", "360603", "360681")[number % 3]
+    camera.region_code = region
     camera.location.address = f"江西省鹰潭市月湖区胜利西路{number % 900}号"
-    camera.location.latitude = 27.9 + number % 997 * 0.0005
+    camera.location.latitude = latitude + number % 997 * 0.00002
+    camera.location.longitude = longitude + number % 991 * 0.00002
     host = f"rtsp://10.{number >> 16}.{number >> 8 & 255}.{number & 255}:554/Streaming/Channels"
     del camera.streams[:]
     for profile, channel in ((camera_pb2.STREAM_PROFILE_MAIN, 101), (camera_pb2.STREAM_PROFILE_SUB, 102)):
@@ -85,13 +120,17 @@ def _camera(number: int) -> camera_pb2.Camera:
     return camera
 
 
-async def _register(unit: UnitIdentity, numbers: range, pid: int, core: int) -> tuple[float, Use]:
-    requests = [
+def _requests(numbers: range) -> list[camera_service_pb2.RegisterCamerasRequest]:
+    return [
         camera_service_pb2.RegisterCamerasRequest(
             cameras=[_camera(number) for number in numbers[start : start + BATCH]]
         )
         for start in range(0, len(numbers), BATCH)
     ]
+
+
+async def _register(unit: UnitIdentity, numbers: range, pid: int, core: int) -> tuple[float, Use]:
+    requests = _requests(numbers)
 
     async def stream() -> AsyncIterator[camera_service_pb2.RegisterCamerasRequest]:
         for request in requests:
@@ -140,11 +179,13 @@ async def _people(running: HubProcess, figures: Figures, step: Callable[[str], N
             step("lists")
             for label, condition in (
                 ("ListCameras, 100 of all", {}),
+                ("ListCameras, 100 of a region", {"regionPrefix": "360602"}),
                 ("ListCameras, 100 of a text search", {"text": "公园"}),
             ):
                 times = [await _timed(caller, "ListCameras", 100, filter=condition) for _ in range(PAGES // 4)]
                 figures.add(group, f"{label}, p50", "ms", 1e3 * percentile(times, 0.5))
-                figures.add(group, f"{label}, p99", "ms", 1e3 * percentile(times, 0.99))
+                mark = Mark(10) if "region" in label else None
+                figures.add(group, f"{label}, p99", "ms", 1e3 * percentile(times, 0.99), mark=mark)
             step("sessions")
             opened: list[str] = []
 
@@ -170,6 +211,64 @@ async def _people(running: HubProcess, figures: Figures, step: Callable[[str], N
                 figures.add(group, label, "sessions/s", SESSIONS / wall, is_rate=True)
                 figures.add(group, f"{label}, p99", "ms", 1e3 * percentile(times, 0.99))
                 await _calls(list(opened), close_session, CONCURRENT)
+
+
+async def _beside(running: HubProcess, unit: UnitIdentity, figures: Figures, numbers: range, *, round_: int) -> None:
+    """Sessions opened at a steady pace while cameras are registered, each round anew; the pace waits for no answer."""
+    names = [f"bench{round_}-{number}" for number in range(PEOPLE)]
+    until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    requests = _requests(range(numbers.start + round_ * len(numbers), numbers.stop + round_ * len(numbers)))
+    async with contextlib.AsyncExitStack() as stack:
+        people = []
+        for name in names:
+            await running.ask("user_add", name=name, roles=["operator"], password=PASSWORD, department="指挥中心")
+            await running.ask(
+                "grant_create", username=name, region_prefixes=["3606"], actions=["view_live"], purposes=["patrol"],
+                not_after=until,
+            )  # fmt: skip
+            people.append(await stack.enter_async_context(person(running, name)))
+        times: list[float] = []
+
+        async def open_one(number: int) -> None:
+            begun = time.perf_counter()
+            answer = await people[number % PEOPLE].call(
+                "SessionService/OpenSession", cameraId=_camera(number).id, purpose={"kind": "patrol"}
+            )
+            times.append(time.perf_counter() - begun)
+            if "ticket" not in answer:
+                raise programs.Failed(f"OpenSession: {answer.get('reason') or answer}")
+
+        registering = asyncio.create_task(_import_for(unit, requests, BESIDE_S))
+        begun = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for number in range(int(SESSIONS_PER_S * BESIDE_S)):
+                await asyncio.sleep(max(0.0, begun + number / SESSIONS_PER_S - time.perf_counter()))
+                group.create_task(open_one(number))
+        rate = await registering
+    label = f"beside {SESSIONS_PER_S} OpenSession/s"
+    figures.add(REGISTER, f"{label}, in batches of {BATCH:,}", "cameras/s", rate, is_rate=True)
+    figures.add(REGISTER, f"{label}: these, p50", "ms", 1e3 * percentile(times, 0.5))
+    figures.add(REGISTER, f"{label}: these, p99", "ms", 1e3 * percentile(times, 0.99), mark=Mark(30))
+
+
+async def _import_for(
+    unit: UnitIdentity, requests: Sequence[camera_service_pb2.RegisterCamerasRequest], seconds: float
+) -> float:
+    """Cameras a second, as long as there are any, and for no longer than that."""
+    begun = time.perf_counter()
+    accepted = 0
+
+    async def stream() -> AsyncIterator[camera_service_pb2.RegisterCamerasRequest]:
+        for request in requests:
+            if time.perf_counter() - begun > seconds:
+                return
+            yield request
+
+    async with unit.channel() as channel:
+        stub = camera_service_pb2_grpc.CameraServiceStub(channel)
+        async for answer in stub.RegisterCameras(stream()):
+            accepted += len(answer.ids) - len(answer.rejected)
+    return accepted / (time.perf_counter() - begun)
 
 
 async def _timed(caller: Person, method: str, size: int, **message: Any) -> float:

@@ -21,7 +21,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from support.hub import Ended
 
 from benches import ROOT, control, footage, links, media, network, programs, rtsp
-from benches.figures import Figures, document, page, table
+from benches.figures import Figures, Mark, document, page, table
 
 PARTS = ("core", "rtsp", "media", "network", "control", "links")
 CACHE = ROOT / ".cache"
@@ -118,7 +118,7 @@ async def _core(program: Path, figures: Figures, core: int) -> None:
     with media.on_core(core):
         answer = await programs.result(program, configuration={})
     add = figures.add
-    add(CORE, "memory, all indexes included", "bytes/camera", answer["bytes_per_camera"])
+    add(CORE, "memory, all indexes included", "bytes/camera", answer["bytes_per_camera"], mark=Mark(400))
     add(CORE, "memory, every state known", "bytes/camera", answer["bytes_per_camera_states_known"])
     add(CORE, "loading them", "s", answer["load_s"])
     grants = f"{answer['grants']:,} grants, one core"
@@ -131,7 +131,13 @@ async def _core(program: Path, figures: Figures, core: int) -> None:
         is_rate=True,
         note="asked before, nothing changed",
     )
-    add(CORE, "a page of 100, each row judged from the policies", "ms", answer["list_page_undecided_ms"])
+    add(
+        CORE,
+        "a page of 100, each row judged from the policies",
+        "ms",
+        answer["list_page_undecided_ms"],
+        mark=Mark(2),
+    )
     add(CORE, "a page of 100, each row judged before", "ms", answer["list_page_ms"])
     add(CORE, "a page of 100 of a text search", "ms", answer["list_page_search_ms"])
     add(CORE, "lookups by id", "1/s", answer["lookups_per_s"], is_rate=True)

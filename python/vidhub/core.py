@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -500,21 +501,32 @@ def _filter_row(wanted: CameraFilter) -> _core._FilterRow:
     )
 
 
+_NO_LEGAL = LegalRecord()
+_STATES = {int(state): state for state in CameraState}
+
+
+@functools.cache
+def _profiles(numbers: tuple[int, ...]) -> tuple[CameraStream, ...]:
+    return tuple(CameraStream(profile=Profile(number)) for number in numbers)
+
+
 def _camera(basic: _core.CameraBasic, epoch: str) -> Camera:
+    # By position, and shared where it is the same for many: a list is made of hundreds of these.
     return Camera(
-        id=basic.id,
-        name=basic.name,
-        unit_id=basic.unit_id,
-        region_code=basic.region_code,
-        industry=basic.industry,
-        place_category=basic.place_category,
-        location=Location(basic.latitude, basic.longitude),
-        streams=tuple(CameraStream(profile=Profile(number)) for number in basic.profiles),
-        legal=LegalRecord(),
-        state=CameraState(basic.state),
-        state_time=_moment(basic.state_time),
-        state_reason=basic.state_reason,
-        revision=Revision(epoch, basic.revision),
+        basic.id,
+        basic.name,
+        basic.unit_id,
+        basic.region_code,
+        basic.industry,
+        basic.place_category,
+        Location(basic.latitude, basic.longitude),
+        _profiles(tuple(basic.profiles)),
+        _NO_LEGAL,
+        (),
+        _STATES[basic.state],
+        _moment(basic.state_time),
+        basic.state_reason,
+        Revision(epoch, basic.revision),
         home_hub_id=basic.home_hub_id,
     )
 

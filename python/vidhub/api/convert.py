@@ -121,10 +121,13 @@ class Names:
 NAMELESS = Names(unit=lambda _: "", region=lambda _: "")
 
 
+_NO_LEGAL = LegalRecord()
+
+
 def to_camera(camera: Camera, names: Names = NAMELESS) -> camera_pb2.Camera:
     """Never with a password: it is write only."""
     place = camera.location
-    return camera_pb2.Camera(
+    message = camera_pb2.Camera(
         id=camera.id,
         name=camera.name,
         unit_id=camera.unit_id,
@@ -133,20 +136,27 @@ def to_camera(camera: Camera, names: Names = NAMELESS) -> camera_pb2.Camera:
         place_category=_enum(camera.place_category),
         location=camera_pb2.Location(latitude=place.latitude, longitude=place.longitude, address=place.address),
         streams=[_to_stream(stream) for stream in camera.streams],
-        legal=to_legal(camera.legal) if camera.legal != LegalRecord() else None,
-        device=_to_device(camera.device),
         state=_enum(camera.state),
         state_time=to_time(camera.state_time),
         state_reason=camera.state_reason,
         revision=to_revision(camera.revision),
-        create_time=to_time(camera.create_time),
-        update_time=to_time(camera.update_time),
         home_hub_id=camera.home_hub_id,
         stale=camera.stale,
         unit_name=camera.unit_name or names.unit(camera.unit_id),
         region_name=names.region(camera.region_code),
-        warnings=_to_warnings(camera.warnings),
     )
+    # What the registry does not hold is set where it is there: lists are made of hundreds without it.
+    if camera.create_time is not None:
+        message.create_time.FromDatetime(camera.create_time)
+    if camera.update_time is not None:
+        message.update_time.FromDatetime(camera.update_time)
+    if camera.legal != _NO_LEGAL:
+        message.legal.CopyFrom(to_legal(camera.legal))
+    if (device := _to_device(camera.device)) is not None:
+        message.device.CopyFrom(device)
+    if camera.warnings:
+        message.warnings.extend(_to_warnings(camera.warnings))
+    return message
 
 
 def from_grouping(number: int) -> CameraGrouping:
