@@ -9,6 +9,12 @@ export function fieldName(path: string): string {
   return te(key) ? t(key) : path;
 }
 
+/** The field where it stands alone: of a stream with which one. */
+export function fullName(path: string): string {
+  const [first] = path.split(".");
+  return first === "main" || first === "sub" ? `${t(`record.group.${first}`)}：${fieldName(path)}` : fieldName(path);
+}
+
 /** What to do about a broken rule, in the hub's own words where we have none. */
 export function ruleSentence(reason: string, description: string): string {
   const key = `record.rule.${reason}`;

@@ -14,7 +14,10 @@ export interface Search {
   action: string;
   cameraId: string;
   purposeKind: string;
+  /** "ok" or "refused". */
   result: string;
+  /** Of a refusal, as in "NO_GRANT". */
+  reason: string;
   traceId: string;
   sessionId: string;
 }
@@ -24,14 +27,15 @@ export const MOST_EXPORTED = 20_000;
 const EXPORT_PAGE = 1_000;
 
 export function blank(): Search {
-  return { from: "", to: "", principal: "", action: "", cameraId: "", purposeKind: "", result: "", traceId: "", sessionId: "" };
+  return { from: "", to: "", principal: "", action: "", cameraId: "", purposeKind: "", result: "", reason: "", traceId: "", sessionId: "" };
 }
 
 /** As ListEntries takes it. A name alone is a person's. */
 export function questionOf(search: Search) {
-  const { from, to, principal, ...rest } = search;
+  const { from, to, principal, result, reason, ...rest } = search;
   return {
     ...rest,
+    result: reason || result,
     principal: !principal || principal.includes("/") || principal === "system" ? principal : `user/${principal}`,
     from: from ? timestampFromDate(new Date(from)) : undefined,
     to: to ? timestampFromDate(new Date(to)) : undefined,

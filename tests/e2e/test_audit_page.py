@@ -35,7 +35,7 @@ async def test_an_auditor_searches_follows_proves_and_exports(site, office: Offi
     await page.get_by_role("button", name="清除条件").click()
     await page.get_by_label("主体（用户名或 unit/编号）").fill(name)
     await page.get_by_label("摄像机编码（20 位）").fill(CAMERA)
-    await page.get_by_label("结果（ok 或原因代码）").fill("ok")
+    await page.get_by_label("结果").select_option("ok")
     await page.get_by_test_id("search").click()
     await expect(rows).to_have_count(2)
     await expect(rows.filter(has_text="打开视频")).to_contain_text("案件侦查 · 鹰公(刑)字〔2026〕7号")

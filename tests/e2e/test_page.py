@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from support.console import AXE, OFF, STEADY, Console, violations
+from support.hub import PASSWORD
 
 from .conftest import SIZE
 
@@ -38,6 +39,35 @@ async def test_the_page_keeps_to_its_policy_and_to_its_origin(site, console: Con
     await page.get_by_label("Username").wait_for()
     assert said == []
     assert {url for url in requests if not url.startswith(f"{site.hub.url}/")} == set()
+
+
+@pytest.mark.parametrize("role", ["supervisor", "unit"])
+async def test_every_page_of_a_role_keeps_to_the_policy(site, console: Console, role: str):
+    page = console.page
+    said: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    await page.add_init_script(_REPORT)
+    units = (await site.hub.ask("unit_list"))["units"]
+    unit_id = next(one["id"] for one in units if one["name"] == "第一中学")
+    name = f"{role}_looks"
+    await site.hub.ask("user_add", name=name, roles=[role], password=PASSWORD, unit_id=unit_id)
+    await console.open()
+    await console.type_login(name)
+    pages = page.locator("[data-testid^=page-]")
+    await pages.first.wait_for()
+    for one in await pages.all():
+        await one.click()
+        await expect(one).to_have_attribute("aria-current", "page")
+        await page.locator("main").first.wait_for()
+    if role == "unit":
+        await page.get_by_test_id("page-unit").click()
+        async with page.expect_download():
+            await page.get_by_role("button", name="下载模板").click()
+    assert said == []
+    assert {url for url in requests if not url.startswith((f"{site.hub.url}/", f"blob:{site.hub.url}/"))} == set()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -116,6 +116,12 @@ export const zh = {
     policies: "起作用的策略",
     passed: "通过",
     failed: "未通过",
+    why: {
+      NO_GRANT: "没有覆盖该摄像机和操作的有效授权。",
+      PURPOSE_NOT_GRANTED: "授权中没有该用途。",
+      ROLE_SEES_NO_VIDEO: "其角色不能查看视频。",
+      USER_SUSPENDED: "账号已停用。",
+    },
     check: { account: "账号", role: "角色", camera: "摄像机", purpose: "用途", grant: "授权", policy: "策略", unspecified: "" },
     miss: {
       GRANT_REVOKED: "已撤销", GRANT_ENDED: "已到期", GRANT_NOT_BEGUN: "尚未开始", OUTSIDE_HOURS: "不在每周时段内",
@@ -303,6 +309,12 @@ export const en: typeof zh = {
     policies: "Policies that decided",
     passed: "passed",
     failed: "failed",
+    why: {
+      NO_GRANT: "No grant in force covers the camera and the action.",
+      PURPOSE_NOT_GRANTED: "No grant names the purpose.",
+      ROLE_SEES_NO_VIDEO: "Their roles see no video.",
+      USER_SUSPENDED: "The account is suspended.",
+    },
     check: { account: "Account", role: "Role", camera: "Camera", purpose: "Purpose", grant: "Grant", policy: "Policy", unspecified: "" },
     miss: {
       GRANT_REVOKED: "revoked", GRANT_ENDED: "ended", GRANT_NOT_BEGUN: "not begun", OUTSIDE_HOURS: "outside its hours",

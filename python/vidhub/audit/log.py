@@ -30,6 +30,8 @@ CHECKPOINT_EVERY = 1_000
 CHECKPOINT_INTERVAL_S = 60.0
 _MAX_TEXT = 1_024
 _MAX_DETAIL = 16_384
+# In a search, any result but "ok"; reasons are in capitals.
+REFUSED = "refused"
 # One page looks through so many entries at most, however few of them are asked for.
 MOST_LOOKED_THROUGH = 20_000
 
@@ -230,6 +232,7 @@ class AuditLog:
         after: str = "",
     ) -> AuditPage:
         """Newest first. start is inclusive, end exclusive. unit_id: what the unit did, or was done with its cameras.
+        result: as in the entries, or REFUSED.
 
         A page looks through MOST_LOOKED_THROUGH entries at most, so it may be short of `limit`, or empty, and have a
         next one. Raises InvalidArgument PAGE_TOKEN_INVALID.
@@ -246,7 +249,9 @@ class AuditLog:
         if after:
             leads.add("(time, chain_id, seq) < (?, ?, ?)", *_parse_after(after))
         asked = _Conditions()
-        asked.equal(action=action, purpose_kind=purpose_kind, result=result)
+        asked.equal(action=action, purpose_kind=purpose_kind, result="" if result == REFUSED else result)
+        if result == REFUSED:
+            asked.add("result <> ?", "ok")
         if unit_id:
             asked.add(
                 "(principal_unit = ? OR principal = ? OR (resource LIKE 'camera/%' "

@@ -169,6 +169,8 @@ export type ListEntriesRequest = Message<"vidhub.v1.ListEntriesRequest"> & {
   purposeKind: string;
 
   /**
+   * As in the entry; "refused" is anything but "ok".
+   *
    * @generated from field: string result = 9;
    */
   result: string;
