@@ -231,5 +231,23 @@ async def test_a_grant_of_weekly_hours_explained_by_api_and_command_line(tmp_pat
         assert [one["kind"] for one in listed if "retireTime" in one] == ["flood"]
 
 
+async def test_accounts_and_logins_by_command_line(tmp_path: Path) -> None:
+    async with site(tmp_path / "data") as at:
+        data = ("--data-dir", at.running.data)
+        await at.running.ask("user_add", name="zhang", roles=["operator"], password=PASSWORD)
+        made = (await cli("user", "reset", "zhang", *data)).answer
+        async with with_one_time_password(at.running, "zhang", made["one_time_password"]) as zhang:
+            [login] = (await cli("user", "logins", "zhang", *data)).answer["logins"]
+            assert (login["name"], login["source_address"]) == ("zhang", "127.0.0.1")
+            assert (await cli("user", "end-login", login["id"], *data)).status == 0
+            assert (await zhang.call("AuthService/WhoAmI"))["reason"] == "LOGIN_REVOKED"
+        words = ("--role", "operator", "--role", "supervisor", "--department", "交警")
+        changed = (await cli("user", "update", "zhang", *words, *data)).answer
+        assert (changed["roles"], changed["department"]) == (["operator", "supervisor"], "交警")
+        assert (await cli("user", "update", "zhang", *data)).status == 2
+        refused = await cli("user", "update", "zhang", "--role", "operator", "--role", "administrator", *data)
+        assert (refused.status, refused.error["reason"]) == (1, "ROLES_EXCLUDE")
+
+
 def kinds(answer: dict[str, Any]) -> list[str]:
     return [one["kind"] for one in answer["purposes"]]

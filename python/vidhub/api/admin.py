@@ -32,9 +32,9 @@ from vidhub.errors import (
     VidhubError,
     Violation,
 )
-from vidhub.identity import People, Units
+from vidhub.identity import Units
 from vidhub.identity.units import UnitSeen
-from vidhub.model import Action, CameraFilter, Principal, Role, User
+from vidhub.model import Action, CameraFilter, Principal, Role
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,6 @@ class AdminOperations:
         self,
         *,
         principal: Principal,
-        people: People,
         units: Units,
         catalogue: Catalogue,
         sessions: Sessions,
@@ -70,7 +69,6 @@ class AdminOperations:
     ) -> None:
         """grpc_address: HOST:PORT for enrolment files; raises when units can't reach this hub."""
         self._principal = principal
-        self._people = people
         self._units = units
         self._catalogue = catalogue
         self._sessions = sessions
@@ -80,11 +78,6 @@ class AdminOperations:
         self._bench = bench
         self._operations: dict[str, Operation] = {}
         text = str
-        self.add(self.user_add, name=text, roles=list, password=text, unit_id="", department="", display_name="")
-        self.add(self.user_list)
-        self.add(self.user_passwd, name=text, password=text)
-        self.add(self.user_suspend, name=text)
-        self.add(self.user_resume, name=text)
         self.add(self.unit_token, name=text, region_code=text, industry=text)
         self.add(self.unit_list)
         self.add(self.unit_revoke, unit_id=text, reason=text)
@@ -108,41 +101,6 @@ class AdminOperations:
         if missing:
             raise InvalidArgument("ARGUMENT_INVALID", f"{operation} wants {', '.join(missing)}")
         return await known.run(**{**known.defaults, **arguments})
-
-    # People.
-
-    async def user_add(
-        self, name: str, roles: list[str], password: str, unit_id: str, department: str, display_name: str
-    ) -> dict[str, Any]:
-        user = await self._people.add(
-            self._principal,
-            name,
-            [word(Role, role, "ROLE_UNKNOWN") for role in roles],
-            password=password,
-            unit_id=unit_id,
-            department=department,
-            display_name=display_name,
-        )
-        return _user(user)
-
-    async def user_list(self) -> dict[str, Any]:
-        found: list[dict[str, Any]] = []
-        token = ""
-        while True:
-            page = await self._people.list_users(self._principal, page_size=1_000, page_token=token)
-            found += [_user(user) for user in page.users]
-            token = page.next_page_token
-            if not token:
-                return {"users": found}
-
-    async def user_passwd(self, name: str, password: str) -> dict[str, Any]:
-        return _user(await self._people.set_password(self._principal, name, password))
-
-    async def user_suspend(self, name: str) -> dict[str, Any]:
-        return _user(await self._people.suspend(self._principal, name))
-
-    async def user_resume(self, name: str) -> dict[str, Any]:
-        return _user(await self._people.resume(self._principal, name))
 
     # Units.
 
@@ -277,20 +235,6 @@ def _fits(value: object, kind: type) -> bool:
     if kind is list:
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
     return type(value) is kind
-
-
-def _user(user: User) -> dict[str, Any]:
-    roles = sorted(role.value for role in user.roles)
-    return {
-        "id": user.id,
-        "name": user.name,
-        "role": roles[0] if roles else "",
-        "roles": roles,
-        "display_name": user.display_name,
-        "department": user.department,
-        "unit_id": user.unit_id,
-        "suspended": user.suspended,
-    }
 
 
 def _unit(seen: UnitSeen) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from vidhub import __version__
 from vidhub.access.addresses import MediaAddresses
 from vidhub.api.admin import AdminOperations, admin_app
 from vidhub.api.admin_access import AccessOperations
+from vidhub.api.admin_people import PeopleOperations
 from vidhub.api.asgi import AsgiServer, PrivateDirectory, tcp_listener
 from vidhub.api.audit import AuditServicer
 from vidhub.api.auth import Doorkeeper
@@ -69,7 +70,6 @@ class App:
         self.addresses: dict[str, object] = {}
         self.operations = AdminOperations(
             principal=parts.system,
-            people=parts.people,
             units=parts.units,
             catalogue=parts.catalogue,
             sessions=parts.sessions,
@@ -78,6 +78,7 @@ class App:
             status=self._status,
             bench=config.bench,
         )
+        PeopleOperations(parts.system, parts.people).add_to(self.operations)
         AccessOperations(parts.system, parts.grants, parts.explainer, parts.purpose_desk).add_to(self.operations)
         parts.links.add_operations(
             self.operations, parts.system, link_address=self._grpc_address, media_address=self._media_address
