@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the system packages of the tests: foreign cameras, clients, a browser, promtool.
+# Installs the system packages of the tests: foreign cameras, clients, a browser, promtool, a clock that can be set.
 set -euo pipefail
 packages=(
   build-essential pkg-config ca-certificates
   ffmpeg chromium fonts-noto-cjk prometheus
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp gir1.2-gst-rtsp-server-1.0 gir1.2-gstreamer-1.0 python3-gi
-  libgl1 libglib2.0-0 libxcb1 iproute2 nftables
+  libgl1 libglib2.0-0 libxcb1 iproute2 nftables libfaketime
 )
 # The manifests of k8s/ are rendered by kubectl or kustomize; Debian's own kubectl is too old for components.
 if ! command -v kubectl >/dev/null && ! command -v kustomize >/dev/null; then

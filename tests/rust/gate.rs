@@ -12,7 +12,7 @@ mod pushed;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use _core::error::ErrorKind;
 use _core::gate::{self, Door, Event, Proof};
@@ -157,7 +157,7 @@ fn a_session_ends_when_its_time_is_over_and_renewing_puts_it_off() {
     house.open_until("short", gate::now() + 10.0);
     house.open_until("renewed", gate::now() + 10.0);
     house.gate.sessions.renew("renewed", gate::moment(gate::now() + 100.0)).unwrap();
-    let later = |seconds| gate::moment(gate::now() + seconds);
+    let later = |seconds| Instant::now() + Duration::from_secs_f64(seconds);
     assert!(house.gate.sessions.expire(later(5.0)).is_some());
     assert!(house.ends().is_empty());
     house.gate.sessions.expire(later(20.0));

@@ -6,6 +6,7 @@ to the socket owns the data directory, so there is nothing else to ask them.
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ from vidhub.errors import (
 from vidhub.identity import Units
 from vidhub.identity.units import UnitSeen
 from vidhub.model import Action, CameraFilter, Principal, Role
+
+# The longest that `bench_stall` holds the interpreter.
+_LONGEST_STALL_MS = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +92,7 @@ class AdminOperations:
         self.add(self.audit_verify)
         self.add(self.status)
         self.add(self.bench_ticket, camera_id=text, viewers=int)
+        self.add(self.bench_stall, milliseconds=int)
 
     async def perform(self, operation: str, arguments: Mapping[str, object]) -> dict[str, Any]:
         """Raises InvalidArgument OPERATION_UNKNOWN, ARGUMENT_INVALID, and what the operation raises."""
@@ -171,6 +176,14 @@ class AdminOperations:
             "mse_url": opened.mse_url,
             "rtsp_url": opened.rtsp_url,
         }
+
+    async def bench_stall(self, milliseconds: int) -> dict[str, Any]:
+        """Holds the interpreter, as a fault of the control plane would: no other Python runs meanwhile."""
+        if not self._bench:
+            raise PermissionDenied("BENCH_OFF", "the control plane is held still only where VIDHUB_BENCH=1 is set")
+        # A call by `PyDLL` keeps the interpreter's lock until it returns.
+        ctypes.PyDLL(None).usleep(min(max(milliseconds, 0), _LONGEST_STALL_MS) * 1_000)
+        return {}
 
     def add(self, run: Callable[..., Awaitable[dict[str, Any]]], **takes: object) -> None:
         """takes: a type for what must be given, else its default."""

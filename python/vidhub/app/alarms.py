@@ -150,7 +150,7 @@ class Alarms:
     def socket_gone(self, name: str) -> None:
         """One of the hub's own sockets was removed by somebody, and is there again."""
         log.error("a socket of the hub was removed; it is made anew", socket=name)
-        self._events.happened(kinds.SOCKET_GONE, "hub/own", Facts(detail={"socket": name}))
+        self._events.happened(kinds.SOCKET_GONE, f"socket/{name}", Facts())
 
     def crashed(self, lost: int) -> None:
         """The last run did not end as it should. lost: sessions that were open."""

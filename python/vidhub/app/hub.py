@@ -162,8 +162,7 @@ class App:
             is_https=public_url.startswith("https:"),
         )
         self._stack.callback(self._run_dir.remove, "app.sock")
-        await self._serve("app", web, self._run_dir.listen("app.sock"))
-        self._supervise("sockets", self._keep_socket("app", web, self._run_dir, "app.sock"))
+        await self._serve_socket("app", web, self._run_dir, "app.sock")
         grpc = None
         if config.listen.grpc != OFF:
             server = GrpcServer(
@@ -184,9 +183,7 @@ class App:
         self.addresses = {**dict.fromkeys(listeners), **bound}
         self.addresses.update(grpc=grpc, metrics=metrics, pid=os.getpid())
         self._supervise("links", parts.links.run())
-        admin = admin_app(self.operations)
-        await self._serve("admin", admin, admin_dir.listen(ADMIN_SOCKET))
-        self._supervise("admin socket", self._keep_socket("admin", admin, admin_dir, ADMIN_SOCKET))
+        await self._serve_socket("admin", admin_app(self.operations), admin_dir, ADMIN_SOCKET)
         parts.core.set_ready(True)
         self._trouble = None
         log.info("the hub is ready", hub=parts.hub.id, **{k: v for k, v in self.addresses.items() if v is not None})
@@ -245,7 +242,8 @@ class App:
         task.add_done_callback(done)
         self._stack.push_async_callback(cancel)
 
-    async def _serve(self, name: str, app: Any, listener: Any) -> None:
+    async def _serve(self, name: str, app: Any, listener: Any) -> Callable[[], Coroutine[Any, Any, None]]:
+        """The answer stops it before the hub is."""
         server = AsgiServer(name, app, listener)
         task = await server.start()
         stopping = False
@@ -262,14 +260,23 @@ class App:
 
         task.add_done_callback(done)
         self._stack.push_async_callback(stop)
+        return stop
 
-    async def _keep_socket(self, name: str, app: Any, directory: PrivateDirectory, file: str) -> None:
-        """Until cancelled: makes the socket anew when somebody has removed it."""
-        while True:
-            await asyncio.sleep(_SOCKET_LOOK_S)
-            if not (directory.path / file).exists():
-                await self._serve(name, app, directory.listen(file))
-                self._parts.alarms.socket_gone(file)
+    async def _serve_socket(self, name: str, app: Any, directory: PrivateDirectory, file: str) -> None:
+        """Serves on one of the hub's own sockets, and makes it anew when somebody has removed it: whoever is connected
+        by the last one stays."""
+        stops = [await self._serve(name, app, directory.listen(file))]
+
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(_SOCKET_LOOK_S)
+                if not (directory.path / file).exists():
+                    stops.append(await self._serve(name, app, directory.listen(file)))
+                    self._parts.alarms.socket_gone(file)
+                    if len(stops) > 2:
+                        await stops.pop(0)()
+
+        self._supervise(f"{name} socket", keep())
 
     def _failed(self, error: BaseException) -> None:
         log.error("a part of the hub died", exc_info=error)

@@ -16,7 +16,7 @@ mod wanted;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use door::{Admission, BoxFuture, Door, Proof, Publication, Refusal};
 pub use ender::{Ended, Ender};
@@ -213,11 +213,9 @@ impl Gate {
     /// Ends sessions when their time is over, for as long as the hub runs.
     pub async fn keep_time(self: Arc<Self>) {
         loop {
-            let next = self.sessions.expire(SystemTime::now());
-            // The wall clock may jump: look at it again at least every half second.
-            let wait = next
-                .and_then(|deadline| deadline.duration_since(SystemTime::now()).ok())
-                .map_or(Duration::from_secs(3600), |wait| wait.min(Duration::from_millis(500)));
+            let now = Instant::now();
+            let next = self.sessions.expire(now);
+            let wait = next.map_or(Duration::from_secs(3600), |deadline| deadline.saturating_duration_since(now));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.sessions.changed() => {}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -19,6 +19,8 @@ use crate::ticket::Operation;
 
 /// Attempts of one session that are admitted and not yet playing.
 const PENDING_PER_SESSION: usize = 8;
+/// Nothing is kept open for longer than this without a renewal.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Sessions that may be open at once on one hub.
 const SESSIONS: usize = 65_536;
 
@@ -61,7 +63,7 @@ struct Connection {
 }
 
 struct Life {
-    expires: SystemTime,
+    expires: Instant,
     ended: Option<&'static str>,
     pending: usize,
     connections: Vec<Connection>,
@@ -169,7 +171,7 @@ struct Book {
     by_id: HashMap<String, Arc<Session>>,
     by_rtsp_user: HashMap<String, Arc<Session>>,
     by_camera: HashMap<String, HashSet<String>>,
-    deadlines: BTreeSet<(SystemTime, String)>,
+    deadlines: BTreeSet<(Instant, String)>,
 }
 
 /// Every open session of the hub.
@@ -198,9 +200,10 @@ impl Sessions {
         if book.by_id.contains_key(&spec.id) || book.by_rtsp_user.contains_key(&spec.rtsp_user) {
             return Err(Error::new(ErrorKind::AlreadyExists, "SESSION_EXISTS", "a session of this id is open"));
         }
-        book.deadlines.insert((spec.expires, spec.id.clone()));
+        let expires = steady(spec.expires);
+        book.deadlines.insert((expires, spec.id.clone()));
         book.by_camera.entry(spec.camera.clone()).or_default().insert(spec.id.clone());
-        let life = Life { expires: spec.expires, ended: None, pending: 0, connections: Vec::new(), next_number: 0 };
+        let life = Life { expires, ended: None, pending: 0, connections: Vec::new(), next_number: 0 };
         let session = Arc::new(Session { spec, life: Mutex::new(life), over: CancellationToken::new() });
         book.by_rtsp_user.insert(session.spec.rtsp_user.clone(), session.clone());
         book.by_id.insert(session.spec.id.clone(), session);
@@ -222,6 +225,7 @@ impl Sessions {
     }
 
     pub fn renew(&self, id: &str, expires: SystemTime) -> Result<()> {
+        let expires = steady(expires);
         let mut book = self.book.lock();
         let session = book.by_id.get(id).cloned().ok_or_else(unknown)?;
         let mut life = session.life.lock();
@@ -277,7 +281,7 @@ impl Sessions {
     }
 
     /// Ends what has expired by `now`; returns the next deadline.
-    pub fn expire(&self, now: SystemTime) -> Option<SystemTime> {
+    pub fn expire(&self, now: Instant) -> Option<Instant> {
         loop {
             let (deadline, id) = self.book.lock().deadlines.first().cloned()?;
             if deadline > now {
@@ -291,6 +295,13 @@ impl Sessions {
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
+}
+
+/// A moment of the wall clock on the steady one: whoever sets the clock neither ends running pictures nor keeps them. What
+/// was given until a time of day is judged again by the wall clock at each renewal.
+fn steady(expires: SystemTime) -> Instant {
+    let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now() + left.min(LONGEST)
 }
 
 pub fn unknown() -> Error {
