@@ -14,12 +14,15 @@ from support.domain import Domain, camera, person
 from support.edges import Edges, refused, refused_json, served
 
 from vidhub.access.addresses import MediaAddresses
+from vidhub.access.explain import Explainer
+from vidhub.access.purposes import Purposes
 from vidhub.api import convert
 from vidhub.api.audit import AuditServicer
 from vidhub.api.cameras import CameraServicer
 from vidhub.api.grants import GrantServicer
 from vidhub.api.sessions import SessionServicer
 from vidhub.model import Role
+from vidhub.store import purposes
 from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
 ID = camera().id
@@ -31,10 +34,12 @@ GRANTS = "/vidhub.v1.GrantService"
 @pytest.fixture
 async def hub(domain: Domain) -> AsyncIterator[Edges]:
     domain.sessions.serve_at(MediaAddresses(http="http://127.0.0.1:8080", rtsp="127.0.0.1:8554"))
+    register = Purposes(await domain.store.read(purposes.load))
+    explainer = Explainer(store=domain.store, core=domain.core, purposes=register)
     servicers: dict[str, object] = {
         "vidhub.v1.CameraService": CameraServicer(domain.catalogue, domain.telemetry, snapshots=domain.snapshots),
         "vidhub.v1.SessionService": SessionServicer(domain.sessions),
-        "vidhub.v1.GrantService": GrantServicer(domain.grants),
+        "vidhub.v1.GrantService": GrantServicer(domain.grants, explainer),
         "vidhub.v1.AuditService": AuditServicer(domain.audit),
     }
     async with served(servicers, domain.audit.refusal) as edges:
