@@ -163,7 +163,11 @@ def split_address(listener: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback
+    """Whether this machine alone reaches it; of names only localhost is known to be so."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 # How the three layers become one.

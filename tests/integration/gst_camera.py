@@ -7,6 +7,7 @@ Runs under the system's Python, which has the GStreamer bindings. The first line
 
 import argparse
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -150,7 +151,8 @@ def guard(factory: GstRtspServer.RTSPMediaFactory, auth: GstRtspServer.RTSPAuth,
 
 
 def say(**fields: object) -> None:
-    print(json.dumps(fields), flush=True)
+    # One write: the threads of several connections tell at the same time.
+    os.write(sys.stdout.fileno(), f"{json.dumps(fields)}\n".encode())
 
 
 def main() -> int:

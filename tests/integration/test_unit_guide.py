@@ -66,6 +66,8 @@ async def test_from_the_enrolment_file_to_a_picture(tmp_path: Path) -> None:
     ):
         examples(tmp_path, camera.url)
         said = {block: await obey(block, tmp_path, running) for block in blocks("unit.md")}
+        # A hub that listens on its own machine alone says so where it matters first.
+        assert "this machine for everybody" in next(out for block, out in said.items() if "unit token" in block)
         told = next(out for block, out in said.items() if "--dry-run" in block)
         assert "2 would be accepted (2 new" in told
         assert "2 accepted (2 new" in told

@@ -19,6 +19,9 @@ from rich.table import Table
 from vidhub.config import Config, load
 from vidhub.errors import InvalidArgument, VidhubError
 
+# Columns of a table that goes into a file or another program: each row on one line.
+_NO_TERMINAL_WIDTH = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -46,11 +49,12 @@ class Settings:
             self.answer(document, "")
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        for place, column in enumerate(columns):
+            # The first is what one copies: an id, a time.
+            table.add_column(column, overflow="fold", no_wrap=place == 0)
         for row in rows:
             table.add_row(*("" if cell is None else str(cell) for cell in row))
-        Console(soft_wrap=not sys.stdout.isatty()).print(table)
+        Console(width=None if sys.stdout.isatty() else _NO_TERMINAL_WIDTH).print(table)
 
 
 def settings(context: typer.Context) -> Settings:

@@ -11,6 +11,7 @@ from cryptography import x509
 from vidhub.cli import local, rpc
 from vidhub.cli.identity_files import read_json
 from vidhub.cli.report import private_file, settings
+from vidhub.config import is_loopback, split_address
 from vidhub.errors import FailedPrecondition
 from vidhub.mtls import check_validity, key_pem, new_key, secure_channel, signing_request
 from vidhub.v1 import enrolment_service_pb2, enrolment_service_pb2_grpc
@@ -30,7 +31,14 @@ def token(
     answer = local.call(settings(context), "unit_token", {"name": name, "region_code": region, "industry": industry})
     private_file(out, json.dumps(answer["enrolment"], indent=1) + "\n")
     document = {"unit_id": answer["unit_id"], "file": str(out), "expire_time": answer["expire_time"]}
-    settings(context).answer(document, f"{out}: for unit {answer['unit_id']}, good until {answer['expire_time']}")
+    told = f"{out}: for unit {answer['unit_id']}, good until {answer['expire_time']}"
+    hub = answer["enrolment"]["hub"]
+    if is_loopback(split_address(hub)[0]):
+        told += (
+            f"\nIt names {hub}, which is this machine for everybody: for units elsewhere, start the hub with"
+            " --grpc ADDRESS:50051 (and --advertise) first"
+        )
+    settings(context).answer(document, told)
 
 
 @app.command("enrol")

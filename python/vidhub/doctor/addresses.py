@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from vidhub.config import split_address
+from vidhub.config import is_loopback, split_address
 from vidhub.link.probe import HOP_S, Hop
 
 # Listener -> option that says what clients are told instead.
@@ -81,7 +80,7 @@ def _connect(check: str, host: str, port: int, option: str) -> Hop | None:
 
 def _reached(check: str, shown: str, host: str, option: str) -> Hop:
     """Loopback is no failure: an ingress may stand on this machine, and a trial needs no more."""
-    if _is_loopback(host):
+    if is_loopback(host):
         return Hop(
             check,
             "",
@@ -89,10 +88,3 @@ def _reached(check: str, shown: str, host: str, option: str) -> Hop:
             f"for others: listen on an address of this machine's network, and say in {option} what they are told",
         )
     return Hop(check, "", f"{shown} answers")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
