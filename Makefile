@@ -65,7 +65,7 @@ test-rust:
 	cargo test --release $(CARGO_FEATURES)
 
 test-python:
-	pytest tests
+	pytest tests -n 2 --dist loadfile
 
 test-console: check-console
 

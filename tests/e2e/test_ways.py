@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 from support.cameras import gst_camera
-from support.console import Console
+from support.console import AXE, Console, violations
 from support.hub import HubProcess, camera_message, enrol, hub
 
 from vidhub.cli import clips
@@ -18,7 +18,6 @@ from vidhub.cli.camera_sim import CACHE
 from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
 from .conftest import SETTINGS, SIZE, Site, camera_sim
-from .test_page import AXE, VIOLATIONS
 from .test_picture import PICTURES, PLANES, luma_of, lumas_of, psnr
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -151,7 +150,7 @@ async def test_h265_is_replaced_by_the_sub_stream_and_the_tile_says_so(dark: Sit
     await expect(way(console.page)).to_contain_text("未用主码流：浏览器不支持其编码")
     await expect(way(console.page)).to_contain_text("无声音：WebSocket 播放不支持 G.711")
     await expect(console.page.get_by_test_id("sound")).to_have_count(0)
-    assert await console.page.evaluate(VIOLATIONS) == []
+    assert await violations(console.page) == []
     await context.close()
 
 
