@@ -40,6 +40,7 @@ async def test_an_operator_reads_the_record_and_takes_a_picture(site, office: Of
     await expect(picture).to_be_visible(timeout=PATIENCE_MS)
     width = "(image) => image.decode().then(() => image.naturalWidth)"
     assert await picture.evaluate(width) == 1280
+    await expect(record.get_by_test_id("camera-views")).to_contain_text("日常巡查", timeout=PATIENCE_MS)
     await office.tidy()
     await office.picture("camera")
     await record.get_by_test_id("camera-to-wall").click()
