@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from vidhub.api import convert, validate
@@ -26,7 +26,6 @@ from vidhub.model import (
     WatchEvent,
 )
 from vidhub.telemetry import Telemetry
-from vidhub.v1 import camera_pb2
 from vidhub.v1 import camera_service_pb2 as pb
 
 # Records read, and records judged by every rule, in one turn of the loop (about a millisecond each), so that an import
@@ -99,15 +98,28 @@ class CameraServicer:
     async def register_cameras(
         self, requests: AsyncIterator[pb.RegisterCamerasRequest], call: Call
     ) -> AsyncGenerator[pb.RegisterCamerasResponse]:
-        """One batch after the other, so that answers keep the order and a client's pace is the writer's."""
-        async for request in requests:
-            result = await self._register(call.caller, request.cameras, dry_run=request.dry_run)
-            yield pb.RegisterCamerasResponse(**convert.to_batch(result, dry_run=request.dry_run))
+        """One batch after the other, so that answers keep the order and a client's pace is the writer's. The next one
+        is read while this one is written."""
+        batches = self._read_all(requests, call.caller)
+        following = asyncio.ensure_future(anext(batches, None))
+        writing: asyncio.Task[BatchResult] | None = None
+        try:
+            while (batch := await following) is not None:
+                writing = asyncio.create_task(self._write(call.caller, batch))
+                following = asyncio.ensure_future(anext(batches, None))
+                result = await writing
+                yield pb.RegisterCamerasResponse(**convert.to_batch(result, dry_run=batch.dry_run))
+        finally:
+            left = [task for task in (following, writing) if task is not None and not task.done()]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            await batches.aclose()
 
     async def batch_register_cameras(
         self, request: pb.BatchRegisterCamerasRequest, call: Call
     ) -> pb.BatchRegisterCamerasResponse:
-        result = await self._register(call.caller, request.cameras, dry_run=request.dry_run)
+        result = await self._write(call.caller, await self._read(call.caller, request))
         return pb.BatchRegisterCamerasResponse(**convert.to_batch(result, dry_run=request.dry_run))
 
     async def update_camera(self, request: pb.UpdateCameraRequest, call: Call) -> pb.UpdateCameraResponse:
@@ -182,44 +194,66 @@ class CameraServicer:
     async def get_snapshot(self, request: pb.GetSnapshotRequest, call: Call) -> pb.GetSnapshotResponse:
         return pb.GetSnapshotResponse(jpeg=await self._snapshots.take(call.caller, request.session_id))
 
-    async def _register(
-        self, principal: Principal, messages: Sequence[camera_pb2.Camera], *, dry_run: bool
-    ) -> BatchResult:
+    async def _read_all(
+        self, requests: AsyncIterator[pb.RegisterCamerasRequest], principal: Principal
+    ) -> AsyncGenerator[_Batch]:
+        async for request in requests:
+            yield await self._read(principal, request)
+
+    async def _read(
+        self, principal: Principal, request: pb.RegisterCamerasRequest | pb.BatchRegisterCamerasRequest
+    ) -> _Batch:
         """A record that breaks a rule of the protos is rejected alone, like one that breaks a rule of the catalogue."""
+        messages = request.cameras
         found: list[PlainRecord | None] = []
         for start in range(0, len(messages), _READ):
             part = [message.SerializeToString() for message in messages[start : start + _READ]]
             found += self._catalogue.read(principal, part)
             await asyncio.sleep(0)
-        ids = [""] * len(messages)
-        places: list[int] = []
-        cameras: list[Camera | PlainRecord] = []
-        rejected: list[RejectedCamera] = []
+        batch = _Batch(len(messages), request.dry_run)
         looked_at = 0
         for index, record in enumerate(found):
             if record is not None:
-                places.append(index)
-                cameras.append(record)
+                batch.take(index, record)
                 continue
             looked_at += 1
             if looked_at % _TURN == 0:
                 await asyncio.sleep(0)
             message = messages[index]
             if broken := validate.violations(message):
-                rejected.append(RejectedCamera(index, message.id, broken))
+                batch.rejected.append(RejectedCamera(index, message.id, broken))
             else:
-                places.append(index)
-                cameras.append(convert.from_camera(message))
-        if rejected and not dry_run:
-            self._telemetry.registered(accepted=0, rejected=len(rejected))
-        result = await self._catalogue.register(principal, cameras, dry_run=dry_run, bulk=True)
+                batch.take(index, convert.from_camera(message))
+        return batch
+
+    async def _write(self, principal: Principal, batch: _Batch) -> BatchResult:
+        if batch.rejected and not batch.dry_run:
+            self._telemetry.registered(accepted=0, rejected=len(batch.rejected))
+        places = batch.places
+        result = await self._catalogue.register(principal, batch.cameras, dry_run=batch.dry_run, bulk=True)
+        ids = [""] * batch.size
         for place, camera_id in zip(places, result.ids, strict=True):
             ids[place] = camera_id
-        rejected.extend(replace(row, index=places[row.index]) for row in result.rejected)
+        rejected = [*batch.rejected, *(replace(row, index=places[row.index]) for row in result.rejected)]
         rejected.sort(key=lambda row: row.index)
         changes = tuple(replace(change, index=places[change.index]) for change in result.changes)
         warned = tuple((places[index], found) for index, found in result.warned)
         return BatchResult(tuple(ids), tuple(rejected), result.revision, changes, warned)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Records that keep the rules of the protos, with their places among the `size` of the request, and the others."""
+
+    size: int
+    dry_run: bool
+    places: list[int] = field(default_factory=list)
+    cameras: list[Camera | PlainRecord] = field(default_factory=list)
+    rejected: list[RejectedCamera] = field(default_factory=list)
+
+    def take(self, place: int, camera: Camera | PlainRecord) -> None:
+        self.places.append(place)
+        self.cameras.append(camera)
 
 
 class _under:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import resource
@@ -106,6 +107,54 @@ async def test_a_bad_record_rejects_itself_alone(edges: Edges) -> None:
             (index, name, sorted(set(found))) for index, name, found in rejected
         ]
     assert set(edges.catalogue.cameras) == {"1" * 20, "5" * 20}
+
+
+def batch_of(*digits: int) -> camera_service_pb2.RegisterCamerasRequest:
+    return camera_service_pb2.RegisterCamerasRequest(cameras=[camera(id=str(digit) * 20) for digit in digits])
+
+
+async def test_a_stream_of_batches_is_answered_in_order_also_to_who_waits_for_each_answer(edges: Edges) -> None:
+    async with edges.channel("unit/u1") as channel, asyncio.timeout(30):
+        call = camera_service_pb2_grpc.CameraServiceStub(channel).RegisterCameras()
+        for digit in range(1, 5):
+            await call.write(batch_of(digit))
+            assert list((await call.read()).ids) == [str(digit) * 20]
+        for digit in range(5, 9):
+            await call.write(batch_of(digit, 1))
+        for digit in range(5, 9):
+            assert list((await call.read()).ids) == [str(digit) * 20, "1" * 20]
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+
+
+async def test_a_bad_batch_ends_a_stream_after_the_answers_before_it(edges: Edges) -> None:
+    async with edges.channel("unit/u1") as channel, asyncio.timeout(30):
+        call = camera_service_pb2_grpc.CameraServiceStub(channel).RegisterCameras()
+        await call.write(batch_of(1))
+        await call.write(camera_service_pb2.RegisterCamerasRequest(cameras=[camera()] * 1_001))
+        assert list((await call.read()).ids) == ["1" * 20]
+        with pytest.raises(grpc.aio.AioRpcError) as refused_:
+            await call.read()
+        assert refused_.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def working() -> list[str]:
+    """The kinds of tasks that there are; client and server share this loop."""
+    return sorted(task.get_coro().__qualname__ for task in asyncio.all_tasks())
+
+
+async def test_who_leaves_a_stream_of_batches_leaves_no_task_behind(edges: Edges) -> None:
+    async with edges.channel("unit/u1") as channel, asyncio.timeout(30):
+        warm = camera_service_pb2_grpc.CameraServiceStub(channel).BatchRegisterCameras
+        await warm(camera_service_pb2.BatchRegisterCamerasRequest(cameras=[camera()]))
+        before = working()
+        call = camera_service_pb2_grpc.CameraServiceStub(channel).RegisterCameras()
+        await call.write(batch_of(1))
+        assert list((await call.read()).ids) == ["1" * 20]
+        call.cancel()
+        del call
+        while working() != before:  # noqa: ASYNC110 - the end of a task is told to nobody else
+            await asyncio.sleep(0.01)
 
 
 async def test_a_batch_of_more_than_a_thousand_is_refused(edges: Edges) -> None:
