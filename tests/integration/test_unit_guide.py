@@ -76,6 +76,8 @@ async def test_from_the_enrolment_file_to_a_picture(tmp_path: Path) -> None:
         assert "session.open" in next(out for block, out in said.items() if "audit list" in block)
         with av.open(str(tmp_path / "gate.png")) as picture:
             assert (picture.streams.video[0].width, picture.streams.video[0].height) == (320, 180)
+        renewed = json.loads((tmp_path / "school" / "identity.json").read_text())
+        assert renewed["not_after"] in next(out for block, out in said.items() if "unit renew" in block)
         # The school's technician sees what the guide says: both cameras, and what the certificate is for.
         listed = await cli("camera", "list", "--identity", tmp_path / "school")
         assert {one["id"] for one in listed.answer["cameras"]} >= {GATE, "36060301111320000002"}

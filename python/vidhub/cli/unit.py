@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import grpc
 import typer
 from cryptography import x509
 
 from vidhub.cli import local, rpc
-from vidhub.cli.identity_files import read_json
+from vidhub.cli.identity_files import load_identity, read_json
 from vidhub.cli.report import private_file, settings
 from vidhub.config import is_loopback, split_address
 from vidhub.errors import FailedPrecondition
@@ -67,18 +68,48 @@ def enrol(
         fresh.replace(out / "unit.key")
     finally:
         fresh.unlink(missing_ok=True)
-    private_file(out / "unit.pem", answer.certificate_pem)
-    private_file(out / "ca.pem", answer.ca_pem)
-    not_after = x509.load_pem_x509_certificate(answer.certificate_pem.encode()).not_valid_after_utc
+    document = _keep(out, answer.unit_id, claim["hub"], answer.certificate_pem, answer.ca_pem)
+    settings(context).answer(document, f"unit {answer.unit_id} enrolled; its identity is in {out}")
+
+
+@app.command("renew")
+def renew(context: typer.Context, folder: Path = typer.Argument(..., help="What unit enrol wrote.")) -> None:
+    """Exchange a unit's certificate that is still good for a new one, with a new key."""
+    who = load_identity(folder)
+    key = new_key()
+    # Before the call, and aside: the old key stays until the new one is worth something.
+    fresh = folder / "unit.key.new"
+    private_file(fresh, key_pem(key).decode())
+    try:
+        answer = rpc.run(rpc.call(who, lambda channel: _renew(channel, signing_request(key))))
+        fresh.replace(folder / "unit.key")
+    finally:
+        fresh.unlink(missing_ok=True)
+    document = _keep(folder, who.unit_id, who.hub, answer.certificate_pem, answer.ca_pem)
+    settings(context).answer(document, f"unit {who.unit_id}: good until {document['not_after']}")
+
+
+def _keep(folder: Path, unit_id: str, hub: str, certificate_pem: str, ca_pem: str) -> dict[str, str]:
+    """Writes what belongs to the key that is there; what --identity reads of it."""
+    private_file(folder / "unit.pem", certificate_pem)
+    private_file(folder / "ca.pem", ca_pem)
+    not_after = x509.load_pem_x509_certificate(certificate_pem.encode()).not_valid_after_utc
     document = {
-        "unit_id": answer.unit_id,
-        "certificate": str(out / "unit.pem"),
-        "key": str(out / "unit.key"),
-        "ca": str(out / "ca.pem"),
+        "unit_id": unit_id,
+        "certificate": str(folder / "unit.pem"),
+        "key": str(folder / "unit.key"),
+        "ca": str(folder / "ca.pem"),
         "not_after": not_after.isoformat().replace("+00:00", "Z"),
     }
-    private_file(out / "identity.json", json.dumps({**document, "hub": claim["hub"]}, indent=1) + "\n")
-    settings(context).answer(document, f"unit {answer.unit_id} enrolled; its identity is in {out}")
+    private_file(folder / "identity.json", json.dumps({**document, "hub": hub}, indent=1) + "\n")
+    return document
+
+
+async def _renew(channel: grpc.aio.Channel, csr_pem: str) -> enrolment_service_pb2.RenewCertificateResponse:
+    stub = enrolment_service_pb2_grpc.EnrolmentServiceStub(channel)
+    request = enrolment_service_pb2.RenewCertificateRequest(csr_pem=csr_pem)
+    answer: enrolment_service_pb2.RenewCertificateResponse = await stub.RenewCertificate(request, timeout=30)
+    return answer
 
 
 async def _enrol(claim: dict[str, str], csr_pem: str) -> enrolment_service_pb2.EnrolUnitResponse:

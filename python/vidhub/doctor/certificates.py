@@ -62,7 +62,7 @@ def of_units(newest: Iterable[tuple[str, datetime | None]]) -> Hop:
             check,
             "CERTIFICATE_NEAR_EXPIRY",
             f"certificates of {len(soon)} of {count} units end within {SOON.days} days: {_some(soon)}",
-            "tell them to renew (RenewCertificate), or give them a new enrolment file",
+            "tell them to renew (`vidhub unit renew`), or give them a new enrolment file",
         )
     return Hop(check, "", f"{count} enrolled units hold a good one for {SOON.days} days and more")
 
