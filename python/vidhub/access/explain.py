@@ -133,7 +133,7 @@ class Explainer:
         steps = (
             _account(user),
             _role(user, camera, action, principal.hub_id),
-            _camera(camera, action),
+            _camera(camera, action, principal.hub_id),
             self._purpose(action, purpose),
             _grant(action, decision, looked_at),
             _policy(decision),
@@ -203,12 +203,13 @@ def _role(user: User, camera: Camera, action: Action, here: str) -> Step:
     return Step(Check.ROLE, "", f"{held}: sees video by grant")
 
 
-def _camera(camera: Camera, action: Action) -> Step:
+def _camera(camera: Camera, action: Action, here: str) -> Step:
     if camera.state is CameraState.RETIRED:
         return Step(Check.CAMERA, "CAMERA_RETIRED", "the camera was taken off the register")
     if camera.state is CameraState.QUARANTINED and action is not Action.LIST:
         return Step(Check.CAMERA, "CAMERA_QUARANTINED", REMEDIES["CAMERA_QUARANTINED"])
-    return Step(Check.CAMERA, "", f"registered, {camera.state.name.lower()}")
+    judges_too = "" if camera.home_hub_id in ("", here) else f"; {camera.home_hub_id}, which it is of, judges as well"
+    return Step(Check.CAMERA, "", f"registered, {camera.state.name.lower()}{judges_too}")
 
 
 def _grant(action: Action, decision: Decision, looked_at: list[Considered]) -> Step:

@@ -83,7 +83,10 @@ class Logins:
         self._hub_id = hub_id
         self._clock = clock
         self._backoff = Backoff()
-        self._live = {login.id: login for login in live}
+        self._live: dict[str, users.Login] = {}
+        # Of each person: the ids. Who tries to log in must not cost a walk through everybody's.
+        self._ids: dict[str, set[str]] = {}
+        self._take_up(live)
         self._forget_at = FEW_LOGINS
         self._on_ended: list[Callable[[frozenset[str], str], None]] = []
 
@@ -145,7 +148,7 @@ class Logins:
         def apply(surplus: list[str] | None) -> None:
             if surplus is not None:
                 self.ended(surplus, "LOGIN_REPLACED")
-                self._live[login.id] = login
+                self._take_up([login])
                 self._forget_ended(time)
                 self._directory.learn(replace(self._directory.get(user_id) or user, login_time=time))
 
@@ -305,7 +308,10 @@ class Logins:
 
     def ended(self, login_ids: Sequence[str], reason: str) -> None:
         """Takes over what became durable, and tells who has live calls."""
-        ended = frozenset(i for i in login_ids if self._live.pop(i, None) is not None)
+        gone = [login for i in login_ids if (login := self._live.pop(i, None)) is not None]
+        for login in gone:
+            self._ids.get(login.user_id, set()).discard(login.id)
+        ended = frozenset(login.id for login in gone)
         if ended:
             for listener in self._on_ended:
                 listener(ended, reason)
@@ -317,6 +323,11 @@ class Logins:
 
     # Inside.
 
+    def _take_up(self, logins: Iterable[users.Login]) -> None:
+        for login in logins:
+            self._live[login.id] = login
+            self._ids.setdefault(login.user_id, set()).add(login.id)
+
     def _place(self, user: User | None, address: str, device: str) -> Place:
         if user is None:
             return Place(address)
@@ -325,8 +336,8 @@ class Logins:
             address,
             self._tokens.device(device, user.id, now),
             is_known=any(
-                one.user_id == user.id and one.expire_time > now and network(one.source_address) == here
-                for one in self._live.values()
+                one.expire_time > now and network(one.source_address) == here
+                for one in (self._live[login_id] for login_id in self._ids.get(user.id, ()))
             ),
         )
 
@@ -369,7 +380,9 @@ class Logins:
     def _forget_ended(self, time: datetime) -> None:
         """Logins that ran out; looked for whenever their number has doubled."""
         if len(self._live) >= self._forget_at:
-            self._live = {i: x for i, x in self._live.items() if x.expire_time > time}
+            held = [login for login in self._live.values() if login.expire_time > time]
+            self._live, self._ids = {}, {}
+            self._take_up(held)
             self._forget_at = max(FEW_LOGINS, 2 * len(self._live))
 
 

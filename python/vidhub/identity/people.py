@@ -309,7 +309,9 @@ class People:
         return await self._change_password(principal, changed, hashed, action="user.passwd")
 
     async def reset_password(self, principal: Principal, name: str) -> OneTime:
-        """A one-time password for somebody who has none any more; ends their logins."""
+        """A one-time password for somebody else; ends their logins. Raises FailedPrecondition SELF_CHANGE."""
+        if _is_oneself(principal, self._directory.named(name)):
+            raise FailedPrecondition("SELF_CHANGE", "nobody resets their own password: change it")
         password, end = one_time_password(), self._clock() + ONE_TIME_LIFE
         user = await self.set_password(principal, name, password, must_change_password=True, expire_time=end)
         return OneTime(user, password, end)

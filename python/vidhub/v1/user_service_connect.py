@@ -76,7 +76,8 @@ class UserService(Protocol):
 
     async def reset_password(self, request: ResetPasswordRequest, ctx: RequestContext[ResetPasswordRequest, ResetPasswordResponse], /) -> ResetPasswordResponse:
         """
-        Ends the person's logins and gives a one-time password, which is told once. Administrators.
+        Ends the person's logins and gives a one-time password, which is told once. Administrators; never oneself
+        (`SELF_CHANGE`): AuthService.ChangePassword is for that.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -362,7 +363,8 @@ class UserServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> ResetPasswordResponse:
         """
-        Ends the person's logins and gives a one-time password, which is told once. Administrators.
+        Ends the person's logins and gives a one-time password, which is told once. Administrators; never oneself
+        (`SELF_CHANGE`): AuthService.ChangePassword is for that.
         """
         return await self.execute_unary(
             request=request,
@@ -464,7 +466,8 @@ class UserServiceSync(Protocol):
 
     def reset_password(self, request: ResetPasswordRequest, ctx: RequestContext[ResetPasswordRequest, ResetPasswordResponse], /) -> ResetPasswordResponse:
         """
-        Ends the person's logins and gives a one-time password, which is told once. Administrators.
+        Ends the person's logins and gives a one-time password, which is told once. Administrators; never oneself
+        (`SELF_CHANGE`): AuthService.ChangePassword is for that.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -748,7 +751,8 @@ class UserServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> ResetPasswordResponse:
         """
-        Ends the person's logins and gives a one-time password, which is told once. Administrators.
+        Ends the person's logins and gives a one-time password, which is told once. Administrators; never oneself
+        (`SELF_CHANGE`): AuthService.ChangePassword is for that.
         """
         return self.execute_unary(
             request=request,

@@ -120,7 +120,8 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResetPassword(self, request, context):
-        """Ends the person's logins and gives a one-time password, which is told once. Administrators.
+        """Ends the person's logins and gives a one-time password, which is told once. Administrators; never oneself
+        (`SELF_CHANGE`): AuthService.ChangePassword is for that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -615,7 +615,8 @@ export const UserService: GenService<{
     output: typeof ResumeUserResponseSchema;
   },
   /**
-   * Ends the person's logins and gives a one-time password, which is told once. Administrators.
+   * Ends the person's logins and gives a one-time password, which is told once. Administrators; never oneself
+   * (`SELF_CHANGE`): AuthService.ChangePassword is for that.
    *
    * @generated from rpc vidhub.v1.UserService.ResetPassword
    */
