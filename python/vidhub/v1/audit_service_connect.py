@@ -42,9 +42,15 @@ class AuditService(Protocol):
     AuditService reads and proves the register of use.
     """
     async def list_entries(self, request: ListEntriesRequest, ctx: RequestContext[ListEntriesRequest, ListEntriesResponse], /) -> ListEntriesResponse:
+        """
+        The register of use, newest first; a unit sees what concerns its own cameras.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def verify_chain(self, request: VerifyChainRequest, ctx: RequestContext[VerifyChainRequest, VerifyChainResponse], /) -> VerifyChainResponse:
+        """
+        Proves every chain and the signed checkpoints, entry by entry: was anything changed, removed or put in between?
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -131,6 +137,9 @@ class AuditServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListEntriesResponse:
+        """
+        The register of use, newest first; a unit sees what concerns its own cameras.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -151,6 +160,9 @@ class AuditServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> VerifyChainResponse:
+        """
+        Proves every chain and the signed checkpoints, entry by entry: was anything changed, removed or put in between?
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -170,9 +182,15 @@ class AuditServiceSync(Protocol):
     AuditService reads and proves the register of use.
     """
     def list_entries(self, request: ListEntriesRequest, ctx: RequestContext[ListEntriesRequest, ListEntriesResponse], /) -> ListEntriesResponse:
+        """
+        The register of use, newest first; a unit sees what concerns its own cameras.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def verify_chain(self, request: VerifyChainRequest, ctx: RequestContext[VerifyChainRequest, VerifyChainResponse], /) -> VerifyChainResponse:
+        """
+        Proves every chain and the signed checkpoints, entry by entry: was anything changed, removed or put in between?
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -257,6 +275,9 @@ class AuditServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListEntriesResponse:
+        """
+        The register of use, newest first; a unit sees what concerns its own cameras.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -277,6 +298,9 @@ class AuditServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> VerifyChainResponse:
+        """
+        Proves every chain and the signed checkpoints, entry by entry: was anything changed, removed or put in between?
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(

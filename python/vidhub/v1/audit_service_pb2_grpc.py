@@ -52,13 +52,15 @@ class AuditServiceServicer:
     """
 
     def ListEntries(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The register of use, newest first; a unit sees what concerns its own cameras.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VerifyChain(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Proves every chain and the signed checkpoints, entry by entry: was anything changed, removed or put in between?
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

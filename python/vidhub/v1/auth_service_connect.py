@@ -42,18 +42,34 @@ class AuthService(Protocol):
     AuthService logs people in. The refresh token travels in an HttpOnly cookie, never in a message.
     """
     async def login(self, request: LoginRequest, ctx: RequestContext[LoginRequest, LoginResponse], /) -> LoginResponse:
+        """
+        Answers an access token for minutes, and sets the refresh cookie. UNAUTHENTICATED `LOGIN_FAILED` whatever was wrong;
+        RESOURCE_EXHAUSTED `LOGIN_BACKOFF` after wrong tries.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def refresh(self, request: RefreshRequest, ctx: RequestContext[RefreshRequest, RefreshResponse], /) -> RefreshResponse:
+        """
+        A new access token by the cookie, which is exchanged; one that was exchanged before ends the login (`TOKEN_REUSED`).
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def logout(self, request: LogoutRequest, ctx: RequestContext[LogoutRequest, LogoutResponse], /) -> LogoutResponse:
+        """
+        Ends the login. Idempotent.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def who_am_i(self, request: WhoAmIRequest, ctx: RequestContext[WhoAmIRequest, WhoAmIResponse], /) -> WhoAmIResponse:
+        """
+        Whoever the access token is of.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def change_password(self, request: ChangePasswordRequest, ctx: RequestContext[ChangePasswordRequest, ChangePasswordResponse], /) -> ChangePasswordResponse:
+        """
+        Ends one's other logins. UNAUTHENTICATED `PASSWORD_WRONG`; INVALID_ARGUMENT `PASSWORD_TOO_WEAK`.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -173,6 +189,10 @@ class AuthServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> LoginResponse:
+        """
+        Answers an access token for minutes, and sets the refresh cookie. UNAUTHENTICATED `LOGIN_FAILED` whatever was wrong;
+        RESOURCE_EXHAUSTED `LOGIN_BACKOFF` after wrong tries.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -193,6 +213,9 @@ class AuthServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> RefreshResponse:
+        """
+        A new access token by the cookie, which is exchanged; one that was exchanged before ends the login (`TOKEN_REUSED`).
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -213,6 +236,9 @@ class AuthServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> LogoutResponse:
+        """
+        Ends the login. Idempotent.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -233,6 +259,9 @@ class AuthServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> WhoAmIResponse:
+        """
+        Whoever the access token is of.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -253,6 +282,9 @@ class AuthServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ChangePasswordResponse:
+        """
+        Ends one's other logins. UNAUTHENTICATED `PASSWORD_WRONG`; INVALID_ARGUMENT `PASSWORD_TOO_WEAK`.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -272,18 +304,34 @@ class AuthServiceSync(Protocol):
     AuthService logs people in. The refresh token travels in an HttpOnly cookie, never in a message.
     """
     def login(self, request: LoginRequest, ctx: RequestContext[LoginRequest, LoginResponse], /) -> LoginResponse:
+        """
+        Answers an access token for minutes, and sets the refresh cookie. UNAUTHENTICATED `LOGIN_FAILED` whatever was wrong;
+        RESOURCE_EXHAUSTED `LOGIN_BACKOFF` after wrong tries.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def refresh(self, request: RefreshRequest, ctx: RequestContext[RefreshRequest, RefreshResponse], /) -> RefreshResponse:
+        """
+        A new access token by the cookie, which is exchanged; one that was exchanged before ends the login (`TOKEN_REUSED`).
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def logout(self, request: LogoutRequest, ctx: RequestContext[LogoutRequest, LogoutResponse], /) -> LogoutResponse:
+        """
+        Ends the login. Idempotent.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def who_am_i(self, request: WhoAmIRequest, ctx: RequestContext[WhoAmIRequest, WhoAmIResponse], /) -> WhoAmIResponse:
+        """
+        Whoever the access token is of.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def change_password(self, request: ChangePasswordRequest, ctx: RequestContext[ChangePasswordRequest, ChangePasswordResponse], /) -> ChangePasswordResponse:
+        """
+        Ends one's other logins. UNAUTHENTICATED `PASSWORD_WRONG`; INVALID_ARGUMENT `PASSWORD_TOO_WEAK`.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -401,6 +449,10 @@ class AuthServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> LoginResponse:
+        """
+        Answers an access token for minutes, and sets the refresh cookie. UNAUTHENTICATED `LOGIN_FAILED` whatever was wrong;
+        RESOURCE_EXHAUSTED `LOGIN_BACKOFF` after wrong tries.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -421,6 +473,9 @@ class AuthServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> RefreshResponse:
+        """
+        A new access token by the cookie, which is exchanged; one that was exchanged before ends the login (`TOKEN_REUSED`).
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -441,6 +496,9 @@ class AuthServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> LogoutResponse:
+        """
+        Ends the login. Idempotent.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -461,6 +519,9 @@ class AuthServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> WhoAmIResponse:
+        """
+        Whoever the access token is of.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -481,6 +542,9 @@ class AuthServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ChangePasswordResponse:
+        """
+        Ends one's other logins. UNAUTHENTICATED `PASSWORD_WRONG`; INVALID_ARGUMENT `PASSWORD_TOO_WEAK`.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(

@@ -67,31 +67,37 @@ class AuthServiceServicer:
     """
 
     def Login(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Answers an access token for minutes, and sets the refresh cookie. UNAUTHENTICATED `LOGIN_FAILED` whatever was wrong;
+        RESOURCE_EXHAUSTED `LOGIN_BACKOFF` after wrong tries.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Refresh(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A new access token by the cookie, which is exchanged; one that was exchanged before ends the login (`TOKEN_REUSED`).
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Logout(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Ends the login. Idempotent.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WhoAmI(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Whoever the access token is of.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ChangePassword(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Ends one's other logins. UNAUTHENTICATED `PASSWORD_WRONG`; INVALID_ARGUMENT `PASSWORD_TOO_WEAK`.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

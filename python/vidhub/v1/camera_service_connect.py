@@ -60,15 +60,27 @@ class CameraService(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def update_camera(self, request: UpdateCameraRequest, ctx: RequestContext[UpdateCameraRequest, UpdateCameraResponse], /) -> UpdateCameraResponse:
+        """
+        Changes what the mask names of an own camera.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def retire_camera(self, request: RetireCameraRequest, ctx: RequestContext[RetireCameraRequest, RetireCameraResponse], /) -> RetireCameraResponse:
+        """
+        Takes an own camera out of service; its views end within a second.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def get_camera(self, request: GetCameraRequest, ctx: RequestContext[GetCameraRequest, GetCameraResponse], /) -> GetCameraResponse:
+        """
+        One camera. NOT_FOUND `CAMERA_NOT_FOUND` when it is unknown or hidden from the caller.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def list_cameras(self, request: ListCamerasRequest, ctx: RequestContext[ListCamerasRequest, ListCamerasResponse], /) -> ListCamerasResponse:
+        """
+        Those that the caller may know of, in order of id.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def count_cameras(self, request: CountCamerasRequest, ctx: RequestContext[CountCamerasRequest, CountCamerasResponse], /) -> CountCamerasResponse:
@@ -348,6 +360,9 @@ class CameraServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> UpdateCameraResponse:
+        """
+        Changes what the mask names of an own camera.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -368,6 +383,9 @@ class CameraServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> RetireCameraResponse:
+        """
+        Takes an own camera out of service; its views end within a second.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -388,6 +406,9 @@ class CameraServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> GetCameraResponse:
+        """
+        One camera. NOT_FOUND `CAMERA_NOT_FOUND` when it is unknown or hidden from the caller.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -408,6 +429,9 @@ class CameraServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListCamerasResponse:
+        """
+        Those that the caller may know of, in order of id.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -538,15 +562,27 @@ class CameraServiceSync(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def update_camera(self, request: UpdateCameraRequest, ctx: RequestContext[UpdateCameraRequest, UpdateCameraResponse], /) -> UpdateCameraResponse:
+        """
+        Changes what the mask names of an own camera.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def retire_camera(self, request: RetireCameraRequest, ctx: RequestContext[RetireCameraRequest, RetireCameraResponse], /) -> RetireCameraResponse:
+        """
+        Takes an own camera out of service; its views end within a second.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def get_camera(self, request: GetCameraRequest, ctx: RequestContext[GetCameraRequest, GetCameraResponse], /) -> GetCameraResponse:
+        """
+        One camera. NOT_FOUND `CAMERA_NOT_FOUND` when it is unknown or hidden from the caller.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def list_cameras(self, request: ListCamerasRequest, ctx: RequestContext[ListCamerasRequest, ListCamerasResponse], /) -> ListCamerasResponse:
+        """
+        Those that the caller may know of, in order of id.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def count_cameras(self, request: CountCamerasRequest, ctx: RequestContext[CountCamerasRequest, CountCamerasResponse], /) -> CountCamerasResponse:
@@ -824,6 +860,9 @@ class CameraServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> UpdateCameraResponse:
+        """
+        Changes what the mask names of an own camera.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -844,6 +883,9 @@ class CameraServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> RetireCameraResponse:
+        """
+        Takes an own camera out of service; its views end within a second.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -864,6 +906,9 @@ class CameraServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> GetCameraResponse:
+        """
+        One camera. NOT_FOUND `CAMERA_NOT_FOUND` when it is unknown or hidden from the caller.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -884,6 +929,9 @@ class CameraServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListCamerasResponse:
+        """
+        Those that the caller may know of, in order of id.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(

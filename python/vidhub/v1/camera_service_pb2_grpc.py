@@ -118,25 +118,29 @@ class CameraServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCamera(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes what the mask names of an own camera.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetireCamera(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Takes an own camera out of service; its views end within a second.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCamera(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One camera. NOT_FOUND `CAMERA_NOT_FOUND` when it is unknown or hidden from the caller.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCameras(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Those that the caller may know of, in order of id.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -42,9 +42,15 @@ class GrantService(Protocol):
     GrantService says who may do what with which cameras, for which purposes, until when.
     """
     async def create_grant(self, request: CreateGrantRequest, ctx: RequestContext[CreateGrantRequest, CreateGrantResponse], /) -> CreateGrantResponse:
+        """
+        Never to oneself. INVALID_ARGUMENT names the field; a grant lasts a year at most.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def list_grants(self, request: ListGrantsRequest, ctx: RequestContext[ListGrantsRequest, ListGrantsResponse], /) -> ListGrantsResponse:
+        """
+        One's own for operators, those on its cameras for a unit, all for other roles.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def revoke_grant(self, request: RevokeGrantRequest, ctx: RequestContext[RevokeGrantRequest, RevokeGrantResponse], /) -> RevokeGrantResponse:
@@ -166,6 +172,9 @@ class GrantServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> CreateGrantResponse:
+        """
+        Never to oneself. INVALID_ARGUMENT names the field; a grant lasts a year at most.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -186,6 +195,9 @@ class GrantServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListGrantsResponse:
+        """
+        One's own for operators, those on its cameras for a unit, all for other roles.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -252,9 +264,15 @@ class GrantServiceSync(Protocol):
     GrantService says who may do what with which cameras, for which purposes, until when.
     """
     def create_grant(self, request: CreateGrantRequest, ctx: RequestContext[CreateGrantRequest, CreateGrantResponse], /) -> CreateGrantResponse:
+        """
+        Never to oneself. INVALID_ARGUMENT names the field; a grant lasts a year at most.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def list_grants(self, request: ListGrantsRequest, ctx: RequestContext[ListGrantsRequest, ListGrantsResponse], /) -> ListGrantsResponse:
+        """
+        One's own for operators, those on its cameras for a unit, all for other roles.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def revoke_grant(self, request: RevokeGrantRequest, ctx: RequestContext[RevokeGrantRequest, RevokeGrantResponse], /) -> RevokeGrantResponse:
@@ -374,6 +392,9 @@ class GrantServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> CreateGrantResponse:
+        """
+        Never to oneself. INVALID_ARGUMENT names the field; a grant lasts a year at most.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -394,6 +415,9 @@ class GrantServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListGrantsResponse:
+        """
+        One's own for operators, those on its cameras for a unit, all for other roles.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(

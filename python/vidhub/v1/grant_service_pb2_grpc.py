@@ -62,13 +62,15 @@ class GrantServiceServicer:
     """
 
     def CreateGrant(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Never to oneself. INVALID_ARGUMENT names the field; a grant lasts a year at most.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListGrants(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One's own for operators, those on its cameras for a unit, all for other roles.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -60,6 +60,9 @@ class HubService(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def list_shares(self, request: ListSharesRequest, ctx: RequestContext[ListSharesRequest, ListSharesResponse], /) -> ListSharesResponse:
+        """
+        What is shared with a hub, rule by rule.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def preview_share(self, request: PreviewShareRequest, ctx: RequestContext[PreviewShareRequest, PreviewShareResponse], /) -> PreviewShareResponse:
@@ -69,9 +72,15 @@ class HubService(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def create_share(self, request: CreateShareRequest, ctx: RequestContext[CreateShareRequest, CreateShareResponse], /) -> CreateShareResponse:
+        """
+        Shares cameras of a scope with a hub, for actions and purposes.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def delete_share(self, request: DeleteShareRequest, ctx: RequestContext[DeleteShareRequest, DeleteShareResponse], /) -> DeleteShareResponse:
+        """
+        Takes a rule back; views that it carried end.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def explain_camera(self, request: ExplainCameraRequest, ctx: RequestContext[ExplainCameraRequest, ExplainCameraResponse], /) -> ExplainCameraResponse:
@@ -299,6 +308,9 @@ class HubServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListSharesResponse:
+        """
+        What is shared with a hub, rule by rule.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -342,6 +354,9 @@ class HubServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> CreateShareResponse:
+        """
+        Shares cameras of a scope with a hub, for actions and purposes.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -362,6 +377,9 @@ class HubServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> DeleteShareResponse:
+        """
+        Takes a rule back; views that it carried end.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -422,6 +440,9 @@ class HubServiceSync(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def list_shares(self, request: ListSharesRequest, ctx: RequestContext[ListSharesRequest, ListSharesResponse], /) -> ListSharesResponse:
+        """
+        What is shared with a hub, rule by rule.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def preview_share(self, request: PreviewShareRequest, ctx: RequestContext[PreviewShareRequest, PreviewShareResponse], /) -> PreviewShareResponse:
@@ -431,9 +452,15 @@ class HubServiceSync(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def create_share(self, request: CreateShareRequest, ctx: RequestContext[CreateShareRequest, CreateShareResponse], /) -> CreateShareResponse:
+        """
+        Shares cameras of a scope with a hub, for actions and purposes.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def delete_share(self, request: DeleteShareRequest, ctx: RequestContext[DeleteShareRequest, DeleteShareResponse], /) -> DeleteShareResponse:
+        """
+        Takes a rule back; views that it carried end.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def explain_camera(self, request: ExplainCameraRequest, ctx: RequestContext[ExplainCameraRequest, ExplainCameraResponse], /) -> ExplainCameraResponse:
@@ -659,6 +686,9 @@ class HubServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListSharesResponse:
+        """
+        What is shared with a hub, rule by rule.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -702,6 +732,9 @@ class HubServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> CreateShareResponse:
+        """
+        Shares cameras of a scope with a hub, for actions and purposes.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -722,6 +755,9 @@ class HubServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> DeleteShareResponse:
+        """
+        Takes a rule back; views that it carried end.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(

@@ -103,7 +103,8 @@ class HubServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListShares(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What is shared with a hub, rule by rule.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -116,13 +117,15 @@ class HubServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateShare(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Shares cameras of a scope with a hub, for actions and purposes.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteShare(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Takes a rule back; views that it carried end.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -48,12 +48,21 @@ class SessionService(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def renew_session(self, request: RenewSessionRequest, ctx: RequestContext[RenewSessionRequest, RenewSessionResponse], /) -> RenewSessionResponse:
+        """
+        A fresh ticket, and a later end within the grant. NOT_FOUND `SESSION_NOT_FOUND`; FAILED_PRECONDITION `SESSION_ENDED`.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def close_session(self, request: CloseSessionRequest, ctx: RequestContext[CloseSessionRequest, CloseSessionResponse], /) -> CloseSessionResponse:
+        """
+        Ends an own session.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def list_sessions(self, request: ListSessionsRequest, ctx: RequestContext[ListSessionsRequest, ListSessionsResponse], /) -> ListSessionsResponse:
+        """
+        One's own, those on its cameras for a unit, all for other roles; newest first.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def terminate_session(self, request: TerminateSessionRequest, ctx: RequestContext[TerminateSessionRequest, TerminateSessionResponse], /) -> TerminateSessionResponse:
@@ -202,6 +211,9 @@ class SessionServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> RenewSessionResponse:
+        """
+        A fresh ticket, and a later end within the grant. NOT_FOUND `SESSION_NOT_FOUND`; FAILED_PRECONDITION `SESSION_ENDED`.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -222,6 +234,9 @@ class SessionServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> CloseSessionResponse:
+        """
+        Ends an own session.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -242,6 +257,9 @@ class SessionServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListSessionsResponse:
+        """
+        One's own, those on its cameras for a unit, all for other roles; newest first.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -290,12 +308,21 @@ class SessionServiceSync(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def renew_session(self, request: RenewSessionRequest, ctx: RequestContext[RenewSessionRequest, RenewSessionResponse], /) -> RenewSessionResponse:
+        """
+        A fresh ticket, and a later end within the grant. NOT_FOUND `SESSION_NOT_FOUND`; FAILED_PRECONDITION `SESSION_ENDED`.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def close_session(self, request: CloseSessionRequest, ctx: RequestContext[CloseSessionRequest, CloseSessionResponse], /) -> CloseSessionResponse:
+        """
+        Ends an own session.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def list_sessions(self, request: ListSessionsRequest, ctx: RequestContext[ListSessionsRequest, ListSessionsResponse], /) -> ListSessionsResponse:
+        """
+        One's own, those on its cameras for a unit, all for other roles; newest first.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def terminate_session(self, request: TerminateSessionRequest, ctx: RequestContext[TerminateSessionRequest, TerminateSessionResponse], /) -> TerminateSessionResponse:
@@ -442,6 +469,9 @@ class SessionServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> RenewSessionResponse:
+        """
+        A fresh ticket, and a later end within the grant. NOT_FOUND `SESSION_NOT_FOUND`; FAILED_PRECONDITION `SESSION_ENDED`.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -462,6 +492,9 @@ class SessionServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> CloseSessionResponse:
+        """
+        Ends an own session.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -482,6 +515,9 @@ class SessionServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> ListSessionsResponse:
+        """
+        One's own, those on its cameras for a unit, all for other roles; newest first.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(

@@ -42,6 +42,9 @@ class SystemService(Protocol):
     SystemService tells how the hub itself is.
     """
     async def get_status(self, request: GetStatusRequest, ctx: RequestContext[GetStatusRequest, GetStatusResponse], /) -> GetStatusResponse:
+        """
+        Who this hub is, its version and time, how much runs, and the purposes that may be stated.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -117,6 +120,9 @@ class SystemServiceClient(ConnectClient):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> GetStatusResponse:
+        """
+        Who this hub is, its version and time, how much runs, and the purposes that may be stated.
+        """
         return await self.execute_unary(
             request=request,
             method=MethodInfo(
@@ -136,6 +142,9 @@ class SystemServiceSync(Protocol):
     SystemService tells how the hub itself is.
     """
     def get_status(self, request: GetStatusRequest, ctx: RequestContext[GetStatusRequest, GetStatusResponse], /) -> GetStatusResponse:
+        """
+        Who this hub is, its version and time, how much runs, and the purposes that may be stated.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -209,6 +218,9 @@ class SystemServiceClientSync(ConnectClientSync):
         headers: Headers | Mapping[str, str] | None = None, 
         timeout_ms: int | None = None,
     ) -> GetStatusResponse:
+        """
+        Who this hub is, its version and time, how much runs, and the purposes that may be stated.
+        """
         return self.execute_unary(
             request=request,
             method=MethodInfo(

@@ -283,6 +283,8 @@ export const VerifyChainResponseSchema: GenMessage<VerifyChainResponse> = /*@__P
  */
 export const AuditService: GenService<{
   /**
+   * The register of use, newest first; a unit sees what concerns its own cameras.
+   *
    * @generated from rpc vidhub.v1.AuditService.ListEntries
    */
   listEntries: {
@@ -291,6 +293,8 @@ export const AuditService: GenService<{
     output: typeof ListEntriesResponseSchema;
   },
   /**
+   * Proves every chain and the signed checkpoints, entry by entry: was anything changed, removed or put in between?
+   *
    * @generated from rpc vidhub.v1.AuditService.VerifyChain
    */
   verifyChain: {

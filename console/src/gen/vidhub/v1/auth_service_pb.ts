@@ -291,6 +291,9 @@ export const RoleSchema: GenEnum<Role> = /*@__PURE__*/
  */
 export const AuthService: GenService<{
   /**
+   * Answers an access token for minutes, and sets the refresh cookie. UNAUTHENTICATED `LOGIN_FAILED` whatever was wrong;
+   * RESOURCE_EXHAUSTED `LOGIN_BACKOFF` after wrong tries.
+   *
    * @generated from rpc vidhub.v1.AuthService.Login
    */
   login: {
@@ -299,6 +302,8 @@ export const AuthService: GenService<{
     output: typeof LoginResponseSchema;
   },
   /**
+   * A new access token by the cookie, which is exchanged; one that was exchanged before ends the login (`TOKEN_REUSED`).
+   *
    * @generated from rpc vidhub.v1.AuthService.Refresh
    */
   refresh: {
@@ -307,6 +312,8 @@ export const AuthService: GenService<{
     output: typeof RefreshResponseSchema;
   },
   /**
+   * Ends the login. Idempotent.
+   *
    * @generated from rpc vidhub.v1.AuthService.Logout
    */
   logout: {
@@ -315,6 +322,8 @@ export const AuthService: GenService<{
     output: typeof LogoutResponseSchema;
   },
   /**
+   * Whoever the access token is of.
+   *
    * @generated from rpc vidhub.v1.AuthService.WhoAmI
    */
   whoAmI: {
@@ -323,6 +332,8 @@ export const AuthService: GenService<{
     output: typeof WhoAmIResponseSchema;
   },
   /**
+   * Ends one's other logins. UNAUTHENTICATED `PASSWORD_WRONG`; INVALID_ARGUMENT `PASSWORD_TOO_WEAK`.
+   *
    * @generated from rpc vidhub.v1.AuthService.ChangePassword
    */
   changePassword: {

@@ -1098,6 +1098,8 @@ export const CameraService: GenService<{
     output: typeof BatchRegisterCamerasResponseSchema;
   },
   /**
+   * Changes what the mask names of an own camera.
+   *
    * @generated from rpc vidhub.v1.CameraService.UpdateCamera
    */
   updateCamera: {
@@ -1106,6 +1108,8 @@ export const CameraService: GenService<{
     output: typeof UpdateCameraResponseSchema;
   },
   /**
+   * Takes an own camera out of service; its views end within a second.
+   *
    * @generated from rpc vidhub.v1.CameraService.RetireCamera
    */
   retireCamera: {
@@ -1114,6 +1118,8 @@ export const CameraService: GenService<{
     output: typeof RetireCameraResponseSchema;
   },
   /**
+   * One camera. NOT_FOUND `CAMERA_NOT_FOUND` when it is unknown or hidden from the caller.
+   *
    * @generated from rpc vidhub.v1.CameraService.GetCamera
    */
   getCamera: {
@@ -1122,6 +1128,8 @@ export const CameraService: GenService<{
     output: typeof GetCameraResponseSchema;
   },
   /**
+   * Those that the caller may know of, in order of id.
+   *
    * @generated from rpc vidhub.v1.CameraService.ListCameras
    */
   listCameras: {

@@ -643,6 +643,8 @@ export const ExplainCheckSchema: GenEnum<ExplainCheck> = /*@__PURE__*/
  */
 export const GrantService: GenService<{
   /**
+   * Never to oneself. INVALID_ARGUMENT names the field; a grant lasts a year at most.
+   *
    * @generated from rpc vidhub.v1.GrantService.CreateGrant
    */
   createGrant: {
@@ -651,6 +653,8 @@ export const GrantService: GenService<{
     output: typeof CreateGrantResponseSchema;
   },
   /**
+   * One's own for operators, those on its cameras for a unit, all for other roles.
+   *
    * @generated from rpc vidhub.v1.GrantService.ListGrants
    */
   listGrants: {

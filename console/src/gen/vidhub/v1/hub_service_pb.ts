@@ -691,6 +691,8 @@ export const HubService: GenService<{
     output: typeof EndHubResponseSchema;
   },
   /**
+   * What is shared with a hub, rule by rule.
+   *
    * @generated from rpc vidhub.v1.HubService.ListShares
    */
   listShares: {
@@ -709,6 +711,8 @@ export const HubService: GenService<{
     output: typeof PreviewShareResponseSchema;
   },
   /**
+   * Shares cameras of a scope with a hub, for actions and purposes.
+   *
    * @generated from rpc vidhub.v1.HubService.CreateShare
    */
   createShare: {
@@ -717,6 +721,8 @@ export const HubService: GenService<{
     output: typeof CreateShareResponseSchema;
   },
   /**
+   * Takes a rule back; views that it carried end.
+   *
    * @generated from rpc vidhub.v1.HubService.DeleteShare
    */
   deleteShare: {

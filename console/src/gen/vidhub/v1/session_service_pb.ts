@@ -416,6 +416,8 @@ export const SessionService: GenService<{
     output: typeof OpenSessionResponseSchema;
   },
   /**
+   * A fresh ticket, and a later end within the grant. NOT_FOUND `SESSION_NOT_FOUND`; FAILED_PRECONDITION `SESSION_ENDED`.
+   *
    * @generated from rpc vidhub.v1.SessionService.RenewSession
    */
   renewSession: {
@@ -424,6 +426,8 @@ export const SessionService: GenService<{
     output: typeof RenewSessionResponseSchema;
   },
   /**
+   * Ends an own session.
+   *
    * @generated from rpc vidhub.v1.SessionService.CloseSession
    */
   closeSession: {
@@ -432,6 +436,8 @@ export const SessionService: GenService<{
     output: typeof CloseSessionResponseSchema;
   },
   /**
+   * One's own, those on its cameras for a unit, all for other roles; newest first.
+   *
    * @generated from rpc vidhub.v1.SessionService.ListSessions
    */
   listSessions: {

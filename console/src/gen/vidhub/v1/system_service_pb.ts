@@ -154,6 +154,8 @@ export const PurposeKindSchema: GenMessage<PurposeKind> = /*@__PURE__*/
  */
 export const SystemService: GenService<{
   /**
+   * Who this hub is, its version and time, how much runs, and the purposes that may be stated.
+   *
    * @generated from rpc vidhub.v1.SystemService.GetStatus
    */
   getStatus: {
