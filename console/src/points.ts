@@ -31,7 +31,12 @@ export function rankOf(state: CameraState, isStale: boolean): number {
   return RANKS.indexOf(isStale ? "stale" : (WORDS[state] ?? "unknown"));
 }
 
-export async function readPoints(datum: Datum, signal: AbortSignal): Promise<Points> {
+/** `onBegun` is given the first page while the others are on their way, where there are others. */
+export async function readPoints(
+  datum: Datum,
+  signal: AbortSignal,
+  onBegun?: (points: Points) => void,
+): Promise<Points> {
   const points: Points = { ids: [], positions: [], ranks: [], total: 0 };
   let pageToken = "";
   do {
@@ -43,6 +48,9 @@ export async function readPoints(datum: Datum, signal: AbortSignal): Promise<Poi
       points.ranks.push(rankOf(page.states[place]!, stale.has(place)));
     });
     points.total = Number(page.totalSize);
+    if (!pageToken && page.nextPageToken) {
+      onBegun?.({ ...points, ids: [...points.ids], positions: [...points.positions], ranks: [...points.ranks] });
+    }
     pageToken = page.nextPageToken;
   } while (pageToken && points.ids.length < MOST_POINTS);
   return points;

@@ -34,7 +34,9 @@ test("pages of points become arrays, with the worst that a camera is", async () 
       totalSize: 3n,
     });
   listPoints.mockResolvedValueOnce(page(["1", "2"], "more")).mockResolvedValueOnce(page(["3"], ""));
-  const points = await readPoints("WGS-84", new AbortController().signal);
+  const begun: number[] = [];
+  const points = await readPoints("WGS-84", new AbortController().signal, ({ ids }) => begun.push(ids.length));
+  expect(begun).toEqual([2]);
   expect(listPoints.mock.calls.map(([asked]) => asked.pageToken)).toEqual(["", "more"]);
   expect([points.ids, points.ranks.map((rank) => RANKS[rank]), points.total]).toEqual([
     ["1", "2", "3"],

@@ -274,7 +274,7 @@ class Core:
     ) -> CameraCounts:
         """By region: by the first `region_digits` of its code. `stale`: ids of cameras whose link is down."""
     def list_points(self, principal: Principal, wanted: _FilterRow, limit: int, after: str, /) -> CameraPoints:
-        """A page as `list_cameras` gives it, in columns."""
+        """A page as `list_cameras` gives it, in columns; cameras that are alike to policy are judged once a page."""
     def get_camera(self, principal: Principal, camera_id: str, /) -> CameraBasic:
         """Raises NotFound CAMERA_NOT_FOUND when it is unknown or hidden from the principal."""
     def changes_since(self, epoch: str, revision: int, limit: int, /) -> list[tuple[int, str, str]]:

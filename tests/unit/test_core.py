@@ -3,12 +3,14 @@
 import asyncio
 import json
 import math
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from support.domain import HUB, SYSTEM, camera, person, unit
@@ -73,6 +75,30 @@ def open_session(core: Core, session_id: str = "s1", **changed: object) -> None:
         "rtsp_password": "x" * 24,
     }
     core.open_session(session_id, OPERATOR, camera(1).id, **{**fields, **changed})  # type: ignore[arg-type]
+
+
+def test_no_policy_names_a_single_camera():
+    """Points stand on it: cameras that are alike are judged once."""
+    policies = list((Path(__file__).parents[2] / "rust").rglob("*.cedar"))
+    assert policies
+    assert not [
+        path.name for path in policies if re.search(r"resource\s*(==|in\b)|resource\.(id|revision)", path.read_text())
+    ]
+
+
+async def test_points_are_the_cameras_of_a_list_whatever_a_grant_names(core):
+    units = [replace(row, unit_id=f"u{place % 3}") for place, row in enumerate(rows(*range(1, 40)))]
+    core.load(Revision(EPOCH, 40), units, [])
+    chosen = tuple(row.id for row in units[5:9])
+    for scope in (Scope(unit_ids=("u1",)), Scope(camera_ids=chosen), Scope(camera_ids=chosen, unit_ids=("u2",))):
+        core.load_grants([grant(scope=scope)])
+        listed = core.list_cameras(OPERATOR, CameraFilter(), limit=100)
+        points = core.list_points(OPERATOR, CameraFilter(), limit=100)
+        assert points.ids == [row.id for row in listed.cameras]
+        assert (points.total, len(points.states)) == (listed.total, len(points.ids))
+        assert points.ids
+    core.load_grants([])
+    assert core.list_points(OPERATOR, CameraFilter(), limit=100).ids == []
 
 
 async def test_options_that_are_none_are_named():

@@ -193,7 +193,7 @@ impl Core {
         after: &str,
     ) -> CameraPoints {
         let filter = values::filter(wanted);
-        py.detach(|| CameraPoints::from(self.hub.gate().list(&principal.inner, &filter, after, limit)))
+        py.detach(|| CameraPoints::from(self.hub.gate().list_alike(&principal.inner, &filter, after, limit)))
     }
 
     #[pyo3(signature = (principal, camera_id, /))]
