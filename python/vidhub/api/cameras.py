@@ -30,7 +30,7 @@ from vidhub.v1 import camera_service_pb2 as pb
 
 # Records read, and records judged by every rule, in one turn of the loop (about a millisecond each), so that an import
 # holds up no other call.
-_READ = 200
+_READ = 50
 _TURN = 25
 
 
