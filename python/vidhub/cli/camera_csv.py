@@ -19,7 +19,10 @@ PROFILES = {"main": camera_pb2.STREAM_PROFILE_MAIN, "sub": camera_pb2.STREAM_PRO
 COLUMNS = {profile: column for column, profile in PROFILES.items()}
 # What the hub fills in is not for a file to say.
 OUTPUT_ONLY = frozenset(
-    ("state", "state_time", "state_reason", "revision", "create_time", "update_time", "home_hub_id", "stale", "streams")
+    (
+        *("state", "state_time", "state_reason", "revision", "create_time", "update_time", "home_hub_id", "stale"),
+        *("unit_name", "region_name", "warnings", "streams"),
+    )
 )
 LONGEST_CELL = 8192
 

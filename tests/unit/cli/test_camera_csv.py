@@ -67,7 +67,18 @@ def test_a_line_with_too_few_cells_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "column",
-    ["nmae", "location", "location.altitude", "main", "main.profile", "state", "streams.url", "revision.number"],
+    [
+        "nmae",
+        "location",
+        "location.altitude",
+        "main",
+        "main.profile",
+        "state",
+        "streams.url",
+        "revision.number",
+        "warnings.reason",
+        "unit_name",
+    ],
 )
 def test_an_unknown_column_is_named(tmp_path: Path, column: str) -> None:
     with pytest.raises(InvalidArgument, match=f"column '{column}'") as caught:
