@@ -26,3 +26,33 @@ export function useAttention(isInSight: () => boolean): Ref<boolean> {
   });
   return isHeld;
 }
+
+/** Over when somebody looks at the page, or the signal says stop. */
+export function seen(stop: AbortSignal): Promise<void> {
+  if (!document.hidden || stop.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const over = (): void => {
+      if (document.hidden && !stop.aborted) return;
+      document.removeEventListener("visibilitychange", over);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", over);
+    stop.addEventListener("abort", over, { once: true });
+  });
+}
+
+/** What is watched on nobody's behalf holds one of the few connections that a browser makes: `turn` is aborted once the page
+ * was out of sight for a minute. The answer stops looking. */
+export function letGoUnseen(turn: AbortController): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const look = (): void => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(() => turn.abort(), LET_GO_AFTER);
+  };
+  look();
+  document.addEventListener("visibilitychange", look);
+  return () => {
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", look);
+  };
+}

@@ -3,6 +3,7 @@ import { Code } from "@connectrpc/connect";
 import { computed, shallowRef, triggerRef } from "vue";
 
 import { events, hubError, isRevived, me } from "./api";
+import { letGoUnseen, seen } from "./attention";
 import type { Revision } from "./gen/vidhub/v1/camera_pb";
 import { EventSeverity, type Event } from "./gen/vidhub/v1/event_service_pb";
 import { sleep } from "./times";
@@ -28,23 +29,30 @@ export function forgetEvents(): void {
   shown.value = [];
 }
 
-/** Watches until the signal says stop. */
+/** Watches until the signal says stop, as long as somebody looks at the page. */
 export async function keepEvents(signal: AbortSignal): Promise<void> {
   const filter = { minSeverity: EventSeverity.WARNING, unacknowledged: true };
   let from: Revision | undefined;
   let pause = 500;
   while (!signal.aborted) {
+    await seen(signal);
+    const turn = new AbortController();
+    const look = letGoUnseen(turn);
+    const both = AbortSignal.any([signal, turn.signal]);
     try {
       if (!from) forgetEvents();
-      for await (const { item } of events.watchEvents({ from, filter }, { signal, onHeader: () => (pause = 500) })) {
+      for await (const { item } of events.watchEvents({ from, filter }, { signal: both, onHeader: () => (pause = 500) })) {
         if (item.case === "synced") from = item.value;
         else if (item.case === "event") take(item.value, from !== undefined);
       }
     } catch (cause) {
       if (signal.aborted) return;
+      if (turn.signal.aborted) continue;
       const error = hubError(cause);
       if (error.code === Code.Unauthenticated && !(await isRevived(error)) && !me.value) return;
       if (error.code === Code.OutOfRange) from = undefined;
+    } finally {
+      look();
     }
     await sleep(pause * (0.75 + Math.random() / 2), signal);
     pause = Math.min(pause * 2, LONGEST_PAUSE);

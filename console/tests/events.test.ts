@@ -3,6 +3,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { beforeEach, expect, test, vi } from "vitest";
 
+import { letGoUnseen, seen } from "../src/attention";
 import { forgetEvents, hide, severe, shown, take, waiting } from "../src/events";
 import { aboutOf, titleOf } from "../src/eventwords";
 import { EventSchema, EventSeverity, type Event } from "../src/gen/vidhub/v1/event_service_pb";
@@ -54,4 +55,33 @@ test("an event reads in words, one of a later hub by its own", () => {
   expect([titleOf(storm), aboutOf(storm)]).toEqual(["摄像机离线", "第一中学 · 40 台 · 来自平台 yuehu"]);
   expect(titleOf(event("2", { kind: "moon.fell" }))).toBe("moon.fell");
   expect(aboutOf(event("3", { subject: "address/192.0.2.1", kind: "access.refused", count: 12n }))).toBe("192.0.2.1 · 12 次");
+});
+
+test("what nobody looks at for a minute is let go, and taken up when somebody does", async () => {
+  let hidden = false;
+  vi.spyOn(document, "hidden", "get").mockImplementation(() => hidden);
+  const turn = new AbortController();
+  const stop = letGoUnseen(turn);
+  const show = (is: boolean) => ((hidden = !is), document.dispatchEvent(new Event("visibilitychange")));
+  show(false);
+  vi.advanceTimersByTime(59_000);
+  show(true);
+  vi.advanceTimersByTime(120_000);
+  expect(turn.signal.aborted).toBe(false);
+  show(false);
+  vi.advanceTimersByTime(61_000);
+  expect(turn.signal.aborted).toBe(true);
+  stop();
+  let isSeen = false;
+  const waiting = seen(new AbortController().signal).then(() => (isSeen = true));
+  await Promise.resolve();
+  expect(isSeen).toBe(false);
+  show(true);
+  await waiting;
+  const over = new AbortController();
+  show(false);
+  const ended = seen(over.signal);
+  over.abort();
+  await ended;
+  vi.restoreAllMocks();
 });

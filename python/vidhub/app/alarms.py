@@ -18,6 +18,9 @@ from vidhub.model import AuditRecord, Camera, Principal, PrincipalKind, Session,
 from vidhub.telemetry import AlarmFigures, HouseFigures, LinkFigures
 
 LOOK_S = 5.0
+# The house is looked at each so many looks, certificates each so many looks at the house: both cost.
+HOUSE_EVERY = 2
+CERTIFICATES_EVERY = 60
 LOW = 0.10
 VERY_LOW = 0.03
 CERTIFICATE_SOON = timedelta(days=14)
@@ -79,21 +82,26 @@ class Alarms:
 
     async def run(self) -> None:
         """Until cancelled."""
+        looks = 0
         while True:
             try:
-                self.look()
+                self.look(house=looks % HOUSE_EVERY == 0, certificates=looks % (HOUSE_EVERY * CERTIFICATES_EVERY) == 0)
             except OSError as error:  # the disk itself does not answer
                 log.error("the data directory can't be looked at", cause=str(error))
+            looks += 1
             await asyncio.sleep(LOOK_S)
 
-    def look(self) -> None:
+    def look(self, *, house: bool = True, certificates: bool = True) -> None:
         """At what nobody tells of."""
         self._look_at_links()
-        self._look_at_certificates()
-        if self._house is not None:
-            house = self._house()
-            self._look_at_disk(house)
-            self._look_at_backup(house.backup_time)
+        if not house:
+            return
+        figures = None if self._house is None else self._house()
+        if figures is not None:
+            self._look_at_disk(figures)
+            self._look_at_backup(figures.backup_time)
+        if certificates:
+            self._look_at_certificates(() if figures is None else figures.certificate_ends)
 
     def figures(self) -> AlarmFigures:
         begun, lasting, waiting = self._events.figures()
@@ -170,16 +178,15 @@ class Alarms:
                 self._events.end(kinds.LINK_DOWN, event.subject)
         self._down = {peer for peer, is_up in there.items() if not is_up}
 
-    def _look_at_certificates(self) -> None:
+    def _look_at_certificates(self, own: Iterable[tuple[str, float]]) -> None:
+        """own: the hub's, (which, when)."""
         now = self._clock()
         ending = {f"{kind}/{one}": end for (kind, one), end in self._register.ending(now + CERTIFICATE_SOON).items()}
-        if self._house is not None:
-            own = ((f"certificate/{which}", end) for which, end in self._house().certificate_ends)
-            ending |= {
-                subject: datetime.fromtimestamp(end, UTC)
-                for subject, end in own
-                if end < (now + CERTIFICATE_SOON).timestamp()
-            }
+        ending |= {
+            f"certificate/{which}": datetime.fromtimestamp(end, UTC)
+            for which, end in own
+            if end < (now + CERTIFICATE_SOON).timestamp()
+        }
         for subject, end in ending.items():
             unit_id = subject.removeprefix("unit/") if subject.startswith("unit/") else ""
             severity = Severity.SEVERE if end < now + CERTIFICATE_NOW else Severity.WARNING
