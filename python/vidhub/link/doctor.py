@@ -104,7 +104,7 @@ class Doctor:
         if not link.is_open:
             return Hop("state", "HUB_NOT_ACCEPTED", f"{hub.name} has not accepted", "`vidhub hub accept` there")
         trip = f", round trip {link.round_trip_s * 1000:.0f} ms" if link.round_trip_s is not None else ""
-        return Hop("state", "", f"up, link version {link.version}{trip}")
+        return Hop("state", "", f"up, link version {link.version}{trip}, its clock {link.skew_s:+.1f} s from ours")
 
 
 async def _ask(hub: LinkedHub, identity: LinkIdentity) -> list[Hop]:
