@@ -67,6 +67,16 @@ async def test_an_import_with_bad_lines_is_seen_before_made_and_seen_again(tmp_p
         assert (await cli("--data-dir", running.data, *words, "--out", tmp_path / "u.json")).status == 0
         assert (await cli("unit", "enrol", tmp_path / "u.json", "--out", tmp_path / "u")).status == 0
 
+        # What can't be read to its end sends no camera.
+        broken = table(tmp_path / "broken.csv", [line(number) for number in range(1_500)])
+        with broken.open("a", encoding="utf-8") as out:
+            out.write('"never closed')
+        wrong = {"broken.csv": "CSV_INVALID", "none.csv": "FILE_NOT_READ", "cameras.pdf": "FILE_KIND_UNKNOWN"}
+        for name, reason in wrong.items():
+            done = await cli("camera", "register", tmp_path / name, "--identity", tmp_path / "u")
+            assert (done.status, done.error["reason"]) == (1, reason)
+        assert (await running.ask("status"))["cameras"] == 0
+
         seen = await register(file, "--dry-run", "--report", tmp_path / "report.csv")
         assert (await running.ask("status"))["cameras"] == 0
         made = await register(file)
@@ -108,22 +118,3 @@ async def test_an_import_with_bad_lines_is_seen_before_made_and_seen_again(tmp_p
         assert (again["changed"], again["unchanged"]) == (0, 4)
         assert (await running.ask("audit_verify"))["intact"]
         assert "Kp3!" not in "".join(running.said)
-
-
-async def test_a_file_that_can_not_be_read_changes_nothing(tmp_path: Path) -> None:
-    lines = [line(number) for number in range(1_500)]
-    broken = table(tmp_path / "broken.csv", lines)
-    with broken.open("a", encoding="utf-8") as out:
-        out.write('"never closed')
-    async with hub(tmp_path / "data") as running:
-        words = ("unit", "token", "第一中学", "--region", "360602", "--industry", "11")
-        assert (await cli("--data-dir", running.data, *words, "--out", tmp_path / "u.json")).status == 0
-        assert (await cli("unit", "enrol", tmp_path / "u.json", "--out", tmp_path / "u")).status == 0
-        for name, reason in (
-            ("broken.csv", "CSV_INVALID"),
-            ("none.csv", "FILE_NOT_READ"),
-            ("x.pdf", "FILE_KIND_UNKNOWN"),
-        ):
-            done = await cli("camera", "register", tmp_path / name, "--identity", tmp_path / "u")
-            assert (done.status, done.error["reason"]) == (1, reason)
-        assert (await running.ask("status"))["cameras"] == 0
