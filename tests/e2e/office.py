@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from playwright.async_api import Locator, Page
+from playwright.async_api import Locator, Page, expect
 from support.console import Console, violations
 from support.hub import PASSWORD, HubProcess
 
 # Where the guides' pictures are written anew, as in `PICTURES=docs/images pytest tests/e2e`.
 PICTURES = os.environ.get("PICTURES")
-# A page looks again every ten seconds, and the machine may be busy.
+# Pages look again every few seconds, and the machine may be busy.
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class OfficePage:

@@ -41,10 +41,6 @@ async def context(chromium: Browser, levels: tuple[HubProcess, ...]) -> AsyncIte
     await fresh.close()
 
 
-# The page looks every three seconds, and may look just before what is waited for.
-expect.set_options(timeout=15_000)
-
-
 async def logged_in(page: Page, name: str) -> None:
     """No camera is shared here, so there is no tree to wait for."""
     console = Console(page)
