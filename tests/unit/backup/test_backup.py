@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import stat
 import tarfile
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -286,15 +287,25 @@ def test_a_file_cut_off_anywhere_is_refused(made: Path, tmp_path: Path, place: P
     assert reasons == {"BACKUP_TRUNCATED"}
 
 
+def unpacked(data: bytes | bytearray) -> bytes | None:
+    """None for what is no whole gzip."""
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
 def test_a_file_with_a_changed_byte_anywhere_is_refused(made: Path, tmp_path: Path, place: Path):
     whole, file = made.read_bytes(), tmp_path / "b"
-    choice = random.Random(7)
+    content, choice = unpacked(whole), random.Random(7)
     # The time, flags and system in gzip's head (octets 3 to 9) say nothing to us.
     places = [0, 1, 2, *choice.sample(range(10, len(whole)), 200), *range(len(whole) - 8, len(whole))]
     reasons = set()
     for at in places:
         changed = bytearray(whole)
         changed[at] ^= 1 << choice.randrange(8)
+        if unpacked(changed) == content:
+            continue  # padding between the blocks of the packing: it says the same as before
         file.write_bytes(changed)
         reasons.add(refused(file, place))
     assert reasons <= {"BACKUP_DAMAGED", "BACKUP_TRUNCATED", "BACKUP_FOREIGN"}
