@@ -37,6 +37,7 @@ async def test_cameras_on_the_map_go_onto_the_wall_by_a_box(site, console: Conso
     await expect(page.get_by_test_id("map-chosen")).to_have_text("框选 3 个")
     await page.get_by_test_id("to-wall").click()
     await expect(page.locator("[data-phase=held]")).to_have_count(3)
+    assert "?wall=4:3606" in page.url
     await page.get_by_test_id("open-all").click()
     await console.state_purpose()
     await expect(page.locator("[data-testid=tile][data-phase=live]").first).to_be_visible(timeout=PATIENCE_MS)
