@@ -1,8 +1,8 @@
-//! The wire format of Protocol Buffers (proto3), as far as the records of cameras need it: no groups, no packing.
-//!
-//! Source: protobuf.dev, "Encoding".
+//! The fields of a message of Protocol Buffers where they lie: prost's own messages would copy each before it is looked at.
 
 use std::str;
+
+use prost::encoding::{WireType, decode_key, decode_varint};
 
 /// One field's value, by its wire type.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,24 +42,6 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let (&octet, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            let part = u64::from(octet & 0x7f);
-            // The tenth octet has room for one bit.
-            if shift == 63 && part > 1 {
-                return None;
-            }
-            number |= part << shift;
-            if octet & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;
@@ -67,19 +49,18 @@ impl<'a> Fields<'a> {
     }
 
     fn field(&mut self) -> Option<(u32, Value<'a>)> {
-        let key = self.varint()?;
-        let number = u32::try_from(key >> 3).ok().filter(|number| *number != 0)?;
-        let value = match key & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => Value::Fixed64(self.take()?),
-            2 => {
-                let length = usize::try_from(self.varint()?).ok()?;
+        let (number, kind) = decode_key(&mut self.rest).ok()?;
+        let value = match kind {
+            WireType::Varint => Value::Varint(decode_varint(&mut self.rest).ok()?),
+            WireType::SixtyFourBit => Value::Fixed64(self.take()?),
+            WireType::LengthDelimited => {
+                let length = usize::try_from(decode_varint(&mut self.rest).ok()?).ok()?;
                 let (head, rest) = self.rest.split_at_checked(length)?;
                 self.rest = rest;
                 Value::Bytes(head)
             }
-            5 => Value::Fixed32(self.take()?),
-            _ => return None,
+            WireType::ThirtyTwoBit => Value::Fixed32(self.take()?),
+            WireType::StartGroup | WireType::EndGroup => return None,
         };
         Some((number, value))
     }
