@@ -77,7 +77,9 @@ def translate(error: grpc.aio.AioRpcError, hub: str) -> VidhubError:
                 for violation in bad_request.field_violations
             ]
     message = error.details() or ""
-    if not reason and error.code() is grpc.StatusCode.UNAVAILABLE:
+    # grpcio's own word, as INTERNAL, for a message that could not be written any more: the connection is gone.
+    is_cut = error.code() is grpc.StatusCode.INTERNAL and message == "Internal error from Core"
+    if not reason and (is_cut or error.code() is grpc.StatusCode.UNAVAILABLE):
         if "CERTIFICATE" in message.upper() or "SSL" in message.upper() or "handshake" in message:
             return Unavailable(
                 "HUB_NOT_TRUSTED",
