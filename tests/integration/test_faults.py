@@ -16,6 +16,7 @@ import grpc
 import pytest
 import pytest_asyncio
 from support.cameras import gst_camera
+from support.events import event, is_over, lasts
 from support.hub import PASSWORD, HubProcess, Person, hub, person
 from support.hub import enrol as enrolled
 from support.rtsp import RtspClient
@@ -72,25 +73,6 @@ class Place:
     def said(self, words: str) -> bool:
         """On its log."""
         return any(words in line for line in self.running.said)
-
-
-async def event(keeper: Person, kind: str, is_so: Callable[[dict[str, Any]], bool] = bool) -> dict[str, Any]:
-    """The newest event of the kind that is so, as soon as there is one."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            page = await keeper.call("EventService/ListEvents", filter={"kinds": [kind]})
-            for one in page.get("events", ()):
-                if is_so(one):
-                    return one
-            await asyncio.sleep(0.1)
-
-
-def lasts(one: dict[str, Any]) -> bool:
-    return "endTime" not in one
-
-
-def is_over(one: dict[str, Any]) -> bool:
-    return "endTime" in one
 
 
 @contextlib.asynccontextmanager
@@ -265,24 +247,26 @@ async def test_a_clock_that_is_set_ten_minutes_either_way_stops_no_picture(tmp_p
     async with (
         gst_camera(width=320, height=180, fps=FPS, key_interval=FPS) as camera,
         hub(data, **HERE, **faked) as running,
-        watched(running, camera.url, data, data) as place,
     ):
-        for number, (ahead, jump) in enumerate(((600, 600), (0, -600)), start=1):
-            set_clock(clock, ahead)
-            async with person(running, "sup") as keeper:  # tokens go by the clock: logged in anew
-                await event(
-                    keeper, "clock.jumped", lambda one, jump=jump: (float_of(one["detailJson"]) - jump) ** 2 < 100
-                )
-            await place.go_on()
-            async with person(running, "zhang") as operator:
-                session = await opened(operator, place.camera_id)
-                async with await RtspClient.connect(session["rtspUrl"]) as viewer:
-                    await viewer.watch()
-                    await viewer.until(lambda viewer=viewer: viewer.pictures >= FPS)
-            assert await place.metric("vidhub_clock_jumps_total{}") == number
-        assert place.said("the clock was set")
+        async with watched(running, camera.url, data, data) as place:
+            await jump_either_way(place, clock)
         assert (await running.ask("audit_verify"))["intact"]
         assert await running.end() == 0
+
+
+async def jump_either_way(place: Place, clock: Path) -> None:
+    for number, (ahead, jump) in enumerate(((600, 600), (0, -600)), start=1):
+        set_clock(clock, ahead)
+        async with person(place.running, "sup") as keeper:  # tokens go by the clock: logged in anew
+            await event(keeper, "clock.jumped", lambda one, jump=jump: (float_of(one["detailJson"]) - jump) ** 2 < 100)
+        await place.go_on()
+        async with person(place.running, "zhang") as operator:
+            session = await opened(operator, place.camera_id)
+            async with await RtspClient.connect(session["rtspUrl"]) as viewer:
+                await viewer.watch()
+                await viewer.until(lambda viewer=viewer: viewer.pictures >= FPS)
+        assert await place.metric("vidhub_clock_jumps_total{}") == number
+    assert place.said("the clock was set")
 
 
 def set_clock(file: Path, ahead_s: int) -> None:
