@@ -259,19 +259,23 @@ class AuditLog:
                 *(unit_id, f"unit/{unit_id}", unit_id),
             )
         order = "ORDER BY time DESC, chain_id DESC, seq DESC LIMIT ?"
-        looked_through = f"FROM audit_entries WHERE {leads} {order}"
-        statement = f"SELECT * FROM (SELECT {_COLUMNS} {looked_through}) AS looked_through WHERE {asked} {order}"
-        furthest = f"SELECT time, chain_id, seq {looked_through} OFFSET ?"
+        furthest = f"SELECT time, chain_id, seq FROM audit_entries WHERE {leads} {order} OFFSET ?"
 
         def read(conn: Connection) -> AuditPage:
-            rows = conn.exec_driver_sql(statement, (*leads.values, MOST_LOOKED_THROUGH, *asked.values, limit + 1)).all()
+            within = _Conditions()
+            place = None
+            if asked.values:
+                place = conn.exec_driver_sql(furthest, (*leads.values, 1, MOST_LOOKED_THROUGH - 1)).first()
+            if place is not None:
+                within.add("(time, chain_id, seq) >= (?, ?, ?)", *place)
+            rows = conn.exec_driver_sql(
+                f"SELECT {_COLUMNS} FROM audit_entries WHERE {leads} AND {within} AND {asked} {order}",
+                (*leads.values, *within.values, *asked.values, limit + 1),
+            ).all()
             entries = [_entry(r) for r in rows[:limit]]
             if len(rows) > limit:
                 last = entries[-1]
                 return AuditPage(entries, f"{to_us(last.time)}.{last.chain_id}.{last.seq}", last.time)
-            place = None
-            if asked.values:
-                place = conn.exec_driver_sql(furthest, (*leads.values, 1, MOST_LOOKED_THROUGH - 1)).first()
             if place is None:
                 return AuditPage(entries, "")
             return AuditPage(entries, f"{place[0]}.{place[1]}.{place[2]}", from_us(place[0]))
