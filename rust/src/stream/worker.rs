@@ -125,6 +125,8 @@ pub(super) struct Worker {
     /// The subscribed sinks of each stream.
     streams: HashMap<u64, Vec<u64>>,
     touched: Vec<u64>,
+    /// Room for those of the batch that is being settled.
+    settling: Vec<u64>,
     timers: Timers,
 }
 
@@ -138,6 +140,7 @@ impl Worker {
             sinks: HashMap::new(),
             streams: HashMap::new(),
             touched: Vec::new(),
+            settling: Vec::new(),
             timers: Timers::default(),
         };
         Ok((worker, inbox))
@@ -350,7 +353,9 @@ impl Worker {
 
     /// The end of a batch: subscriptions asked for, flushes, deadlines. What a flush asks for is done next time.
     fn settle(&mut self, now: Instant) {
-        for id in std::mem::take(&mut self.touched) {
+        // The two vectors take turns, so that neither is allocated anew.
+        let mut settling = std::mem::replace(&mut self.touched, std::mem::take(&mut self.settling));
+        for id in settling.drain(..) {
             let Some(entry) = self.sinks.get_mut(&id) else { continue };
             entry.is_touched = false;
             if std::mem::take(&mut entry.wants_switch) {
@@ -374,6 +379,7 @@ impl Worker {
             }
             self.arm(id);
         }
+        self.settling = settling;
     }
 
     /// Asks the sink for its deadline. A later one than is armed waits until that has passed: deadlines that move away

@@ -34,11 +34,15 @@ pub(super) struct Contents<'a> {
 }
 
 impl Batch {
-    /// Whether a datagram of this length can go out with what is gathered.
-    pub fn takes(&self, route: Route, length: usize, max_segments: usize) -> bool {
-        self.route.is_none()
-            || (self.route == Some(route)
-                && !self.full
+    /// Whether what is gathered goes the same way.
+    pub fn goes(&self, route: Route) -> bool {
+        self.route.is_none_or(|own| own == route)
+    }
+
+    /// Whether a datagram of this length that goes the same way can go out with what is gathered.
+    pub fn has_room(&self, length: usize, max_segments: usize) -> bool {
+        self.count == 0
+            || (!self.full
                 && length <= self.segment
                 && self.count < max_segments
                 && self.bytes.len() + length <= MAX_BYTES)
@@ -102,21 +106,21 @@ mod tests {
     fn a_batch_holds_equal_pieces_for_one_place_and_a_shorter_last_one() {
         let (here, there) = (route("192.0.2.1:1"), route("192.0.2.9:1"));
         let mut batch = Batch::default();
-        assert!(batch.takes(here, 1200, 64));
+        assert!(batch.goes(here) && batch.has_room(1200, 64));
         add(&mut batch, here, 1200);
-        assert!(batch.takes(here, 1200, 64) && batch.takes(here, 300, 64));
+        assert!(batch.goes(here) && batch.has_room(1200, 64) && batch.has_room(300, 64));
         let by_tcp = Route { to: Remote { carrier: Carrier::Tcp, ..here.to }, ..here };
-        assert!(!batch.takes(by_tcp, 1200, 64));
-        assert!(!batch.takes(here, 1201, 64) && !batch.takes(there, 1200, 64) && !batch.takes(here, 1200, 1));
+        assert!(!batch.goes(by_tcp) && !batch.goes(there));
+        assert!(!batch.has_room(1201, 64) && !batch.has_room(1200, 1));
         add(&mut batch, here, 300);
-        assert!(!batch.takes(here, 300, 64), "the shorter piece is the last");
+        assert!(!batch.has_room(300, 64), "the shorter piece is the last");
         let contents = batch.contents().unwrap();
         assert_eq!((contents.bytes.len(), contents.segment, contents.count), (1500, 1200, 2));
         batch.clear();
         for _ in 0..54 {
             add(&mut batch, here, 1200);
         }
-        assert!(!batch.takes(here, 1200, 64), "a datagram holds no more");
+        assert!(!batch.has_room(1200, 64), "a datagram holds no more");
     }
 
     #[test]

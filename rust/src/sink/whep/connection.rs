@@ -244,7 +244,7 @@ impl Connection {
         length: usize,
         write: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        if !batch.takes(route, length, self.place.max_segments()) {
+        if !batch.goes(route) || !batch.has_room(length, self.place.max_segments()) {
             self.send(batch);
         }
         batch.add(route, length, write)

@@ -108,8 +108,10 @@ pub(super) struct Link {
     base_round_trip: Least<Duration>,
     /// Queue seen by each piece of feedback.
     queues: VecDeque<(Instant, Duration)>,
-    /// Octets by time of arrival on the viewer's clock.
-    delivered: VecDeque<(i64, usize)>,
+    /// Octets by time of arrival on the viewer's clock, as they were told: nearly in order.
+    delivered: VecDeque<(i64, u16)>,
+    /// The latest of these times.
+    newest: Option<i64>,
     /// The shortest way of the feedback being read.
     way: Option<i64>,
     /// The last receiver report: when, packets that had come by then and that had been sent.
@@ -139,6 +141,7 @@ impl Link {
             base_round_trip: Least::new(BASE_FOR, now),
             queues: VecDeque::new(),
             delivered: VecDeque::new(),
+            newest: None,
             way: None,
             reported: None,
             reported_rate: None,
@@ -157,16 +160,21 @@ impl Link {
         self.slices.clear();
         self.queues.clear();
         self.delivered.clear();
+        self.newest = None;
         self.reported = None;
         self.reported_rate = None;
         self.was_little = false;
         self.feedback_since = now;
     }
 
-    /// A packet goes out. `number`: its transport-wide number, where packets have one; they come in order.
-    pub fn sent(&mut self, octets: usize, number: Option<u64>, now: Instant) {
+    /// Packets of so many octets go out. `number`: the transport-wide number of the first, where packets have one; they come
+    /// in order.
+    pub fn sent(&mut self, packets: &[u16], number: Option<u64>, now: Instant) {
+        if packets.is_empty() {
+            return;
+        }
         let at = self.micros(now);
-        self.sent_packets += 1;
+        self.sent_packets += packets.len() as u64;
         match self.sends.back_mut() {
             Some((last, packets)) if *last + SEND_STEP.as_micros() as u64 > at => *packets = self.sent_packets,
             _ => {
@@ -176,20 +184,23 @@ impl Link {
                 self.sends.push_back((at, self.sent_packets));
             }
         }
-        self.mean_octets += (octets as f64 - self.mean_octets) / 256.0;
+        for octets in packets {
+            self.mean_octets += (f64::from(*octets) - self.mean_octets) / 256.0;
+        }
         if let Some(slice) = self.slice(at) {
-            slice.sent += 1;
+            slice.sent += packets.len() as u32;
         }
         let Some(number) = number else { return };
         if self.departures.is_empty() {
             self.first_number = number;
         }
-        if self.departures.len() == MAX_DEPARTURES {
-            self.departures.pop_front();
-            self.first_number += 1;
+        for octets in packets {
+            if self.departures.len() == MAX_DEPARTURES {
+                self.departures.pop_front();
+                self.first_number += 1;
+            }
+            self.departures.push_back(Departure { at, octets: *octets, is_told: false, is_lost: false });
         }
-        let octets = u16::try_from(octets).unwrap_or(u16::MAX);
-        self.departures.push_back(Departure { at, octets, is_told: false, is_lost: false });
     }
 
     /// What the viewer says of a numbered packet: when it came on its own clock, in microseconds; None: it has not come.
@@ -209,13 +220,20 @@ impl Link {
         if was.at < self.floor {
             return;
         }
-        if let Some(slice) = self.known_slice(was.at) {
+        if was.is_lost != came.is_none()
+            && let Some(slice) = self.known_slice(was.at)
+        {
             slice.lost = (slice.lost + u32::from(came.is_none())).saturating_sub(u32::from(was.is_lost));
         }
         if let Some(came) = came {
             let way = came.saturating_sub(was.at as i64);
             self.way = Some(self.way.map_or(way, |least| least.min(way)));
-            self.delivered.push_back((came, usize::from(was.octets)));
+            // A viewer may say of all that they came at one moment.
+            if self.delivered.len() == MAX_DEPARTURES {
+                self.delivered.pop_front();
+            }
+            self.delivered.push_back((came, was.octets));
+            self.newest = self.newest.max(Some(came));
         }
     }
 
@@ -226,9 +244,10 @@ impl Link {
             let base = self.base_way.see(way, now);
             self.queue(Duration::from_micros(way.abs_diff(base)), now);
         }
-        let newest = self.delivered.iter().map(|(came, _)| *came).max().unwrap_or_default();
-        let since = newest.saturating_sub(2 * DELIVERED.as_micros() as i64);
-        self.delivered.retain(|(came, _)| *came >= since);
+        let since = self.newest.unwrap_or_default().saturating_sub(2 * DELIVERED.as_micros() as i64);
+        while self.delivered.front().is_some_and(|(came, _)| *came < since) {
+            self.delivered.pop_front();
+        }
     }
 
     /// The viewer asks for a packet that was sent then, for the first time.
@@ -287,8 +306,10 @@ impl Link {
 
     /// The queue that stands in front of the link, if the viewer has told enough.
     fn standing(&self, now: Instant) -> Option<Duration> {
-        let recent =
-            |span: Duration| self.queues.iter().filter(move |(when, _)| *when + span >= now).map(|(_, queue)| *queue);
+        let recent = |span: Duration| {
+            let is_recent = move |(when, _): &&(Instant, Duration)| now.saturating_duration_since(*when) <= span;
+            self.queues.iter().rev().take_while(is_recent).map(|(_, queue)| *queue)
+        };
         match recent(STANDING).count() {
             0 => None,
             // Reports are rare: one has to do.
@@ -299,11 +320,10 @@ impl Link {
 
     /// Bits a second that arrive, and whether that is too little; None where the viewer has not told.
     fn delivered(&self, stream_bps: f64) -> Option<(f64, bool)> {
-        let Some(newest) = self.delivered.iter().map(|(came, _)| *came).max() else {
-            return self.reported_rate;
-        };
-        let since = newest - DELIVERED.as_micros() as i64;
-        let octets: usize = self.delivered.iter().filter(|(came, _)| *came > since).map(|(_, octets)| octets).sum();
+        let Some(newest) = self.newest else { return self.reported_rate };
+        let since = newest.saturating_sub(DELIVERED.as_micros() as i64);
+        let came = self.delivered.iter().filter(|(came, _)| *came > since);
+        let octets: u64 = came.map(|(_, octets)| u64::from(*octets)).sum();
         let oldest = self.delivered.iter().map(|(came, _)| *came).min().unwrap_or(newest);
         let bps = octets as f64 * 8.0 / DELIVERED.as_secs_f64();
         (oldest <= since).then_some((bps, bps < stream_bps * ENOUGH))
@@ -335,12 +355,11 @@ impl Link {
     /// Bits a second that the link takes, if that is less than the stream's.
     pub fn too_narrow(&self, stream_bps: f64, now: Instant) -> Option<f64> {
         let has_queue = self.standing(now).is_some_and(|queue| queue > QUEUE);
-        let delivered = self.delivered(stream_bps);
-        if has_queue && let Some((bps, true)) = delivered {
+        if has_queue && let Some((bps, true)) = self.delivered(stream_bps) {
             return Some(bps);
         }
         let passed = stream_bps * (1.0 - self.loss(has_queue, now)?);
-        Some(delivered.map_or(passed, |(bps, _)| bps.min(passed)))
+        Some(self.delivered(stream_bps).map_or(passed, |(bps, _)| bps.min(passed)))
     }
 
     /// Whether a queue stands though less is sent than the link was seen to take.
@@ -499,7 +518,7 @@ mod tests {
                 // What is paced is spread.
                 let pace = rate.is_narrow().then(|| rate.pace_bps(4e6));
                 let sent = now + pace.map_or(0.0, |bps| f64::from(place) * 1200.0 * 8.0 / bps);
-                link.sent(1200, network.is_numbered.then_some(number), at(sent));
+                link.sent(&[1200], network.is_numbered.then_some(number), at(sent));
                 let is_narrow = network.bps > 0.0 && sent >= network.narrow_from;
                 if is_narrow && sent >= network.narrow_from + 2.0 {
                     sent_late += 1200.0 * 8.0;
@@ -620,7 +639,7 @@ mod tests {
         let start = Instant::now();
         let mut link = Link::new(start);
         for number in 0..10_000u64 {
-            link.sent(1200, Some(number * 7 + 3), start);
+            link.sent(&[1200], Some(number * 7 + 3), start);
             link.arrival((number * 13) as u16, (number % 3 > 0).then_some(i64::MAX - number as i64));
             link.arrival(0, Some(i64::MIN));
             link.told(start);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use str0m::Rtc;
 
 use super::answer::Chosen;
@@ -165,7 +166,7 @@ impl Media {
     fn sound(&mut self, unit: &WireUnit, line: Line<'_>, now: Instant) {
         let Some(audio) = self.audio.as_mut().filter(|audio| audio.track == Some(unit.unit.track)) else { return };
         let timestamp = audio.timestamp(unit.unit.pts, false, now);
-        let mut outlet = Outlet { batch: line.batch, connection: line.connection, sealer: &self.rtp };
+        let mut outlet = Outlet::new(line.batch, line.connection, &self.rtp);
         let mut octets = 0;
         for packet in unit.packets() {
             octets +=
@@ -221,15 +222,22 @@ impl Media {
     pub fn pump(&mut self, line: Line<'_>, now: Instant) {
         let pace = self.pace_bps();
         let mut may_go = self.budget.fill(pace, now);
-        let mut outlet = Outlet { batch: line.batch, connection: line.connection, sealer: &self.rtp };
+        if self.leaving.is_empty() && self.history.waiting() == 0 {
+            self.is_paced = false;
+            return;
+        }
+        let mut outlet = Outlet::new(line.batch, line.connection, &self.rtp);
         let (mut packets, mut octets) = (0, 0);
-        let mut counter = self.video.counts_transport().then_some(self.transport_sequence);
+        // What the link is judged by; the numbers of these packets follow each other.
+        let mut judged = SmallVec::<[u16; 64]>::new();
+        let first_number = self.video.counts_transport().then_some(self.transport_sequence);
+        let mut counter = first_number;
         while may_go && let Some(again) = self.history.next(now) {
             let number = counter.map(|number| number as u16);
             let sent = self.video.resend(&mut outlet, again.packet, again.own, again.stamp, number);
             let Some((length, is_numbered)) = sent else { break };
             if is_numbered {
-                self.link.sent(again.packet.payload_len(), counter, now);
+                judged.push(again.packet.payload_len() as u16);
                 counter = counter.map(|number| number + 1);
             }
             (packets, octets) = (packets + 1, octets + length);
@@ -255,7 +263,7 @@ impl Media {
                 let Some((stamp, length)) = self.video.send(&mut outlet, packet, own, *timestamp, number) else {
                     break;
                 };
-                self.link.sent(packet.payload_len(), counter, now);
+                judged.push(packet.payload_len() as u16);
                 counter = counter.map(|number| number + 1);
                 first.get_or_insert(stamp);
                 *next += 1;
@@ -276,6 +284,7 @@ impl Media {
         }
         // What waited is gone: the stream flows as it comes.
         self.is_paced &= !self.leaving.is_empty();
+        self.link.sent(&judged, first_number, now);
         self.transport_sequence = counter.unwrap_or(self.transport_sequence);
         line.count(packets, octets);
     }

@@ -8,7 +8,7 @@ use str0m::media::Mid;
 use str0m::rtp::Extension;
 
 use super::answer::Chosen;
-use super::batch::Batch;
+use super::batch::{Batch, Route};
 use super::connection::Connection;
 use crate::stream::RtpPacket;
 use crate::wire::rtp::Header;
@@ -58,17 +58,28 @@ pub(super) struct Stamp {
     pub with_mid: bool,
 }
 
-/// Where sealed packets go.
+/// Where sealed packets go, as long as nothing is received meanwhile.
 pub(super) struct Outlet<'a> {
-    pub batch: &'a mut Batch,
-    pub connection: &'a Connection,
-    pub sealer: &'a RtpSealer,
+    batch: &'a mut Batch,
+    connection: &'a Connection,
+    sealer: &'a RtpSealer,
+    route: Option<Route>,
+    max_segments: usize,
 }
 
-impl Outlet<'_> {
+impl<'a> Outlet<'a> {
+    /// Sends first what is gathered for another way.
+    pub fn new(batch: &'a mut Batch, connection: &'a Connection, sealer: &'a RtpSealer) -> Self {
+        let route = connection.route();
+        if route.is_some_and(|route| !batch.goes(route)) {
+            connection.send(batch);
+        }
+        Self { batch, connection, sealer, route, max_segments: connection.place.max_segments() }
+    }
+
     /// Gives the packet's octets, the tag apart; None where there is no way to the viewer, or no key.
     fn put(&mut self, header: Header, extensions: Extensions<'_>, parts: [&[u8]; 3], index: u64) -> Option<usize> {
-        let route = self.connection.route()?;
+        let route = self.route?;
         let header_len = extensions.header_len();
         let length = header_len + parts.iter().map(|part| part.len()).sum::<usize>() + self.sealer.tag_len();
         let sealer = self.sealer;
@@ -78,7 +89,10 @@ impl Outlet<'_> {
             parts.iter().for_each(|part| bytes.extend_from_slice(part));
             sealer.seal(bytes, start, header_len, header.ssrc, index)
         };
-        self.connection.add(self.batch, route, length, write).ok()?;
+        if !self.batch.has_room(length, self.max_segments) {
+            self.connection.send(self.batch);
+        }
+        self.batch.add(route, length, write).ok()?;
         Some(length - sealer.tag_len())
     }
 }

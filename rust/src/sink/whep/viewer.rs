@@ -366,7 +366,14 @@ impl Sink for WhepSink {
         if let Some(change) = self.media.as_mut().and_then(|media| media.pass(now)) {
             self.changed(change, now);
         }
-        match self.drive(now) {
+        let flow = match now >= self.connection.deadline() {
+            true => self.drive(now),
+            false => {
+                with_batch(|batch| self.pump(batch, now));
+                Flow::Continue
+            }
+        };
+        match flow {
             Flow::Continue if self.replays.is_due(now) => self.replay(now),
             Flow::Continue => self.cross(now),
             other => other,
