@@ -88,17 +88,19 @@ impl Hub {
     /// Builds registry, policy, sessions and threads; opens no port.
     pub fn new(options: HubOptions) -> Result<Self> {
         begin_log(&options.log);
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),
+        let cores = match options.threads {
+            0 => std::thread::available_parallelism().map_or(2, |cores| cores.get()),
             given => given,
         };
+        let threads = if options.threads == 0 { cores.max(2) } else { cores };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("vidhub-io")
             .enable_all()
             .build()
             .map_err(|cause| no_threads().because(cause))?;
-        let shards = Shards::start(threads).map_err(|cause| no_threads().because(cause))?;
+        // More of them than there are cores would only wake each other's viewers' twice as often.
+        let shards = Shards::start(cores).map_err(|cause| no_threads().because(cause))?;
         // Taking a camera's packets costs less than sending them on.
         let source_threads = Arc::new(Threads::start(threads / 2).map_err(|cause| no_threads().because(cause))?);
         let telemetry = Arc::new(Telemetry::default());

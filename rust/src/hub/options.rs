@@ -48,7 +48,7 @@ pub struct HubOptions {
     pub source: SourceOptions,
     #[serde(default)]
     pub probe: ProbeOptions,
-    /// Threads of the fan-out and of the runtime; 0: one per core, at least two.
+    /// Threads of the fan-out and of the runtime; 0: one per core, of the runtime at least two.
     #[serde(default)]
     pub threads: usize,
     /// `tracing` filter of the core's own log on stderr; empty: "warn".
