@@ -31,7 +31,7 @@ use super::limits::{Full, Quota, Seat};
 use super::udp::UdpPort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Admission;
-use crate::sink::whep::{self, Fit, Local, Offer, Restart, Restarted, WhepSink};
+use crate::sink::whep::{self, Crowd, Fit, Local, Offer, Restart, Restarted, WhepSink};
 use crate::stream::Shards;
 use crate::telemetry::Telemetry;
 use crate::wire::stun;
@@ -84,6 +84,7 @@ pub struct Webrtc {
     telemetry: Arc<Telemetry>,
     quota: Arc<Quota>,
     peers: Peers,
+    crowd: Arc<Crowd>,
     sink_queue_bytes: usize,
     stall_timeout: Duration,
     waker: mio::Waker,
@@ -135,6 +136,7 @@ impl Webrtc {
             telemetry,
             quota: Quota::new(options.max_viewers, options.max_viewers_per_address),
             peers: Peers::default(),
+            crowd: Arc::default(),
             sink_queue_bytes: options.sink_queue_bytes,
             stall_timeout: options.stall_timeout,
             waker,

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::gate::Admission;
 use crate::media::Profile;
 use crate::server::limits::Seat;
-use crate::sink::whep::{Carrier, Place, Remote, Way};
+use crate::sink::whep::{Carrier, Crowd, Place, Remote, Way};
 use crate::stream::Interest;
 
 pub(super) struct Lease {
@@ -33,6 +33,10 @@ impl Place for Lease {
 
     fn max_segments(&self) -> usize {
         self.webrtc.port.max_segments()
+    }
+
+    fn crowd(&self) -> &Arc<Crowd> {
+        &self.webrtc.crowd
     }
 
     fn queue_bytes(&self) -> usize {

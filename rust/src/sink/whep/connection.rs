@@ -11,6 +11,7 @@ use str0m::net::{DatagramRecv, Receive, Transmit};
 use str0m::{Event, IceConnectionState, IceCreds, Input, Output, Rtc};
 
 use super::batch::{Batch, Route};
+use super::crowd::Crowd;
 use super::keys::Keys;
 use super::restart::{Restarted, Restarts};
 use super::way::{Carrier, Remote, Remotes, Way};
@@ -29,6 +30,8 @@ pub trait Place: Send {
     fn send(&self, to: Remote, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()>;
     /// Most pieces that one `send` takes.
     fn max_segments(&self) -> usize;
+    /// Viewers of the port that are catching up.
+    fn crowd(&self) -> &Arc<Crowd>;
     /// Octets of access units that may wait for a TCP connection; one may always.
     fn queue_bytes(&self) -> usize;
     /// Whether an access unit may be sent there now. Where not, `Room` follows when it may.

@@ -12,6 +12,7 @@ use super::answer::Chosen;
 use super::batch::Batch;
 use super::clock::Clock;
 use super::connection::Connection;
+use super::crowd::CatchingUp;
 use super::history::{Asked, History};
 use super::link::Link;
 use super::outgoing::{Outgoing, Outlet};
@@ -79,6 +80,8 @@ pub(super) struct Media {
     leaving: VecDeque<Leaving>,
     /// What waits leaves by the budget of what is sent again.
     is_paced: bool,
+    /// While what the viewer began with waits.
+    catching_up: Option<CatchingUp>,
     /// For what is sent again, and for what is paced.
     budget: Budget,
     /// For what is live.
@@ -113,6 +116,7 @@ impl Media {
             history: History::new(),
             leaving: VecDeque::new(),
             is_paced: false,
+            catching_up: None,
             budget: Budget::new(now, 0.0),
             burst: Budget::new(now, AT_ONCE),
             bitrate: Bitrate::default(),
@@ -160,6 +164,13 @@ impl Media {
         self.leaving.push_back(Leaving { unit: unit.clone(), timestamp, next: 0 });
         if !self.is_paced {
             self.pump(line, now);
+        }
+    }
+
+    /// What was taken is the cache that the viewer begins with: what of it waits leaves as others' does.
+    pub fn catches_up(&mut self, connection: &Connection) {
+        if !self.leaving.is_empty() && self.catching_up.is_none() {
+            self.catching_up = Some(CatchingUp::new(connection.place.crowd()));
         }
     }
 
@@ -223,7 +234,7 @@ impl Media {
         let pace = self.pace_bps();
         let mut may_go = self.budget.fill(pace, now);
         if self.leaving.is_empty() && self.history.waiting() == 0 {
-            self.is_paced = false;
+            (self.is_paced, self.catching_up) = (false, None);
             return;
         }
         let mut outlet = Outlet::new(line.batch, line.connection, &self.rtp);
@@ -283,7 +294,9 @@ impl Media {
             self.leaving.pop_front();
         }
         // What waited is gone: the stream flows as it comes.
-        self.is_paced &= !self.leaving.is_empty();
+        if self.leaving.is_empty() {
+            (self.is_paced, self.catching_up) = (false, None);
+        }
         self.link.sent(&judged, first_number, now);
         self.transport_sequence = counter.unwrap_or(self.transport_sequence);
         line.count(packets, octets);
@@ -409,7 +422,9 @@ impl Media {
     }
 
     fn hurry_bps(&self) -> f64 {
-        (self.bitrate.bps() * HURRY).max(MIN_HURRY_BPS)
+        let stream = self.bitrate.bps();
+        let alone = (stream * HURRY).max(MIN_HURRY_BPS);
+        self.catching_up.as_ref().map_or(alone, |own| own.pace_bps(stream, alone))
     }
 
     fn sender_reports(&mut self, now: Instant) -> Option<Vec<u8>> {

@@ -6,6 +6,7 @@ mod batch;
 mod clock;
 mod connection;
 mod crossing;
+mod crowd;
 mod history;
 mod keys;
 mod link;
@@ -22,6 +23,7 @@ mod way;
 
 pub use answer::{Chosen, Fit, Formats, Local, Negotiated, Sound, fit, negotiate};
 pub use connection::Place;
+pub use crowd::Crowd;
 pub use offer::Offer;
 pub use restart::{Restart, Restarted, Restarts};
 pub use viewer::WhepSink;

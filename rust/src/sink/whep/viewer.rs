@@ -250,6 +250,9 @@ impl WhepSink {
         with_batch(|batch| {
             media.unit(unit, age, Line { batch, connection, telemetry }, now);
             connection.send(batch);
+            if self.is_joining {
+                media.catches_up(connection);
+            }
         });
         if media.video.track == Some(unit.unit.track) && unit.unit.keyframe {
             self.replays.spared();
