@@ -140,7 +140,7 @@ class Bench:
         }
         answer, use = await self.window("viewers", configuration)
         _check(answer, VIEWERS)
-        self.cost(group, answer, use, floor)
+        self.cost(group, answer, use, floor, Mark(2, of_ratio=True))
         self.figures.add(group, "private memory for each", "KiB", use.memory_kib / VIEWERS)
         self.delays(group, answer, "first keyframe from the offer on, camera pulled already")
 
