@@ -42,6 +42,7 @@ export interface MapEvents {
 export class CameraMap {
   private readonly map: LibreMap;
   private readonly ready: Promise<void>;
+  private isRemoved = false;
   private frame: HTMLElement | undefined;
   private from: { x: number; y: number } | undefined;
   /** A drag draws a box in place of moving the map; also while the shift key is down. */
@@ -83,6 +84,7 @@ export class CameraMap {
 
   async show(points: Points): Promise<void> {
     await this.ready;
+    if (this.isRemoved) return;
     (this.map.getSource("cameras") as GeoJSONSource).setData(features(points));
     this.events.onView(this.view());
   }
@@ -105,6 +107,7 @@ export class CameraMap {
   }
 
   remove(): void {
+    this.isRemoved = true;
     removeEventListener("mousemove", this.draw);
     removeEventListener("mouseup", this.end);
     this.box.removeEventListener("mousedown", this.begin, true);

@@ -66,7 +66,8 @@ async def test_every_page_of_a_role_keeps_to_the_policy(site, console: Console, 
         await page.get_by_test_id("page-unit").click()
         async with page.expect_download():
             await page.get_by_role("button", name="下载模板").click()
-    assert said == []
+    # Drawing a map without a GPU is slow, as Chromium itself remarks now and then.
+    assert [words for words in said if "GL Driver Message" not in words] == []
     assert {url for url in requests if not url.startswith((f"{site.hub.url}/", f"blob:{site.hub.url}/"))} == set()
 
 
