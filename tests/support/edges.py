@@ -49,6 +49,7 @@ from vidhub.model import (
     WatchEvent,
 )
 from vidhub.telemetry import Telemetry
+from vidhub.turns import Turns
 
 NOW = datetime.now(UTC)
 OTHER_SERVICES = (
@@ -160,6 +161,9 @@ class MemoryCatalogue:
     def read(self, principal: Principal, messages: Sequence[bytes]) -> list[None]:
         """Every record is looked at closely."""
         return [None] * len(messages)
+
+    async def give_way(self) -> None:
+        await asyncio.sleep(0)
 
     async def register(
         self, principal: Principal, batch: Sequence[Camera], *, dry_run: bool = False, bulk: bool = False
@@ -318,7 +322,7 @@ async def served(
         identity=lambda: ServerIdentity(own.certificate, own.key, authority.pem),
     )
     address = await server.start("127.0.0.1:0")
-    app = http_app(servicers, doorkeeper=doorkeeper, live=live, telemetry=telemetry, is_https=False)
+    app = http_app(servicers, doorkeeper=doorkeeper, live=live, telemetry=telemetry, is_https=False, turns=Turns())
     identities = {
         name: authority.issue(uri=f"vidhub://h1/{name}") for name in ("unit/u1", "unit/u2", "hub/h2", "claim/c1")
     }

@@ -22,7 +22,20 @@ RUST = [
 ]
 PYTHON = [
     {"errors"},
-    {"model", "config", "telemetry", "v1", "paging", "places", "logs", "lockfile", "mtls", "picture", "client"},
+    {
+        "model",
+        "config",
+        "telemetry",
+        "v1",
+        "paging",
+        "places",
+        "logs",
+        "lockfile",
+        "mtls",
+        "picture",
+        "client",
+        "turns",
+    },
     {"core", "store"},
     {"audit", "events"},
     {"identity"},

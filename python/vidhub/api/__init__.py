@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from google.protobuf.message_factory import GetMessageClass
@@ -53,6 +53,7 @@ class Access:
     grpc: kinds of certificate on 50051. http: roles on 8080. None: the listener does not carry the method.
     unchecked: its stream is taken as it comes, for one bad message must not end it; the servicer validates.
     most_bytes: of one message; a longer one is refused unread.
+    is_bulk: nobody waits for it as for a page, and it gives way to what people do wait for.
     is_open: on 8080 also to those who are not logged in. before_password_change: also while a new password is due.
     reason, message: what a role that is not listed is told.
     """
@@ -62,6 +63,7 @@ class Access:
     is_open: bool = False
     before_password_change: bool = False
     unchecked: bool = False
+    is_bulk: bool = False
     most_bytes: int = MESSAGE_MAX_BYTES
     reason: str = "ROLE_NOT_PERMITTED"
     message: str = "none of your roles may do this: ask an administrator for the role that the guide names"
@@ -146,7 +148,7 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
         {
             "RegisterCamera": _WRITE,
             "RegisterCameras": Access(grpc=_UNITS),
-            "BatchRegisterCameras": _WRITE,
+            "BatchRegisterCameras": replace(_WRITE, is_bulk=True),
             "UpdateCamera": _WRITE,
             "RetireCamera": _WRITE,
             "GetCamera": _READ,
@@ -215,7 +217,7 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
         "AuditService",
         {
             "ListEntries": Access(grpc=_UNITS, http=frozenset({Role.UNIT, Role.SUPERVISOR, Role.AUDITOR})),
-            "VerifyChain": Access(http=frozenset({Role.AUDITOR, Role.SUPERVISOR, Role.ADMINISTRATOR})),
+            "VerifyChain": Access(http=frozenset({Role.AUDITOR, Role.SUPERVISOR, Role.ADMINISTRATOR}), is_bulk=True),
         },
     ),
     "vidhub.v1.EventService": _service(
@@ -247,7 +249,7 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
             "AcceptHub": _ADMINISTER,
             "EndHub": _ADMINISTER,
             "ListShares": _OVERSEE,
-            "PreviewShare": _OVERSEE,
+            "PreviewShare": replace(_OVERSEE, is_bulk=True),
             "CreateShare": _ADMINISTER,
             "DeleteShare": _ADMINISTER,
             "ExplainCamera": _OVERSEE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -37,6 +37,7 @@ from vidhub.errors import (
     VidhubError,
 )
 from vidhub.telemetry import RequestMetrics
+from vidhub.turns import Turns
 
 # A stream on 8080 may outlive the token it was opened with, but not the login: this often it is looked at again,
 # and after this long the stream must be opened anew, with a token of that time.
@@ -176,12 +177,18 @@ class ConnectAdapter:
     """Servicers as Connect endpoints. As an interceptor it admits the caller before the message is read."""
 
     def __init__(
-        self, doorkeeper: Doorkeeper, live: LiveCalls, metrics: RequestMetrics, methods: Mapping[str, Method]
+        self,
+        doorkeeper: Doorkeeper,
+        live: LiveCalls,
+        metrics: RequestMetrics,
+        methods: Mapping[str, Method],
+        turns: Turns,
     ) -> None:
         self._doorkeeper = doorkeeper
         self._live = live
         self._metrics = metrics
         self._methods = methods
+        self._turns = turns
 
     async def on_start(self, ctx: RequestContext[Any, Any]) -> tuple[Call, float]:
         started = time.perf_counter()
@@ -221,7 +228,7 @@ class ConnectAdapter:
         async def answer(request: Any, _ctx: RequestContext[Any, Any]) -> Message:
             call = _current.get()
             try:
-                with self._live.entered(call.principal):
+                with self._live.entered(call.principal), self._turn(method):
                     function = function_of(method, servicer)
                     response: Message = await function(_checked(method, request), call)
                     return response
@@ -251,6 +258,9 @@ class ConnectAdapter:
                 return Endpoint.server_stream(method=_info(method, StreamType.SERVER_STREAM), function=stream)
             case _:
                 return Endpoint.bidi_stream(method=_info(method, StreamType.BIDI_STREAM), function=stream)
+
+    def _turn(self, method: Method) -> AbstractContextManager[None]:
+        return nullcontext() if method.access.is_bulk else self._turns.interactive()
 
     def _refused(self, error: Exception, call: Call) -> ConnectError:
         if isinstance(error, ConnectError):

@@ -59,6 +59,7 @@ class Catalogue(Protocol):
         page_token: str = "",
         full: bool = False,
     ) -> CameraPage: ...
+    async def give_way(self) -> None: ...
     async def count(
         self, principal: Principal, wanted: CameraFilter, grouping: CameraGrouping, *, region_digits: int = 6
     ) -> CameraCounts: ...
@@ -209,7 +210,7 @@ class CameraServicer:
         for start in range(0, len(messages), _READ):
             part = [message.SerializeToString() for message in messages[start : start + _READ]]
             found += self._catalogue.read(principal, part)
-            await asyncio.sleep(0)
+            await self._catalogue.give_way()
         batch = _Batch(len(messages), request.dry_run)
         looked_at = 0
         for index, record in enumerate(found):
@@ -218,7 +219,7 @@ class CameraServicer:
                 continue
             looked_at += 1
             if looked_at % _TURN == 0:
-                await asyncio.sleep(0)
+                await self._catalogue.give_way()
             message = messages[index]
             if broken := validate.violations(message):
                 batch.rejected.append(RejectedCamera(index, message.id, broken))

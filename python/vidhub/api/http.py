@@ -34,6 +34,7 @@ from vidhub.api.status import connect_body, to_status
 from vidhub.errors import Unimplemented
 from vidhub.places import SHIPPED
 from vidhub.telemetry import Telemetry
+from vidhub.turns import Turns
 
 CONSOLE = Path(__file__).resolve().parent.parent / "console"
 # The outlines of regions for the map: no secret, as the console itself is none.
@@ -62,10 +63,12 @@ def http_app(
     live: LiveCalls,
     telemetry: Telemetry,
     is_https: bool,
+    turns: Turns,
     console: Path = CONSOLE,
 ) -> Starlette:
-    """servicers: by full name, as in "vidhub.v1.CameraService". is_https: whether browsers reach us by TLS."""
-    adapter = ConnectAdapter(doorkeeper, live, telemetry.requests("connect", METHODS), METHODS)
+    """servicers: by full name, as in "vidhub.v1.CameraService". is_https: whether browsers reach us by TLS. turns: what
+    gives way to the calls of people."""
+    adapter = ConnectAdapter(doorkeeper, live, telemetry.requests("connect", METHODS), METHODS, turns)
     routes: list[Mount | Route] = [
         Mount(f"/{service}", _Service(service, adapter, servicers.get(service)))
         for service in SERVICES

@@ -160,6 +160,7 @@ class App:
             live=live,
             telemetry=parts.telemetry,
             is_https=public_url.startswith("https:"),
+            turns=parts.store.turns,
         )
         self._stack.callback(self._run_dir.remove, "app.sock")
         await self._serve_socket("app", web, self._run_dir, "app.sock")

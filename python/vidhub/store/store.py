@@ -16,6 +16,7 @@ from vidhub.errors import ResourceExhausted, Unavailable, VidhubError
 from vidhub.store import changes, origin, purposes, regions
 from vidhub.store.engine import create_file, database_path, make_engine, migrate, translated
 from vidhub.store.writer import Participant, Writer
+from vidhub.turns import Turns
 
 T = TypeVar("T")
 
@@ -29,7 +30,8 @@ class Store:
         self.path = path
         self._writer_engine = writer_engine
         self._reader_engine = reader_engine
-        self._writer = Writer(writer_engine)
+        self.turns = Turns()
+        self._writer = Writer(writer_engine, self.turns)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="vidhub-reader")
         self._reading = 0
         self._closed = False

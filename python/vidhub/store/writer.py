@@ -21,11 +21,15 @@ from sqlalchemy import Connection, Engine
 
 from vidhub.errors import Internal, ResourceExhausted, Unavailable, VidhubError
 from vidhub.store.engine import describe, is_environmental, translated
+from vidhub.turns import Turns
 
 _MAX_INTERACTIVE = 4_096
 _MAX_BULK = 256
 _GROUP = 512
 _BULK_BUDGET_S = 0.02
+# Bulk work is not begun while people wait for answers, but for so long at most; meanwhile we look so often.
+_BULK_PATIENCE_S = 0.02
+_LOOK_S = 0.002
 
 log = structlog.get_logger(__name__)
 
@@ -59,8 +63,9 @@ class _Job:
 class Writer:
     """Owns the writing connection and its thread."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, turns: Turns) -> None:
         self._engine = engine
+        self._turns = turns
         self._interactive: deque[_Job] = deque()
         self._bulk: deque[_Job] = deque()
         self._wake = threading.Condition()
@@ -109,7 +114,16 @@ class Writer:
                 if not (self._interactive or self._bulk):
                     return
             self._round(self._take_interactive())
+            self._let_pass()
             self._round(self._take_bulk())
+
+    def _let_pass(self) -> None:
+        until = time.monotonic() + _BULK_PATIENCE_S
+        while self._bulk and self._turns.is_busy and not self._closing and time.monotonic() < until:
+            with self._wake:
+                if not self._interactive:
+                    self._wake.wait(_LOOK_S)
+            self._round(self._take_interactive())
 
     def _take_interactive(self) -> Callable[[], _Job | None]:
         left = _GROUP

@@ -15,6 +15,7 @@ from vidhub.api.http import CONTENT_SECURITY_POLICY, http_app
 from vidhub.api.live import LiveCalls
 from vidhub.api.metrics_http import metrics_app
 from vidhub.telemetry import Telemetry
+from vidhub.turns import Turns
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ async def console(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         doorkeeper=Doorkeeper(Directory(), lambda _: None),
         live=LiveCalls(),
         telemetry=Telemetry(),
+        turns=Turns(),
         is_https=True,
         console=tmp_path / "console",
     )
@@ -78,6 +80,7 @@ async def test_without_a_console_the_api_is_there_all_the_same(tmp_path: Path) -
         doorkeeper=Doorkeeper(Directory(), lambda _: None),
         live=LiveCalls(),
         telemetry=Telemetry(),
+        turns=Turns(),
         is_https=False,
         console=tmp_path,
     )

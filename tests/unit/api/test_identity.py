@@ -34,6 +34,7 @@ from vidhub.identity.units import Units
 from vidhub.model import Principal, PrincipalKind, Role
 from vidhub.store import Store
 from vidhub.telemetry import Telemetry
+from vidhub.turns import Turns
 from vidhub.v1 import (
     audit_service_pb2,
     audit_service_pb2_grpc,
@@ -112,7 +113,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
         identity=lambda: ServerIdentity(shown.certificate_pem, shown.key_pem, ca.ca_pem.encode()),
     )
     address = await server.start("127.0.0.1:0")
-    app = http_app(servicers, doorkeeper=doorkeeper, live=live, telemetry=telemetry, is_https=False)
+    app = http_app(servicers, doorkeeper=doorkeeper, live=live, telemetry=telemetry, is_https=False, turns=Turns())
     await people.add(SYSTEM, "zhang", [Role.OPERATOR], password=PASSWORD, department="patrol")
     async with serve(app) as url:
         yield Hub(people, units, audit, ca, address, url)
