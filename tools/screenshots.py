@@ -8,6 +8,7 @@ with `--running`.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def main() -> None:
         [sys.executable, "-m", "vidhub.cli", "demo", "--json", "--port-offset", str(PORT_OFFSET)],
         stdout=subprocess.PIPE,
         text=True,
+        env={**os.environ, "TZ": "Asia/Shanghai"},
     )
     try:
         assert demo.stdout is not None
