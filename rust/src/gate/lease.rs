@@ -77,6 +77,10 @@ impl Lease {
         let waited = self.streams.options.patience.as_secs_f64();
         let supply = self.running.supply.lock();
         if supply.origin == Origin::Hub {
+            // It was asked for again meanwhile, and who waited waited for that too.
+            if let Some((reason, message)) = supply.asking.told() {
+                return Error::new(ErrorKind::Unavailable, reason, message.clone());
+            }
             return Error::new(
                 ErrorKind::Unavailable,
                 "LINK_NO_MEDIA",

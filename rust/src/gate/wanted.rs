@@ -32,11 +32,13 @@ pub(super) struct Asking {
     began: Option<Instant>,
     /// Why the last one has not brought it, or no more.
     failure: Option<(&'static str, String)>,
+    /// The same for those who wait: kept while it is asked for again, until something brings it.
+    told: Option<(&'static str, String)>,
 }
 
 impl Default for Asking {
     fn default() -> Self {
-        Self { times: 0, last: None, next: Instant::now(), began: None, failure: None }
+        Self { times: 0, last: None, next: Instant::now(), began: None, failure: None, told: None }
     }
 }
 
@@ -58,6 +60,12 @@ impl Asking {
     /// Something brings the stream from now on.
     pub fn answered(&mut self, now: Instant) {
         self.began = Some(now);
+        self.told = None;
+    }
+
+    /// Why what was to bring the stream did not, if it has said so.
+    pub fn told(&self) -> Option<&(&'static str, String)> {
+        self.told.as_ref()
     }
 
     /// It brings it no more. The first time, and after a steady one, the stream is asked for at once.
@@ -68,6 +76,7 @@ impl Asking {
         if self.times <= 1 {
             self.next = now;
         }
+        self.told.clone_from(&failure);
         self.failure = failure;
     }
 }
@@ -247,6 +256,7 @@ mod tests {
         asking.answered(now);
         asking.ended(Some(("LINK_DOWN", String::new())), now);
         assert_eq!((asking.times, asking.next), (2, now + PAUSE.1));
+        assert_eq!(asking.told().map(|told| told.0), Some("LINK_DOWN"));
         asking.answered(now);
         let later = now + STEADY;
         asking.ended(None, later);
