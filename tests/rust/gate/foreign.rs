@@ -7,9 +7,11 @@ use std::time::Duration;
 use _core::error::ErrorKind;
 use _core::gate::{Door, Ended, Ender, Event, Proof, Publication, SessionSpec};
 use _core::media::Profile;
+use _core::peer::Peer;
 use _core::policy::{Principal, PrincipalKind};
 use _core::registry::{Camera, State};
 use _core::telemetry::{Direction, Protocol};
+use base64::Engine as _;
 
 use crate::harness::{self, unit, until, video};
 use crate::house::{CAMERA, House, OTHER, PEER, Source, camera, ended, house, spec};
@@ -24,7 +26,11 @@ fn foreign(id: &str) -> Camera {
 
 /// A house whose first camera is another hub's.
 fn guesthouse(linger: Duration, patience: Duration) -> House {
-    let house = house(Source::Plays, linger, patience);
+    guesthouse_of(Source::Plays, linger, patience)
+}
+
+fn guesthouse_of(source: Source, linger: Duration, patience: Duration) -> House {
+    let house = house(source, linger, patience);
     house.gate.apply_cameras(2, vec![foreign(CAMERA)], &[]).unwrap();
     house.events.take(usize::MAX);
     house
@@ -122,6 +128,22 @@ fn who_waits_for_what_is_refused_is_told_why_and_the_next_asks_no_sooner_than_it
     let _pushing = house.bring("p1");
     house.runtime.block_on(ready.ready()).unwrap();
     assert!(!refuse(), "it comes");
+}
+
+#[test]
+fn who_waits_for_another_attempt_is_told_why_the_last_one_failed() {
+    let house = guesthouse_of(Source::Refuses, Duration::from_secs(30), Duration::from_millis(200));
+    let _first = house.admit(&house.open("s1"), Protocol::RtspTcp);
+    assert_eq!(house.until_need(), (true, ""));
+    let authority = rcgen::KeyPair::generate().unwrap();
+    let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&authority).unwrap();
+    let body = base64::engine::general_purpose::STANDARD.encode(ca.der());
+    let ca = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+    let peer = Peer::new("lower", &format!("rtsps://127.0.0.1:1/{CAMERA}"), "ticket", &ca).unwrap();
+    house.gate.supply_stream(CAMERA, Profile::Main, peer).unwrap();
+    assert_eq!(house.until_need(), (true, "CAMERA_REFUSED_LOGIN"), "asked for again at once");
+    // This time nobody brings it.
+    assert_eq!(house.reason_of_waiting("s2"), (ErrorKind::Unavailable, "CAMERA_REFUSED_LOGIN"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub struct House {
 pub enum Source {
     /// Sends a keyframe at once.
     Plays,
-    /// Fails at once.
+    /// Fails at once; what another hub gives is over then.
     Refuses,
     /// Never says anything.
     Silent,
@@ -51,7 +51,7 @@ pub fn house(source: Source, linger: Duration, patience: Duration) -> House {
     let events = Arc::new(Events::new().unwrap());
     let (started, stopped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counts = (started.clone(), stopped.clone());
-    let start: gate::StartSource = Box::new(move |_, stream, stop| {
+    let start: gate::StartSource = Box::new(move |target, stream, stop| {
         let (started, stopped) = counts.clone();
         Box::pin(async move {
             started.fetch_add(1, SeqCst);
@@ -67,6 +67,9 @@ pub fn house(source: Source, linger: Duration, patience: Duration) -> House {
                         cause: "CAMERA_REFUSED_LOGIN",
                         message: "wrong".into(),
                     });
+                    if target.peer.is_some() {
+                        return;
+                    }
                 }
                 Source::Silent => {}
             }

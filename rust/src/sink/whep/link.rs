@@ -648,4 +648,16 @@ mod tests {
         }
         assert!(link.departures.len() <= MAX_DEPARTURES && link.queues.len() <= 64);
     }
+
+    #[test]
+    fn a_viewer_that_tells_one_time_for_all_is_held_to_the_bound() {
+        let start = Instant::now();
+        let mut link = Link::new(start);
+        for number in 0..10_000u64 {
+            link.sent(&[1200], Some(number), start);
+            link.arrival(number as u16, Some(1));
+            link.told(start);
+        }
+        assert_eq!(link.delivered.len(), MAX_DEPARTURES);
+    }
 }
