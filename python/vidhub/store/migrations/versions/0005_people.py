@@ -18,3 +18,7 @@ def upgrade() -> None:
     op.add_column("logins", sa.Column("client", sa.Text(), nullable=False, server_default=""))
     op.add_column("grants", sa.Column("weekly_hours", sa.Text(), nullable=False, server_default="[]"))
     op.add_column("purposes", sa.Column("retire_time", sa.BigInteger(), nullable=True))
+
+
+def downgrade() -> None:
+    raise NotImplementedError("the store goes forward: put back a backup")
