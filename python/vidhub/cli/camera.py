@@ -52,17 +52,15 @@ def register(
     if chosen.as_json:
         chosen.answer(found.document(dry_run=dry_run), "")
     else:
-        _tell(found, dry_run=dry_run, report=report)
+        tell(found, dry_run=dry_run, report=report)
     if found.rejected:
         raise typer.Exit(1)
 
 
-def _tell(found: camera_import.Report, *, dry_run: bool, report: Path | None) -> None:
+def tell(found: camera_import.Report, *, dry_run: bool, report: Path | None) -> None:
     """The first of each kind, and how many there are of all."""
     for change in found.changes[:TOLD]:
-        print(
-            f"line {change['line']}: {change['kind']} {change['id'] or '(id to be given)'} {' '.join(change['fields'])}"
-        )
+        print(f"line {change['line']}: {change['id']} would change {', '.join(change['fields'])}")
     for word, entries in (("warning: ", found.warned), ("", found.rejected)):
         lines = [(entry["line"], one) for entry in entries for one in entry["violations"]]
         for line, one in lines[:TOLD]:
