@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.hub import HubProcess
+from support.hub import PATIENCE_S, HubProcess
 from support.impostor import Impostor
 from support.links import CITY, DISTRICT, join, link, listed, placed, until
 from support.site import cli, scrape
@@ -149,6 +149,65 @@ async def test_one_that_was_away_learns_that_the_link_has_ended(pair: Pair):
             await lower.end()
         listed_ = (await cli("hub", "list", "--data-dir", pair.lower.data)).answer["hubs"]
         assert [(one["state"], one["trouble_reason"]) for one in listed_] == [("down", "CERTIFICATE_REVOKED")]
+
+
+async def told(lower: HubProcess, upper: HubProcess) -> None:
+    """The upper knows that the link has ended, and the lower keeps nothing of it."""
+    await until(upper, DISTRICT_ID, state="down", trouble_reason="LINK_ENDED", accepted_here=False)
+    async with asyncio.timeout(PATIENCE_S):
+        while list((lower.data / "keys" / "links").iterdir()):  # noqa: ASYNC110 - a file is gone without a word
+            await asyncio.sleep(0.05)
+
+
+async def test_an_upper_that_was_away_learns_that_the_link_has_ended(pair: Pair):
+    async with pair.lower.up() as lower:
+        async with pair.upper.up() as upper:
+            await link(upper, lower, DISTRICT)
+            await upper.end(signal.SIGKILL)
+        await lower.ask("hub_end", hub=CITY_ID, reason="reorganised")
+        assert await listed(lower, CITY_ID) is None
+        assert not list((lower.data / "keys" / "links").glob("*.pem")), "no link comes up by what is kept"
+        # What is owed outlives the one who owes it.
+        await lower.end(signal.SIGKILL)
+    async with pair.upper.up() as upper:
+        seen = await listed(upper, DISTRICT_ID)
+        assert seen is not None
+        assert seen["state"] == "down"
+        async with pair.lower.up() as lower:
+            await told(lower, upper)
+            entries = (await upper.ask("audit_list", action="hub.ended"))["entries"]
+            assert [one["principal"] for one in entries] == [f"hub/{DISTRICT_ID}"]
+            assert (await upper.ask("audit_list", action="access.refused"))["entries"] == []
+            await upper.ask("hub_end", hub=DISTRICT_ID, reason="so be it")
+            await link(upper, lower, DISTRICT)
+
+
+async def test_an_end_on_a_stopped_hub_is_told_when_it_runs(pair: Pair):
+    async with pair.upper.up() as upper:
+        async with pair.lower.up() as lower:
+            await link(upper, lower, DISTRICT)
+            await lower.end()
+        done = await cli("hub", "end", CITY_ID, "--reason", "over", "--data-dir", pair.lower.data)
+        assert done.status == 0
+        before = await until(upper, DISTRICT_ID, state="down")
+        assert before["heard_time"], "when it was last heard"
+        async with pair.lower.up() as lower:
+            await told(lower, upper)
+
+
+async def test_an_upper_that_has_ended_it_too_is_told_nothing(pair: Pair):
+    async with pair.lower.up() as lower:
+        async with pair.upper.up() as upper:
+            await link(upper, lower, DISTRICT)
+            await upper.end()
+        await lower.ask("hub_end", hub=CITY_ID, reason="reorganised")
+        done = await cli("hub", "end", DISTRICT_ID, "--reason", "gone", "--data-dir", pair.upper.data)
+        assert done.status == 0
+        async with pair.upper.up() as upper:
+            async with asyncio.timeout(PATIENCE_S):
+                while list((lower.data / "keys" / "links").iterdir()):  # noqa: ASYNC110 - nor does this one say a word
+                    await asyncio.sleep(0.05)
+            assert await listed(upper, DISTRICT_ID) is None
 
 
 async def test_a_hub_that_is_stopped_is_administered_all_the_same(pair: Pair):

@@ -184,6 +184,7 @@ class App:
         self.addresses = {**dict.fromkeys(listeners), **bound}
         self.addresses.update(grpc=grpc, metrics=metrics, pid=os.getpid())
         self._supervise("links", parts.links.run())
+        self._supervise("farewells", parts.links.farewells.run())
         await self._serve_socket("admin", admin_app(self.operations), admin_dir, ADMIN_SOCKET)
         parts.core.set_ready(True)
         self._trouble = None

@@ -17,6 +17,7 @@ from vidhub.link.endings import Endings
 from vidhub.link.greeting import Greeter
 from vidhub.link.hub_service import Enrolment, HubFigures, HubServicer, HubView
 from vidhub.link.keys import LinkKeys
+from vidhub.link.leaving import Farewells
 from vidhub.link.linking import Linking
 from vidhub.link.links import Links
 from vidhub.link.live import Part
@@ -40,6 +41,7 @@ class LinkParts:
     greeter: Greeter
     endings: Endings
     dialer: Dialer
+    farewells: Farewells
     desk: SharingDesk
 
     async def run(self) -> None:
@@ -99,7 +101,8 @@ def build_links(
     desk: SharingDesk,
 ) -> LinkParts:
     """speakers: what speaks over links, each for its own messages. figures: filled by them."""
-    link_keys = LinkKeys(data / "keys" / "links")
+    folder = data / "keys" / "links"
+    link_keys = LinkKeys(folder)
     public = keys.hub.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     greeter = Greeter(
         peers,
@@ -108,8 +111,9 @@ def build_links(
         revision=core.revision,
         media=lambda hub_id: figures.media(hub_id),
     )
-    linking = Linking(peers, links, link_keys)
+    farewells = Farewells(folder, greeter)
+    linking = Linking(peers, links, link_keys, farewells)
     view = HubView(peers, links, link_keys, figures)
     endings = Endings(peers, link_keys)
     dialer = Dialer(peers, links, greeter, link_keys, endings)
-    return LinkParts(peers, links, link_keys, linking, view, figures, greeter, endings, dialer, desk)
+    return LinkParts(peers, links, link_keys, linking, view, figures, greeter, endings, dialer, farewells, desk)

@@ -12,6 +12,7 @@ import grpc
 import structlog
 
 from vidhub.errors import DeadlineExceeded, Unavailable, VidhubError
+from vidhub.link.calling import METHOD, OPTIONS, Reading, status
 from vidhub.link.endings import OVER, Endings
 from vidhub.link.greeting import HELLO_S, Greeter, describe, parse
 from vidhub.link.keys import LinkIdentity, LinkKeys
@@ -27,13 +28,6 @@ from vidhub.v1 import link_service_pb2 as pb
 # Between attempts: doubled each time, and shortened at random by up to half, so that lower hubs do not come together.
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-_METHOD = "/vidhub.v1.LinkService/Link"
-_OPTIONS = (
-    # Each attempt is a new connection: nothing is kept of one that failed.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-)
 
 log = structlog.get_logger(__name__)
 
@@ -95,11 +89,11 @@ class Dialer:
         identity = await asyncio.to_thread(self._keys.load, hub.id)
         identity = await renew_when_due(hub, identity, self._keys)
         channel = secure_channel(
-            hub.link_address, hub.ca_pem.encode(), identity.certificate_pem, identity.key_pem, _OPTIONS
+            hub.link_address, hub.ca_pem.encode(), identity.certificate_pem, identity.key_pem, OPTIONS
         )
         async with channel:
-            call = channel.stream_stream(_METHOD)()
-            reading = _Reading(call)
+            call = channel.stream_stream(METHOD)()
+            reading = Reading(call)
             try:
                 link = await self._greet(hub, call, reading, identity)
                 await self._run(link, call, reading)
@@ -108,7 +102,7 @@ class Dialer:
                 await reading.close()
         return True
 
-    async def _greet(self, hub: LinkedHub, call: Any, reading: _Reading, identity: LinkIdentity) -> Link:
+    async def _greet(self, hub: LinkedHub, call: Any, reading: Reading, identity: LinkIdentity) -> Link:
         """Raises VidhubError, and the upper hub's own refusal as LINK_FORBIDDEN."""
         try:
             async with asyncio.timeout(HELLO_S):
@@ -119,7 +113,7 @@ class Dialer:
         except grpc.aio.AioRpcError as error:
             await self._refused(hub, error, identity)
         except asyncio.InvalidStateError:  # the call had ended before Hello was sent
-            await self._refused(hub, await _status(call), identity)
+            await self._refused(hub, await status(call), identity)
         if data is grpc.aio.EOF:
             raise Unavailable("LINK_DOWN", describe("LINK_DOWN", hub.name))
         theirs = self._greeter.judge(hub, parse(pb.LinkResponse, data))
@@ -135,7 +129,7 @@ class Dialer:
             raise await why_not(hub, identity)
         raise type(told)("LINK_FORBIDDEN", f"{hub.name} refuses the link: {told.reason}: {told.message}") from error
 
-    async def _run(self, link: Link, call: Any, reading: _Reading) -> None:
+    async def _run(self, link: Link, call: Any, reading: Reading) -> None:
         hub = link.hub
         async with self._links.holding(link):
             log.info("a link is up", hub=hub.id, software=link.theirs.software)
@@ -149,7 +143,7 @@ class Dialer:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(FAREWELL_S):
                         await asyncio.wait({sending})
-                        await reading.rest()
+                        link.was_heard = await reading.rest()
                 sending.cancel()
         reason = link.end_reason
         log.info("a link is down", hub=hub.id, reason=reason)
@@ -158,34 +152,6 @@ class Dialer:
         if reason in OVER:
             await self._endings.carry_through(hub, reason)
         self._peers.note_trouble(hub.id, reason, describe(reason, hub.name))
-
-
-class _Reading:
-    """What the upper hub sends. To give up waiting for it does not cancel the call, as grpcio's own read would, and
-    with it what we still have to say."""
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-        self._reading: asyncio.Future[Any] | None = None
-
-    async def next(self) -> Any:
-        """Octets, or EOF. Raises grpc.aio.AioRpcError."""
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(self._call.read())
-        data = await asyncio.shield(self._reading)
-        self._reading = None
-        return data
-
-    async def rest(self) -> None:
-        """Returns when the upper hub has nothing more to say: it has then read all that was sent to it."""
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            while await self.next() is not grpc.aio.EOF:
-                pass
-
-    async def close(self) -> None:
-        """After the call has been cancelled."""
-        if self._reading is not None:
-            await asyncio.gather(self._reading, return_exceptions=True)
 
 
 async def _send(link: Link, call: Any) -> None:
@@ -197,7 +163,7 @@ async def _send(link: Link, call: Any) -> None:
         link.end("LINK_DOWN")
 
 
-async def _messages(reading: _Reading, hub: LinkedHub) -> AsyncIterator[pb.LinkMessage]:
+async def _messages(reading: Reading, hub: LinkedHub) -> AsyncIterator[pb.LinkMessage]:
     while True:
         try:
             data = await reading.next()
@@ -209,11 +175,3 @@ async def _messages(reading: _Reading, hub: LinkedHub) -> AsyncIterator[pb.LinkM
         if data is grpc.aio.EOF:
             return
         yield parse(pb.LinkResponse, data)
-
-
-async def _status(call: Any) -> grpc.aio.AioRpcError | None:
-    with contextlib.suppress(grpc.aio.AioRpcError):
-        await call.read()
-        return None
-    code, details = await call.code(), await call.details()
-    return grpc.aio.AioRpcError(code, await call.initial_metadata(), await call.trailing_metadata(), details)

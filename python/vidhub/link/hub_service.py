@@ -81,12 +81,12 @@ class HubView:
             create_time=convert.to_time(hub.create_time),
             link_address=hub.link_address,
             media_address=hub.media_address,
+            heard_time=convert.to_time(self._links.heard_time(hub.id)),
         )
         if link is not None:
             message.software = link.theirs.software
             message.protocol_version = link.version
             message.connect_time.FromDatetime(link.connect_time)
-            message.heard_time.FromDatetime(link.heard_time)
             message.round_trip_s = link.round_trip_s or 0.0
             message.clock_skew_s = link.skew_s
         if trouble is not None:

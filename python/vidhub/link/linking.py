@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
@@ -14,6 +15,7 @@ from vidhub.identity.accounts import require_administrator
 from vidhub.identity.ca import check_id, identity_of
 from vidhub.link import renewal
 from vidhub.link.keys import LinkKeys
+from vidhub.link.leaving import Farewells
 from vidhub.link.links import Links
 from vidhub.link.peers import Peers
 from vidhub.link.rules import check_below, from_level, level_of, to_level
@@ -39,12 +41,15 @@ INVITATION = (
 )
 _LONGEST = 16 * 1024
 
+log = structlog.get_logger(__name__)
+
 
 class Linking:
-    def __init__(self, peers: Peers, links: Links, keys: LinkKeys) -> None:
+    def __init__(self, peers: Peers, links: Links, keys: LinkKeys, farewells: Farewells) -> None:
         self._peers = peers
         self._links = links
         self._keys = keys
+        self._farewells = farewells
 
     async def invite(
         self, principal: Principal, name: str, level: str, region_code: str, *, hub: str, media: str
@@ -125,16 +130,35 @@ class Linking:
         return hub
 
     async def end(self, principal: Principal, id_or_name: str, reason: str) -> LinkedHub:
-        """For good: the other side hears of it, its certificate is revoked or ours forgotten, its views end."""
+        """For good: the other side hears of it, its certificate is revoked or ours forgotten, its views end. An upper
+        hub that is away hears of it when it is back; a lower one, when it dials."""
         hub, revoked = await self._peers.end(principal, id_or_name, reason)
+        is_owed = heard = False
         try:
-            await self._links.end(hub.id, "LINK_ENDED")
+            is_owed = await self._owe(hub)
+            heard = await self._links.end(hub.id, "LINK_ENDED")
         finally:
             self._peers.register.learn(revoked, "LINK_ENDED")
             if hub.side is HubSide.UPPER:
                 self._keys.forget(hub.id)
+            if heard:
+                self._farewells.settle(hub.id)
+            elif is_owed:
+                self._farewells.begin()
             await self._peers.tell_ended(hub.id)
         return hub
+
+    async def _owe(self, hub: LinkedHub) -> bool:
+        """Whether the end of the link can be told to an upper hub later."""
+        if hub.side is not HubSide.UPPER or not hub.joined:
+            return False
+        try:
+            identity = await asyncio.to_thread(self._keys.load, hub.id)
+            await asyncio.to_thread(self._farewells.owe, hub, identity)
+        except VidhubError as error:  # the link ends all the same
+            log.warning("an upper hub will not hear of the end while it is away", hub=hub.id, reason=error.reason)
+            return False
+        return True
 
 
 def _read(invitation: Mapping[str, object]) -> tuple[LinkedHub, str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 from vidhub.link.live import Link
 
@@ -18,6 +19,7 @@ class Links:
     def __init__(self) -> None:
         self._links: dict[str, Link] = {}
         self._left: dict[Link, asyncio.Event] = {}
+        self._heard: dict[str, datetime] = {}
 
     def all(self) -> list[Link]:
         return list(self._links.values())
@@ -30,6 +32,11 @@ class Links:
     def connected(self, hub_id: str) -> Link | None:
         """Accepted or not."""
         return self._links.get(hub_id)
+
+    def heard_time(self, hub_id: str) -> datetime | None:
+        """When the hub was last heard, since this process runs."""
+        link = self._links.get(hub_id)
+        return self._heard.get(hub_id) if link is None else link.heard_time
 
     @contextlib.asynccontextmanager
     async def holding(self, link: Link) -> AsyncIterator[None]:
@@ -46,13 +53,18 @@ class Links:
             left.set()
             if self._links.get(link.hub.id) is link:
                 del self._links[link.hub.id]
+                self._heard[link.hub.id] = link.heard_time
 
-    async def end(self, hub_id: str, reason: str) -> None:
-        """Ends the link of a hub, if there is one, and waits a moment for the other side to hear why."""
+    async def end(self, hub_id: str, reason: str) -> bool:
+        """Ends the link of a hub, if there is one, and waits a moment for the other side to hear why; whether it has,
+        as far as the side that dials can tell."""
         link = self._links.get(hub_id)
-        if link is not None:
-            link.end(reason)
-            await self._leaving(link)
+        if link is None:
+            return False
+        link.end(reason)
+        await self._leaving(link)
+        self._heard.pop(hub_id, None)
+        return link.was_heard and link.end_reason == reason
 
     async def drain(self) -> None:
         """Ends all: the hub stops."""

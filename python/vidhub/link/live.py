@@ -89,6 +89,8 @@ class Link:
         self.theirs = theirs
         self.version = min(VERSION, theirs.version)
         self.end_reason = ""
+        # Whether the other side has taken all that was said here, the end included.
+        self.was_heard = False
         self.round_trip_s: float | None = None
         self.heard_time = self.connect_time = clock()
         self.last_heartbeat: pb.Heartbeat | None = None
