@@ -151,9 +151,17 @@ async def _enrol_by_hand(invitation: dict[str, Any], hub_id: str = "guixi") -> s
     return ""
 
 
-async def test_claims_of_units_and_of_hubs_are_apart(city: HubProcess):
+async def test_claims_of_units_and_of_hubs_are_apart(city: HubProcess, district: HubProcess):
     unit = (await city.ask("unit_token", name="第一中学", region_code="360602", industry="11"))["enrolment"]
     assert await _enrol_by_hand(unit) == "CLAIM_OF_UNIT"
+    assert (await refusal(district, "hub_join", invitation=unit))[0] == "CLAIM_OF_UNIT"
+
+
+@pytest.mark.parametrize("address", ["", "here", "127.0.0.1:", ":50051", "127.0.0.1:99999"])
+async def test_an_invitation_whose_address_is_none_says_so(city: HubProcess, district: HubProcess, address: str):
+    invitation = {**await invited(city), "hub": address}
+    reason, message = await refusal(district, "hub_join", invitation=invitation)
+    assert (reason, "hub is no HOST:PORT" in message) == ("INVITATION_DAMAGED", True)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import typer
 
 from vidhub.cli import local
 from vidhub.cli.report import settings
+from vidhub.cli.words import words
 
 app = typer.Typer(help="Grants.", no_args_is_help=True)
 
@@ -20,10 +21,6 @@ def _stretch(hours: dict[str, Any]) -> str:
     minutes = (hours.get("startMinute", 0), hours.get("endMinute", 0))
     clock = "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in minutes)
     return f"{','.join(_DAYS[day] for day in hours['days'])} {clock}"
-
-
-def _words(values: list[str]) -> list[str]:
-    return [word for value in values for word in value.split(",") if word]
 
 
 @app.command("create")
@@ -51,12 +48,12 @@ def create(
         {
             "username": user,
             "department": department,
-            "camera_ids": _words(camera),
-            "unit_ids": _words(unit),
-            "region_prefixes": _words(region),
-            "industries": _words(industry),
-            "actions": _words(action),
-            "purposes": _words(purpose),
+            "camera_ids": words("camera", camera),
+            "unit_ids": words("unit", unit),
+            "region_prefixes": words("region", region),
+            "industries": words("industry", industry),
+            "actions": words("action", action),
+            "purposes": words("purpose", purpose),
             "weekly_hours": hours,
             "not_before": since,
             "not_after": until,

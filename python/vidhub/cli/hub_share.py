@@ -9,6 +9,7 @@ import typer
 
 from vidhub.cli import local
 from vidhub.cli.report import settings
+from vidhub.cli.words import words
 from vidhub.errors import InvalidArgument
 
 _PEER = typer.Argument(..., metavar="PEER", help="Id or name.")
@@ -34,7 +35,11 @@ def share(
 ) -> None:
     """Let a linked hub know of cameras, until the rule is taken back. A rule of the same scope is replaced."""
     scope = _scope(region, unit, camera, industry, everything)
-    given = {"actions": _words(action), "purposes": _words(purpose), "fields": _words(fields)}
+    given = {
+        "actions": words("action", action),
+        "purposes": words("purpose", purpose),
+        "fields": words("fields", fields),
+    }
     rule = local.call(settings(context), "hub_share", {"hub": peer, **scope, **given})
     settings(context).answer(rule, f"{_told(rule)} is shared with {rule['hub']}, until it is unshared ({rule['id']})")
 
@@ -82,7 +87,7 @@ def preview(
 ) -> None:
     """What the other hub would see by such a rule, before it is given."""
     scope = _scope(region, unit, camera, industry, everything)
-    answer = local.call(settings(context), "hub_preview", {"hub": peer, **scope, "fields": _words(fields)})
+    answer = local.call(settings(context), "hub_preview", {"hub": peer, **scope, "fields": words("fields", fields)})
     settings(context).table(
         answer,
         [f"{answer['cameras']} cameras, {answer['added']} new", "name", "region"],
@@ -127,10 +132,10 @@ def _scope(
         raise InvalidArgument("SCOPE_EMPTY", "say what: --region P, --unit ID, --camera ID, --industry C, or --all")
     return {
         "everything": everything,
-        "camera_ids": _words(camera),
-        "unit_ids": _words(unit),
-        "region_prefixes": _words(region),
-        "industries": _words(industry),
+        "camera_ids": words("camera", camera),
+        "unit_ids": words("unit", unit),
+        "region_prefixes": words("region", region),
+        "industries": words("industry", industry),
     }
 
 
@@ -138,7 +143,3 @@ def _told(rule: dict[str, Any]) -> str:
     if rule["all"]:
         return "everything"
     return "; ".join(f"{name.replace('_', ' ')} {', '.join(entries)}" for name, entries in rule["scope"].items())
-
-
-def _words(values: Sequence[str]) -> list[str]:
-    return [word for value in values for word in value.split(",") if word]

@@ -167,13 +167,13 @@ class Register:
             raise Unauthenticated("CERTIFICATE_UNKNOWN", "this certificate names somebody else: enrol again")
         claim = held.kind == "claim"
         if claim and held.use_time is not None:
-            raise Unauthenticated("CLAIM_USED", "this claim was used: ask the hub for a new token")
+            raise Unauthenticated("CLAIM_USED", "this file was used: ask the hub that wrote it for a new one")
         if held.revoke_time is not None:
-            word = "claim" if claim else "certificate"
-            raise Unauthenticated("CERTIFICATE_REVOKED", f"this {word} was revoked: ask the hub for a new token")
+            told = "file was replaced or taken back" if claim else "certificate was revoked"
+            raise Unauthenticated("CERTIFICATE_REVOKED", f"this {told}: ask the hub that wrote it for a new one")
         if held.not_after <= self._clock():
-            reason, word = ("CLAIM_EXPIRED", "claim") if claim else ("CERTIFICATE_EXPIRED", "certificate")
-            raise Unauthenticated(reason, f"this {word} has expired: ask the hub for a new token")
+            reason, word = ("CLAIM_EXPIRED", "file") if claim else ("CERTIFICATE_EXPIRED", "certificate")
+            raise Unauthenticated(reason, f"this {word} has expired: ask the hub that wrote it for a new one")
         return Principal(
             kind=PrincipalKind(held.kind),
             id=expected,

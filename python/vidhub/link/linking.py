@@ -39,6 +39,7 @@ INVITATION = (
     "level",
     "region_code",
 )
+_OF_UNITS = frozenset({"hub", "ca_pem", "claim_certificate_pem", "claim_key_pem", "expire_time"})
 _LONGEST = 16 * 1024
 
 log = structlog.get_logger(__name__)
@@ -162,7 +163,9 @@ class Linking:
 
 
 def _read(invitation: Mapping[str, object]) -> tuple[LinkedHub, str, str]:
-    """The upper hub, and the claim with its key."""
+    """The upper hub, and the claim with its key. Raises PermissionDenied CLAIM_OF_UNIT; else as `join`."""
+    if invitation.keys() == _OF_UNITS:
+        raise PermissionDenied("CLAIM_OF_UNIT", "this invites a unit, not a hub: use `vidhub unit enrol`")
     words: dict[str, str] = {}
     for name in INVITATION:
         value = invitation.get(name)
@@ -170,8 +173,13 @@ def _read(invitation: Mapping[str, object]) -> tuple[LinkedHub, str, str]:
             raise _damaged(f"{name} is missing")
         words[name] = value
     try:
-        split_address(words["hub"])
-        split_address(words["media"])
+        for name in ("hub", "media"):
+            host, port = split_address(words[name])
+            if not host or not 0 < port < 1 << 16:
+                raise ValueError(words[name])
+    except ValueError as cause:
+        raise _damaged(f"{name} is no HOST:PORT") from cause
+    try:
         check_id("hub", words["upper_id"])
         if not (len(words["upper_region_code"]) == 6 and words["upper_region_code"].isdecimal()):
             raise ValueError("upper_region_code is no region code")

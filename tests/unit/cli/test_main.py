@@ -48,6 +48,20 @@ def test_wrong_usage_ends_with_2(tmp_path: Path) -> None:
     assert answer.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("hub", "share", "yingtan", "--region", "360602", "--unit", ""),
+        ("hub", "share", "yingtan", "--all", "--purpose", ""),
+        ("hub", "unshare", "yingtan", "--region", "360602", "--camera", ","),
+        ("grant", "create", "--user", "li", "--unit", " ", "--action", "list", "--until", "2030-01-01T00:00:00Z"),
+    ],
+)
+def test_an_option_that_says_nothing_widens_nothing(tmp_path: Path, line: tuple[str, ...]) -> None:
+    answer = vidhub("--json", *line, cwd=tmp_path)
+    assert (answer.returncode, json.loads(answer.stderr)["error"]["reason"]) == (2, "USAGE")
+
+
 def test_a_failure_ends_with_1_and_says_reason_and_remedy(tmp_path: Path) -> None:
     answer = vidhub("unit", "enrol", "nothing.json", "--out", "unit", "--json", cwd=tmp_path)
     assert answer.returncode == 1
