@@ -67,6 +67,8 @@ export const GROUPS: Group[] = [
       { path: "legal.retention_days", kind: "number", required: true },
       { path: "legal.signage_text", kind: "text", asked: true, max: 1000 },
       { path: "legal.signage_date", kind: "date", asked: true },
+      { path: "legal.near_secret_unit", kind: "choice" },
+      { path: "legal.consent", kind: "text", max: 500 },
     ],
   },
   {
@@ -132,6 +134,10 @@ function holder(camera: Camera, path: string, isMade: boolean): Bag | undefined 
 /** How a text does not fit its field: a word of the console's. */
 export type Misfit = "UNKNOWN_WORD" | "NO_NUMBER";
 
+/** How people write that something is so. The first of each kind is what `read` gives for it. */
+const SO = ["yes", "true", "1", "是"];
+const NOT_SO = ["", "no", "false", "0", "否"];
+
 /** Writes one field; an empty text takes it back. Says how the text does not fit, if it does not. */
 export function write(camera: Camera, path: string, text: string): Misfit | undefined {
   const field = fieldOf(path)!;
@@ -150,6 +156,12 @@ export function write(camera: Camera, path: string, text: string): Misfit | unde
     bag[field.localName] = text;
     return undefined;
   }
+  if (field.scalar === ScalarType.BOOL) {
+    const word = text.toLowerCase();
+    if (!SO.includes(word) && !NOT_SO.includes(word)) return "UNKNOWN_WORD";
+    bag[field.localName] = SO.includes(word);
+    return undefined;
+  }
   const number = text === "" ? 0 : Number(text);
   const isWhole = field.scalar !== ScalarType.DOUBLE;
   if (!Number.isFinite(number) || (isWhole && !(Number.isInteger(number) && number >= 0 && number < 2 ** 32))) {
@@ -164,6 +176,7 @@ export function read(camera: Camera, path: string): string {
   const field = fieldOf(path)!;
   const value = holder(camera, path, false)?.[field.localName];
   if (!value) return "";
+  if (value === true) return SO[0]!;
   if (field.fieldKind !== "enum") return String(value);
   const prefix = field.enum.values[0]!.name.replace(/UNSPECIFIED$/, "");
   return (field.enum.values.find((one) => one.number === value)?.name ?? "").replace(prefix, "").toLowerCase();

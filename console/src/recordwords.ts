@@ -46,5 +46,8 @@ export function choicesOf(path: string): Choice[] {
     const words = Object.keys(i18n.global.messages.value["zh-CN"].record.place);
     return [none, ...words.map((word) => ({ value: word, title: t(`record.place.${word}`) }))];
   }
+  if (path === "legal.near_secret_unit") {
+    return ["", "yes"].map((word) => ({ value: word, title: t(`record.${word || "no"}`) }));
+  }
   return ["", "tcp", "udp"].map((word) => ({ value: word, title: t(`record.transport.${word || "unspecified"}`) }));
 }

@@ -32,6 +32,16 @@ test("a record is written and read back field by field", () => {
   expect(Object.fromEntries(Object.entries(read).filter(([, text]) => text))).toEqual(TEXTS);
 });
 
+test("that something is so is said in words", () => {
+  const said = (text: string) => cameraOf({ ...TEXTS, "legal.near_secret_unit": text });
+  for (const text of ["yes", "TRUE", "1", "是"]) {
+    expect(said(text).camera.legal?.nearSecretUnit, text).toBe(true);
+    expect(textsOf(said(text).camera)["legal.near_secret_unit"]).toBe("yes");
+  }
+  for (const text of ["", "no", "false", "0", "否"]) expect(said(text).camera.legal?.nearSecretUnit, text).toBe(false);
+  expect(said("perhaps").misfits).toEqual({ "legal.near_secret_unit": "UNKNOWN_WORD" });
+});
+
 test("what a form does not show stays as it was, and what it empties goes", () => {
   const base = cameraOf({ ...TEXTS, "device.height_m": "3.5", "device.model": "X" }).camera;
   const { camera } = cameraOf({ ...textsOf(base), "device.model": "", "sub.url": "" }, base);

@@ -136,6 +136,9 @@ class LegalRecord:
     retention_days: int = 0
     signage_text: str = ""
     signage_date: str = ""
+    # Near a military or secret-bearing unit, and that unit's consent (Art. 10).
+    near_secret_unit: bool = False
+    consent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import openpyxl
 from support.hub import hub
-from support.site import cli
+from support.site import Done, cli
 
 HEADER = (
     *("id", "name", "region_code", "industry", "place_category", "location.latitude", "location.longitude"),
@@ -118,3 +118,51 @@ async def test_an_import_with_bad_lines_is_seen_before_made_and_seen_again(tmp_p
         assert (again["changed"], again["unchanged"]) == (0, 4)
         assert (await running.ask("audit_verify"))["intact"]
         assert "Kp3!" not in "".join(running.said)
+
+
+async def test_a_file_that_names_all_cameras_retires_the_others(tmp_path: Path) -> None:
+    async def register(*words: object) -> Done:
+        return await cli("camera", "register", tmp_path / "cameras.csv", "--identity", tmp_path / "u", *words)
+
+    async def listed() -> list[str]:
+        answer = (await cli("camera", "list", "--identity", tmp_path / "u")).answer
+        return [one["id"] for one in answer["cameras"]]
+
+    lines = [line(number) for number in range(9)]
+    ids = [one["id"] for one in lines]
+    async with hub(tmp_path / "data") as running:
+        words = ("unit", "token", "第一中学", "--region", "360602", "--industry", "11")
+        assert (await cli("--data-dir", running.data, *words, "--out", tmp_path / "u.json")).status == 0
+        assert (await cli("unit", "enrol", tmp_path / "u.json", "--out", tmp_path / "u")).status == 0
+        table(tmp_path / "cameras.csv", lines)
+        assert (await register("--retire-missing")).answer["retired"] == []  # nothing is missing: nobody is asked
+
+        # Two are left out: nothing goes without a word of consent, nor while a line is wrong or without its id.
+        table(tmp_path / "cameras.csv", lines[:7])
+        assert (await register("--retire-missing", "--dry-run")).answer["missing"] == ids[7:]
+        done = await register("--retire-missing")
+        assert (done.status, done.answer["unchanged"], done.answer["retired"]) == (1, 7, [])
+        assert done.error["reason"] == "RETIRE_NOT_CONFIRMED"
+        for column, cell, rule in (("region_code", "999999", "REGION_UNKNOWN"), ("id", "", "ID_MISSING")):
+            table(tmp_path / "cameras.csv", [{**lines[0], column: cell}, *lines[1:7]])
+            done = await register("--retire-missing", "--yes")
+            assert (done.status, done.error["reason"]) == (1, "RETIRE_AFTER_REJECTED")
+            assert [one["violations"][0]["reason"] for one in done.answer["rejected"]] == [rule]
+        assert await listed() == ids
+
+        table(tmp_path / "cameras.csv", lines[:7])
+        done = await register("--retire-missing", "--yes", "--report", tmp_path / "report.csv")
+        assert (done.status, done.answer["retired"]) == (0, ids[7:])
+        assert await listed() == ids[:7]
+        with (tmp_path / "report.csv").open(encoding="utf-8-sig", newline="") as report:
+            assert [(row["id"], row["kind"]) for row in csv.DictReader(report)] == [(one, "retired") for one in ids[7:]]
+        found = (await cli("--data-dir", running.data, "audit", "list", "--action", "camera.retire")).answer
+        assert sorted(one["resource"] for one in found["entries"]) == [f"camera/{one}" for one in ids[7:]]
+
+        # More than half of them: perhaps the wrong file.
+        table(tmp_path / "cameras.csv", lines[:3])
+        done = await register("--retire-missing")
+        assert (done.error["reason"], done.answer["retired"]) == ("RETIRE_TOO_MANY", [])
+        assert await listed() == ids[:7]
+        assert (await register("--retire-missing", "--yes")).answer["retired"] == ids[3:7]
+        assert await listed() == ids[:3]

@@ -209,6 +209,8 @@ def from_camera(message: camera_pb2.Camera) -> Camera:
             retention_days=legal.retention_days,
             signage_text=legal.signage_text,
             signage_date=legal.signage_date,
+            near_secret_unit=legal.near_secret_unit,
+            consent=legal.consent,
         ),
         device=tuple((field.name, value) for field, value in message.device.ListFields()),
     )
@@ -250,6 +252,8 @@ def to_legal(legal: LegalRecord) -> camera_pb2.LegalRecord:
         retention_days=legal.retention_days,
         signage_text=legal.signage_text,
         signage_date=legal.signage_date,
+        near_secret_unit=legal.near_secret_unit,
+        consent=legal.consent,
     )
 
 

@@ -27,6 +27,8 @@ _READ_ONLY = (
     *("id", "unit_id", "state", "state_time", "state_reason", "revision"),
     *("create_time", "update_time", "home_hub_id", "stale"),
 )
+# Who checks that the law is kept, beside those who see addresses.
+_OVERSEES = frozenset({Role.SUPERVISOR, Role.AUDITOR})
 # Fields of `vidhub.v1.DeviceRecord`.
 DEVICE_FIELDS = (
     *("manufacturer", "model", "mac", "ip_address", "ptz_type", "direction_type", "room_type", "supply_light_type"),
@@ -116,12 +118,16 @@ def sees_addresses(principal: Principal, camera: Camera) -> bool:
 
 
 def shown(principal: Principal, camera: Camera) -> Camera:
-    """The record as `principal` may see it: never a password, addresses for few."""
+    """The record as `principal` may see it: never a password, addresses and secret units for few."""
     if sees_addresses(principal, camera):
         return replace(camera, streams=tuple(replace(stream, password="") for stream in camera.streams))
     hidden = ("ip_address", "mac")
+    legal = camera.legal
+    if not principal.roles & _OVERSEES:
+        legal = replace(legal, near_secret_unit=False, consent="")
     return replace(
         camera,
+        legal=legal,
         streams=tuple(replace(stream, url="", username="", password="") for stream in camera.streams),
         device=tuple((key, value) for key, value in camera.device if key not in hidden),
     )

@@ -1,6 +1,6 @@
 """What a camera's record must say before it may be shared, beyond what the shape of the message settles.
 
-The ground is LAW: State Council Order 799 (public-security video), Articles 7 to 9, 13, 14 and 17.
+The ground is LAW: State Council Order 799 (public-security video), Articles 7 to 10, 13, 14 and 17.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([-:][0-9A-Fa-f]{2}){5}")
 
 # Longest text a field takes.
-_LENGTHS = {"place_basis": 500, "purpose": 500, "scope": 500, "signage_text": 1_000}
+_LENGTHS = {"place_basis": 500, "purpose": 500, "scope": 500, "signage_text": 1_000, "consent": 500}
 _DEVICE_LENGTH = 200
 
 
@@ -176,6 +176,13 @@ def _legal(camera: Camera) -> Iterator[Violation]:
     ):
         if not getattr(legal, name).strip():
             yield Violation(f"legal.{name}", reason, f"{remedy} (Order 799, Articles 7 to 14)")
+    if legal.near_secret_unit and not legal.consent.strip():
+        yield Violation(
+            "legal.consent",
+            "CONSENT_MISSING",
+            "near a military or secret-bearing unit a camera needs that unit's consent beforehand: give its document "
+            "and date (Order 799, Article 10)",
+        )
     for name, most in _LENGTHS.items():
         if len(getattr(legal, name)) > most:
             yield Violation(f"legal.{name}", "TEXT_INVALID", f"at most {most} characters")

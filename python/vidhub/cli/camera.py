@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vidhub.cli import camera_import, local, rpc
+from vidhub.cli import camera_import, camera_retire, local, rpc
 from vidhub.cli.identity_files import Identity, load_identity
 from vidhub.cli.report import settings
+from vidhub.errors import VidhubError
 from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
 app = typer.Typer(help="Cameras.", no_args_is_help=True)
@@ -30,6 +33,10 @@ def register(
     identity: Path = typer.Option(..., help="The unit's folder, as vidhub unit enrol wrote it."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check every line, say what would change, change nothing."),
     report: Path | None = typer.Option(None, help="Write every finding to this CSV file, a line each."),
+    retire_missing: bool = typer.Option(
+        False, "--retire-missing", help="The file names all of the unit's cameras: retire those that it lacks."
+    ),
+    yes: bool = typer.Option(False, "--yes", help="Retire without asking, and more than half of them too."),
 ) -> None:
     """Register the cameras of a .csv or .xlsx file; every bad line is told by field, rule and remedy."""
     chosen = settings(context)
@@ -45,16 +52,50 @@ def register(
     )
     with progress:
         task = progress.add_task("checking" if dry_run else "registering", total=total)
-        work = camera_import.Import(file, dry_run=dry_run, advance=lambda lines: progress.advance(task, lines))
+        work = camera_import.Import(
+            file, dry_run=dry_run, advance=lambda lines: progress.advance(task, lines), is_whole=retire_missing
+        )
         found = rpc.run(rpc.call(who, work.run))
+    refusal: VidhubError | None = None
+    if retire_missing and not dry_run:
+        refusal = _retire(who, file, found, yes=yes, progress=progress)
     if report is not None:
         found.write(report)
     if chosen.as_json:
         chosen.answer(found.document(dry_run=dry_run), "")
     else:
         tell(found, dry_run=dry_run, report=report)
+    if refusal is not None:
+        raise refusal
     if found.rejected:
         raise typer.Exit(1)
+
+
+def _retire(
+    who: Identity, file: Path, found: camera_import.Report, *, yes: bool, progress: Progress
+) -> VidhubError | None:
+    """Retires what the file lacks, or says why nothing was: what was registered is told all the same."""
+    ask = partial(typer.confirm, err=True) if sys.stdin.isatty() else None
+    try:
+        camera_retire.check(found.missing, of=found.before, rejected=len(found.rejected), yes=yes, confirm=ask)
+        if found.missing:
+            with progress:
+                task = progress.add_task("retiring", total=len(found.missing))
+
+                def note(camera_id: str, went: bool) -> None:
+                    progress.advance(task)
+                    if went:
+                        found.retired.append(camera_id)
+
+                async def end(channel: grpc.aio.Channel) -> None:
+                    await camera_retire.retire(channel, found.missing, f"not in {file.name[:100]}", note)
+
+                rpc.run(rpc.call(who, end))
+    except VidhubError as refusal:
+        return refusal
+    finally:
+        found.retired.sort()
+    return None
 
 
 def tell(found: camera_import.Report, *, dry_run: bool, report: Path | None) -> None:
@@ -68,15 +109,18 @@ def tell(found: camera_import.Report, *, dry_run: bool, report: Path | None) -> 
         if len(lines) > TOLD:
             where = f"all are in {report}" if report else "give --report FILE for all"
             print(f"… and {len(lines) - TOLD} more {'warnings' if word else 'findings'}: {where}")
+    gone = set(found.retired)
     for camera_id in found.missing[:TOLD]:
-        print(f"not in the file: {camera_id}")
+        print(f"{'retired' if camera_id in gone else 'not in the file'}: {camera_id}")
     verb = "would be accepted" if dry_run else "accepted"
     print(
         f"{found.accepted} {verb} ({found.created} new, {found.changed} changed, {found.unchanged} unchanged), "
         f"{len(found.rejected)} rejected, {len(found.warned)} with warnings"
     )
-    if found.missing:
-        print(f"{len(found.missing)} of the unit's cameras are not in the file: vidhub camera retire takes them out")
+    if found.retired:
+        print(f"{len(found.retired)} retired that are not in the file")
+    elif found.missing:
+        print(f"{len(found.missing)} of {found.before} cameras are not in the file: --retire-missing takes them out")
 
 
 def _columns(camera: dict[str, Any]) -> list[object]:

@@ -25,6 +25,11 @@ OUTPUT_ONLY = frozenset(
     )
 )
 LONGEST_CELL = 8192
+# How people write that something is so.
+_CLAIMS = {
+    **dict.fromkeys(("yes", "true", "1", "是"), True),
+    **dict.fromkeys(("no", "false", "0", "否"), False),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,11 @@ def _value(field: FieldDescriptor, text: str) -> str | int | float:
             )
             raise ValueError(f"{text!r} is none of {known}")
         return number
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        is_so = _CLAIMS.get(text.lower())
+        if is_so is None:
+            raise ValueError(f"{text!r} is neither yes nor no")
+        return is_so
     if field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
         try:
             return float(text)

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from vidhub.cli import camera_csv, camera_xlsx
+from vidhub.cli import camera_csv, camera_retire, camera_xlsx
 from vidhub.errors import InvalidArgument, Violation
 from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
 
@@ -19,6 +19,10 @@ from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
 BATCH = 1_000
 BATCH_BYTES = 4 * 1024 * 1024
 _DUPLICATE = Violation("id", "ID_DUPLICATE_IN_FILE", "the file has this id before: keep one of the lines")
+# Each run would register its camera anew, and retire the one of the run before.
+_NAMELESS = Violation(
+    "id", "ID_MISSING", "a file that says which cameras there are names each by its id: see vidhub camera list"
+)
 
 
 def table_of(path: Path) -> ModuleType:
@@ -40,9 +44,13 @@ class Report:
     unchanged: int = 0
     rejected: list[dict[str, Any]] = field(default_factory=list)
     warned: list[dict[str, Any]] = field(default_factory=list)
-    # Of a dry run: which cameras would change, in which fields, and which of the unit's cameras the file does not name.
+    # Of a dry run: which cameras would change, in which fields.
     changes: list[dict[str, Any]] = field(default_factory=list)
+    # Cameras that the unit had before and the file does not name, out of how many; looked for in a dry run, and where
+    # they are to be retired. Those that were.
     missing: list[str] = field(default_factory=list)
+    before: int = 0
+    retired: list[str] = field(default_factory=list)
 
     def sort(self) -> None:
         for entries in (self.rejected, self.warned, self.changes):
@@ -58,8 +66,8 @@ class Report:
             "warned": self.warned,
         }
         if dry_run:
-            document |= {"changes": self.changes, "missing": self.missing}
-        return document
+            return {**document, "changes": self.changes, "missing": self.missing}
+        return {**document, "retired": self.retired}
 
     def write(self, path: Path) -> None:
         """One line a finding, as CSV. Raises InvalidArgument FILE_NOT_WRITTEN."""
@@ -75,18 +83,24 @@ class Report:
                             table.writerow((entry["line"], entry["id"], kind, *map(_safe, told)))
                 for change in self.changes:
                     table.writerow((change["line"], change["id"], "changed", " ".join(change["fields"]), "", ""))
+                gone = set(self.retired)
                 for camera_id in self.missing:
-                    table.writerow(("", camera_id, "missing", "", "", ""))
+                    kind = "retired" if camera_id in gone else "missing"
+                    table.writerow(("", camera_id, kind, "", "", ""))
         except OSError as cause:
             raise InvalidArgument("FILE_NOT_WRITTEN", f"{path}: {cause.strerror}: choose another place") from cause
 
 
 class Import:
-    """Sends one file. `advance` is told how many lines have been dealt with."""
+    """Sends one file. `advance` is told how many lines have been dealt with.
 
-    def __init__(self, path: Path, *, dry_run: bool, advance: Callable[[int], object]) -> None:
+    is_whole: the file names all of the unit's cameras, each by its id; those that it lacks are looked for.
+    """
+
+    def __init__(self, path: Path, *, dry_run: bool, advance: Callable[[int], object], is_whole: bool = False) -> None:
         self._path = path
         self._dry_run = dry_run
+        self._is_whole = is_whole
         self._advance = advance
         self._seen: set[str] = set()
         self.report = Report()
@@ -94,6 +108,9 @@ class Import:
     async def run(self, channel: grpc.aio.Channel) -> Report:
         stub = camera_service_pb2_grpc.CameraServiceStub(channel)
         sent: list[list[camera_csv.Row]] = []
+        before: list[str] = []
+        if self._dry_run or self._is_whole:
+            before = [one async for one in camera_retire.own_ids(stub)]
 
         async def requests() -> AsyncIterator[camera_service_pb2.RegisterCamerasRequest]:
             for batch in _batches(self._good()):
@@ -104,8 +121,8 @@ class Import:
 
         async for answer in stub.RegisterCameras(requests()):
             self._take(answer, sent.pop(0))
-        if self._dry_run:
-            self.report.missing = [one async for one in _own_ids(stub) if one not in self._seen]
+        self.report.missing = [one for one in before if one not in self._seen]
+        self.report.before = len(before)
         self.report.sort()
         return self.report
 
@@ -115,6 +132,8 @@ class Import:
             violations = list(row.violations)
             if row.camera.id and row.camera.id in self._seen:
                 violations.append(_DUPLICATE)
+            if self._is_whole and not row.camera.id:
+                violations.append(_NAMELESS)
             self._seen.add(row.camera.id)
             if violations:
                 self.report.rejected.append(_entry(row.line, row.camera.id, violations))
@@ -180,16 +199,3 @@ def _by_column(row: camera_csv.Row, violations: Iterable[Any]) -> list[Violation
 def _safe(text: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
-
-
-async def _own_ids(stub: camera_service_pb2_grpc.CameraServiceStub) -> AsyncIterator[str]:
-    token = ""
-    while True:
-        page = await stub.ListCameras(
-            camera_service_pb2.ListCamerasRequest(page_size=1_000, page_token=token), timeout=30
-        )
-        for camera in page.cameras:
-            yield camera.id
-        token = page.next_page_token
-        if not token:
-            return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from vidhub.api import convert
@@ -20,7 +21,9 @@ GOES, NEVER = "goes", "never"
 # Addresses of devices are nobody's business above, whatever is shared.
 _NEVER_OF_DEVICE = frozenset({"mac", "ip_address"})
 _DEVICE = frozenset(field.name for field in camera_pb2.DeviceRecord.DESCRIPTOR.fields) - _NEVER_OF_DEVICE
-_LEGAL = frozenset(field.name for field in camera_pb2.LegalRecord.DESCRIPTOR.fields)
+# Where secret units lie is told to nobody beyond this hub.
+_NEVER_OF_LEGAL = frozenset({"near_secret_unit", "consent"})
+_LEGAL = frozenset(field.name for field in camera_pb2.LegalRecord.DESCRIPTOR.fields) - _NEVER_OF_LEGAL
 
 # Field -> "goes", "never", or the field group that it belongs to. The state goes only as a quarantine; what comes and
 # goes is told apart (`CameraStates`). Revision and times are each hub's own, and so is what it saw of a stream.
@@ -32,6 +35,7 @@ RULES = {
     ),
     "location.address": "location.address",
     **{f"legal.{name}": "legal" for name in _LEGAL},
+    **{f"legal.{name}": NEVER for name in _NEVER_OF_LEGAL},
     **{f"device.{name}": "device" for name in _DEVICE},
     **{f"device.{name}": NEVER for name in _NEVER_OF_DEVICE},
     **{f"streams.{name}": NEVER for name in
@@ -71,8 +75,8 @@ def offer(camera: Camera, fields: frozenset[str], hub_id: str, unit_name: str) -
         message.state_reason = camera.state_reason[:256]
         if camera.state_time is not None:
             message.state_time.FromDatetime(camera.state_time)
-    if "legal" in fields and camera.legal != LegalRecord():
-        message.legal.CopyFrom(convert.to_legal(camera.legal))
+    if "legal" in fields and (legal := replace(camera.legal, near_secret_unit=False, consent="")) != _NO_LEGAL:
+        message.legal.CopyFrom(convert.to_legal(legal))
     if "device" in fields and camera.device:
         for name, value in camera.device:
             if name in _DEVICE:

@@ -61,6 +61,8 @@ def upsert_many(conn: Connection, cameras: Sequence[Camera], secrets: Secrets, *
                 now_us,
                 now_us,
                 c.home_hub_id,
+                legal.near_secret_unit,
+                legal.consent,
             )
         )
         for s in c.streams:
@@ -230,7 +232,7 @@ def _camera(r: Any, streams: Iterable[Any], secrets: Secrets | None, epoch: str)
         r[5],
         Location(r[6], r[7], r[8]),
         tuple([_stream(s, secrets) for s in streams]),
-        LegalRecord(r[9], r[10], r[11], r[12], r[13], r[14]),
+        LegalRecord(r[9], r[10], r[11], r[12], r[13], r[14], bool(r[23]), r[24]),
         () if r[15] == "{}" else tuple(json.loads(r[15]).items()),
         _STATES[r[16]],
         from_us_or_none(r[17]),

@@ -157,6 +157,8 @@ cameras = Table(
     Column("create_time", BigInteger, nullable=False),
     Column("update_time", BigInteger, nullable=False),
     Column("home_hub_id", String(64), nullable=False),
+    Column("near_secret_unit", Boolean, nullable=False, server_default="0"),
+    Column("consent", Text, nullable=False, server_default=""),
     Index("cameras_by_unit", "unit_id"),
 )
 

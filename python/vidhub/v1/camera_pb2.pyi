@@ -184,20 +184,24 @@ class CameraStream(_message.Message):
     def __init__(self, profile: _Optional[_Union[StreamProfile, str]] = ..., url: _Optional[str] = ..., username: _Optional[str] = ..., password: _Optional[str] = ..., transport: _Optional[_Union[Transport, str]] = ..., codec: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., frame_rate: _Optional[float] = ...) -> None: ...
 
 class LegalRecord(_message.Message):
-    __slots__ = ("place_basis", "purpose", "scope", "retention_days", "signage_text", "signage_date")
+    __slots__ = ("place_basis", "purpose", "scope", "retention_days", "signage_text", "signage_date", "near_secret_unit", "consent")
     PLACE_BASIS_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     RETENTION_DAYS_FIELD_NUMBER: _ClassVar[int]
     SIGNAGE_TEXT_FIELD_NUMBER: _ClassVar[int]
     SIGNAGE_DATE_FIELD_NUMBER: _ClassVar[int]
+    NEAR_SECRET_UNIT_FIELD_NUMBER: _ClassVar[int]
+    CONSENT_FIELD_NUMBER: _ClassVar[int]
     place_basis: str
     purpose: str
     scope: str
     retention_days: int
     signage_text: str
     signage_date: str
-    def __init__(self, place_basis: _Optional[str] = ..., purpose: _Optional[str] = ..., scope: _Optional[str] = ..., retention_days: _Optional[int] = ..., signage_text: _Optional[str] = ..., signage_date: _Optional[str] = ...) -> None: ...
+    near_secret_unit: bool
+    consent: str
+    def __init__(self, place_basis: _Optional[str] = ..., purpose: _Optional[str] = ..., scope: _Optional[str] = ..., retention_days: _Optional[int] = ..., signage_text: _Optional[str] = ..., signage_date: _Optional[str] = ..., near_secret_unit: _Optional[bool] = ..., consent: _Optional[str] = ...) -> None: ...
 
 class DeviceRecord(_message.Message):
     __slots__ = ("manufacturer", "model", "mac", "ip_address", "ptz_type", "direction_type", "room_type", "supply_light_type", "point_type", "point_common_name", "capture_position_type", "horizontal_field_angle", "max_view_distance_m", "install_time", "management_unit", "contact_info", "record_save_days", "industrial_classification", "height_m", "pole_number")

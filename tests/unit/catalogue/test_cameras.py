@@ -8,7 +8,7 @@ from support.domain import SYSTEM, Domain, camera, person, unit
 
 from vidhub.catalogue import registration
 from vidhub.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDenied
-from vidhub.model import CameraFilter, CameraState, CameraStream, Location, Profile, Role
+from vidhub.model import CameraFilter, CameraState, CameraStream, LegalRecord, Location, Profile, Role
 from vidhub.store import cameras
 
 ADMIN = person("root", Role.ADMINISTRATOR)
@@ -223,6 +223,27 @@ async def test_addresses_are_for_the_own_unit_and_administrators(domain):
             assert ("ip_address" in dict(one.device)) is sees
             assert dict(one.device)["model"] == "DS-2"
             assert one.streams[0].password == ""
+
+
+async def test_secret_units_are_for_those_who_see_addresses_and_who_oversee(domain):
+    legal = LegalRecord("ground", "purpose", "scope", 30, "", "", True, "consent of 2026-01-31")
+    with pytest.raises(InvalidArgument) as caught:
+        await domain.catalogue.register_one(unit(), camera(legal=replace(legal, consent="")))
+    assert [(one.field, one.reason) for one in caught.value.violations] == [("legal.consent", "CONSENT_MISSING")]
+    await domain.catalogue.register_one(unit(), camera(legal=legal))
+    for principal, sees in (
+        (unit(), True),
+        (ADMIN, True),
+        (person("sup", Role.SUPERVISOR), True),
+        (person("aud", Role.AUDITOR), True),
+        (person("app", Role.APPROVER), False),
+        (person("zhang", Role.OPERATOR), False),
+    ):
+        told = registration.records.shown(principal, await stored(domain, camera().id))
+        assert told.legal == (legal if sees else replace(legal, near_secret_unit=False, consent=""))
+    with pytest.raises(InvalidArgument) as caught:
+        await domain.catalogue.update(unit(), camera(legal=replace(legal, consent="")), ["legal.consent"])
+    assert caught.value.violations[0].reason == "CONSENT_MISSING"
 
 
 async def test_a_basic_list_has_no_addresses_at_all(domain):

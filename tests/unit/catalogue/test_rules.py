@@ -36,6 +36,8 @@ def reasons(one: Camera) -> set[tuple[str, str]]:
 def test_a_whole_record_breaks_no_rule():
     assert reasons(camera()) == set()
     assert reasons(camera(id="", legal=LegalRecord("a", "b", "c", 90, "sign", "2026-01-31"))) == set()
+    consented = LegalRecord("a", "b", "c", 30, near_secret_unit=True, consent="某部复函〔2026〕3号，2026-01-31")
+    assert reasons(camera(legal=consented)) == set()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,9 @@ def test_a_whole_record_breaks_no_rule():
         ({"legal": LegalRecord("a", "b", "c", 29)}, "legal.retention_days", "RETENTION_TOO_SHORT"),
         ({"legal": LegalRecord("a", "b", "c", 10**6)}, "legal.retention_days", "RETENTION_INVALID"),
         ({"legal": LegalRecord("a", "b", "c", 30, "s", "soon")}, "legal.signage_date", "DATE_INVALID"),
+        ({"legal": LegalRecord("a", "b", "c", 30, near_secret_unit=True)}, "legal.consent", "CONSENT_MISSING"),
+        ({"legal": LegalRecord("a", "b", "c", 30, "", "", True, " \n")}, "legal.consent", "CONSENT_MISSING"),
+        ({"legal": LegalRecord("a", "b", "c", 30, "", "", True, "x" * 501)}, "legal.consent", "TEXT_INVALID"),
         ({"device": (("ip_address", "ten"),)}, "device.ip_address", "DEVICE_INVALID"),
         ({"device": (("height_m", -1.0),)}, "device.height_m", "DEVICE_INVALID"),
         ({"device": (("mac", "00:11"),)}, "device.mac", "DEVICE_INVALID"),

@@ -55,6 +55,15 @@ def test_each_bad_cell_is_told_and_the_other_lines_stand(tmp_path: Path) -> None
     assert "school" in bad.violations[0].description
 
 
+def test_a_claim_is_yes_or_no(tmp_path: Path) -> None:
+    words = ("yes", "TRUE", "1", "是", "no", "false", "0", "否", "")
+    found = rows(tmp_path, "name,legal.near_secret_unit", *(f"A,{word}" for word in words))
+    assert [row.camera.legal.near_secret_unit for row in found] == [True] * 4 + [False] * 5
+    assert not [row for row in found if row.violations]
+    (bad,) = rows(tmp_path, "name,legal.near_secret_unit", "A,perhaps")
+    assert [one.reason for one in bad.violations] == ["VALUE_INVALID"]
+
+
 def test_line_numbers_are_those_of_an_editor(tmp_path: Path) -> None:
     lines = rows(tmp_path, "name,legal.scope", '"A","over\ntwo lines"', "", "B,x")
     assert [(row.line, row.camera.name) for row in lines] == [(3, "A"), (5, "B")]

@@ -13,13 +13,14 @@ def test_a_dry_run_says_what_would_change_and_what_the_file_lacks(capsys: pytest
         changed=1,
         changes=[{"line": 3, "id": "36060200111322000007", "fields": ["name", "main.password"]}],
         missing=["36060200111322000009"],
+        before=2,
     )
     camera.tell(found, dry_run=True, report=None)
     assert capsys.readouterr().out.splitlines() == [
         "line 3: 36060200111322000007 would change name, main.password",
         "not in the file: 36060200111322000009",
         "2 would be accepted (1 new, 1 changed, 0 unchanged), 0 rejected, 0 with warnings",
-        "1 of the unit's cameras are not in the file: vidhub camera retire takes them out",
+        "1 of 2 cameras are not in the file: --retire-missing takes them out",
     ]
 
 

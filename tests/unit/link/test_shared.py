@@ -51,7 +51,7 @@ def full() -> Any:
         unit_id="u1",
         location=Location(28.1, 117.1, "胜利路"),
         streams=(CameraStream(Profile.MAIN, "rtsp://10.0.0.1/1", "admin", "hunter22", 1, "h264", 1920, 1080, 25.0),),
-        legal=LegalRecord("basis", "purpose", "scope", 30, "sign", "2026-01-01"),
+        legal=LegalRecord("basis", "purpose", "scope", 30, "sign", "2026-01-01", True, "consent of the garrison"),
         device=tuple(device.items()),
         state=CameraState.QUARANTINED,
         state_time=now,
@@ -74,7 +74,8 @@ def test_what_leaves_is_what_the_rules_say(groups: tuple[str, ...]):
         assert is_set(message, path) == (rule == shared.GOES or rule in groups), path
     assert message.home_hub_id == "here"
     text = message.SerializeToString()
-    assert [secret for secret in (b"hunter22", b"rtsp", b"text of mac", b"ip_address") if secret in text] == []
+    secrets = (b"hunter22", b"rtsp", b"text of mac", b"ip_address", b"garrison")
+    assert [secret for secret in secrets if secret in text] == []
 
 
 def test_what_comes_in_is_what_left_and_never_more():
