@@ -262,10 +262,12 @@ class Core:
         self._inner.load_grants([_grant_row(grant) for grant in grants])
 
     def apply_grant(self, grant: Grant) -> None:
+        """A new one, or another wording of one: sessions that stood on it and that it no longer permits end with
+        GRANT_REVOKED."""
         self._inner.apply_grant(_grant_row(grant))
 
     def remove_grant(self, grant_id: str, reason: str) -> None:
-        """Its sessions end with GRANT_REVOKED, unless another grant carries them."""
+        """Every session that stood on it ends, with this reason."""
         self._inner.remove_grant(grant_id, reason)
 
     def authorise(self, principal: Principal, action: Action, camera_id: str, purpose: str) -> Decision:

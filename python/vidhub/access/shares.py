@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
@@ -121,8 +121,8 @@ class Shares:
         purposes: Sequence[str] = (),
         fields: Sequence[str] = (),
     ) -> Grant:
-        """A new rule; it replaces one of the same scope. No actions: to list and to view live. No purposes: all of the
-        register. It holds until it is taken back.
+        """A new rule; one of the same scope is changed instead, and views that it still permits go on. No actions: to
+        list and to view live. No purposes: all of the register. It holds until it is taken back.
 
         Raises PermissionDenied ROLE_NOT_PERMITTED, NotFound HUB_NOT_FOUND, ResourceExhausted LIMIT_SHARES,
         InvalidArgument with every rule that is broken.
@@ -145,7 +145,7 @@ class Shares:
         )
         found = [*self._violations(share), *_unknown_fields(fields)]
 
-        def work(conn: Connection) -> tuple[Grant, tuple[Grant, ...], int]:
+        def work(conn: Connection) -> tuple[Grant, int]:
             hub = hubs.get(conn, hub_id)
             if hub is None or not hub.joined:
                 raise NotFound("HUB_NOT_FOUND", f"this hub is not linked to {hub_id[:64]}: see `vidhub hub list`")
@@ -153,17 +153,20 @@ class Shares:
             if broken:
                 raise invalid(broken)
             standing = [one for one in grants.load_active(conn, now) if one.hub_id == hub_id]
-            replaced = tuple(one for one in standing if one.scope == scope)
-            if len(standing) - len(replaced) >= MOST_SHARES:
+            changed = next((one for one in standing if one.scope == scope), None)
+            if changed is None and len(standing) >= MOST_SHARES:
                 raise ResourceExhausted("LIMIT_SHARES", f"{MOST_SHARES} rules are the most for one hub: use wider ones")
-            for one in replaced:
-                grants.revoke(conn, one.id, now, "replaced")
-            grants.insert(conn, share)
-            self._audit.append(conn, [_entry(principal, "share.create", share)])
-            return share, replaced, _changed(conn, hub_id)
+            given = share
+            if changed is not None:
+                # By its id the core knows the views that stand on it: those that it still permits go on.
+                given = replace(share, id=changed.id, not_before=changed.not_before)
+                grants.remove(conn, changed.id)
+            grants.insert(conn, given)
+            self._audit.append(conn, [_entry(principal, "share.create", given)])
+            return given, _changed(conn, hub_id)
 
-        def apply(done: tuple[Grant, tuple[Grant, ...], int]) -> None:
-            self._apply(hub_id, done[0], done[1], done[2])
+        def apply(done: tuple[Grant, int]) -> None:
+            self._apply(hub_id, done[0], (), done[1])
 
         return (await self._store.write(work, apply=apply))[0]
 
@@ -259,14 +262,16 @@ class Shares:
     # Inside.
 
     def _apply(self, hub_id: str, new: Grant | None, ended: Sequence[Grant], number: int) -> None:
-        # The new one first: what it carries as well must not fall between the two.
         if new is not None:
             self._core.apply_grant(new)
         for one in ended:
             self._core.remove_grant(one.id, "GRANT_REVOKED")
-        gone = {one.id for one in ended}
-        left = tuple(one for one in self.of(hub_id) if one.id not in gone)
-        self._by_hub[hub_id] = (*left, *(() if new is None else (new,)))
+        left = {share.id: share for share in self.of(hub_id)}
+        for one in ended:
+            left.pop(one.id, None)
+        if new is not None:
+            left[new.id] = new
+        self._by_hub[hub_id] = tuple(left.values())
         self._changed_at[hub_id] = number
         self._core.apply_cameras(number, ())
         for listener in self._listeners:

@@ -269,7 +269,9 @@ def _check(decision: pb.ViewDecision, link: Link) -> None:
     """Raises what a refusal is to the viewer."""
     if not decision.allowed:
         by_hub = decision.hub_id or link.hub.id
-        raise _refusal(decision.reason or "REFUSED_BELOW", f"{by_hub}: {decision.message or 'refused'}", by_hub)
+        # A hub that has passed a refusal on has named who refused already.
+        message = (decision.message or "refused").removeprefix(f"{by_hub}: ")
+        raise _refusal(decision.reason or "REFUSED_BELOW", f"{by_hub}: {message}", by_hub)
 
 
 def _refusal(reason: str, message: str, by_hub: str) -> VidhubError:

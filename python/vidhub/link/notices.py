@@ -85,19 +85,20 @@ class Notices:
             one.moved.set()
 
     async def _tell(self, one: _Open) -> None:
-        told: set[str] = set()
+        told: dict[str, Grant] = {}
         try:
             while True:
                 one.moved.clear()
                 standing = {share.id: share for share in self._shares.of(one.link.hub.id)}
                 # What was taken back makes room for what is new.
-                for gone in told - standing.keys():
-                    told.discard(gone)
+                for gone in told.keys() - standing.keys():
+                    del told[gone]
                     await one.link.send_bulk(grant_notice=pb.GrantNotice(grant_id=gone, revoked=True))
-                for share_id in [known for known in standing if known not in told]:
-                    told.add(share_id)
-                    notice = pb.GrantNotice(grant_id=share_id, rule=_rule(standing[share_id]))
-                    await one.link.send_bulk(grant_notice=notice)
+                for share_id, share in standing.items():
+                    if told.get(share_id) != share:
+                        told[share_id] = share
+                        notice = pb.GrantNotice(grant_id=share_id, rule=_rule(share))
+                        await one.link.send_bulk(grant_notice=notice)
                 await one.moved.wait()
         except Unavailable:  # the link has gone down
             return

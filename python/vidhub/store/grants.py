@@ -47,6 +47,11 @@ def insert(conn: Connection, grant: Grant) -> None:
     )
 
 
+def remove(conn: Connection, grant_id: str) -> None:
+    """For one that comes anew under the same id: what is taken back is revoked, and stays on record."""
+    conn.exec_driver_sql("DELETE FROM grants WHERE id = ?", (grant_id,))
+
+
 def get(conn: Connection, grant_id: str) -> Grant | None:
     row = conn.exec_driver_sql(f"SELECT {_COLUMNS} FROM grants WHERE id = ?", (grant_id,)).first()
     return None if row is None else _grant(row)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support.domain import SYSTEM, Domain, camera, domain_of, person, unit
 
 from vidhub.access import shares
+from vidhub.access.beyond import Asked
 from vidhub.access.grants import GrantFilter
 from vidhub.access.shares import EVERYTHING
 from vidhub.errors import (
@@ -19,8 +21,8 @@ from vidhub.errors import (
     PermissionDenied,
     ResourceExhausted,
 )
-from vidhub.model import Action, HubLevel, HubSide, LinkedHub, Principal, PrincipalKind, Purpose, Role, Scope
-from vidhub.store import hubs, meta
+from vidhub.model import Action, HubLevel, HubSide, LinkedHub, Principal, PrincipalKind, Profile, Purpose, Role, Scope
+from vidhub.store import hubs, meta, sessions
 
 CITY = LinkedHub(
     "city", "市平台", HubLevel.CITY, "360600", HubSide.UPPER, joined=True, create_time=datetime.now(UTC)
@@ -78,6 +80,29 @@ async def test_a_rule_of_the_same_scope_is_replaced(domain: Domain) -> None:
     assert share.fields == ("legal", "device")
     assert domain.shares.fields_for("city", camera(1)) == {"legal", "device"}
     assert domain.shares.fields_for("city", camera(1, region_code="110101")) == frozenset()
+
+
+async def test_a_rule_that_is_changed_keeps_the_views_that_it_still_permits(domain: Domain) -> None:
+    share = await domain.shares.create(SYSTEM, "city", REGION, purposes=["patrol", "incident"])
+    viewer = Principal(PrincipalKind.USER, "li@city", hub_id="city", roles=frozenset({Role.OPERATOR}))
+
+    async def watch(kind: str) -> str:
+        asked = Asked("city", f"by-{kind}", ("city",), datetime.now(UTC) + timedelta(hours=1))
+        return (await domain.foreign.open(viewer, camera(1).id, Purpose(kind), Profile.AUTO, asked)).id
+
+    patrol, incident = await watch("patrol"), await watch("incident")
+    wider = await domain.shares.create(SYSTEM, "city", REGION, purposes=["patrol", "incident", "traffic"])
+    assert (wider.id, domain.book.viewer(patrol) is not None) == (share.id, True)
+    await domain.shares.create(SYSTEM, "city", REGION, purposes=["incident"])
+    async with asyncio.timeout(10):
+        while len(left := await domain.store.read(sessions.load_open)) > 1:  # noqa: ASYNC110 - the store has no event
+            await asyncio.sleep(0.01)
+    assert [one.id for one in left] == [incident]
+    gone = await domain.store.read(lambda conn: sessions.get(conn, patrol))
+    assert gone is not None
+    assert gone.end_reason == "GRANT_REVOKED"
+    (standing,) = domain.shares.of("city")
+    assert standing.purposes == ("incident",)
 
 
 @pytest.mark.parametrize(
