@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +32,17 @@ _CLAIMS = {
     **dict.fromkeys(("yes", "true", "1", "是"), True),
     **dict.fromkeys(("no", "false", "0", "否"), False),
 }
+# What a spreadsheet makes of a number that it can't hold: 3.60603E+19.
+_SCIENTIFIC = re.compile(r"\d(\.\d+)?E\+?\d+", re.IGNORECASE)
+ROUNDED = Violation(
+    "",
+    "XLSX_NUMBER_ROUNDED",
+    "the spreadsheet has rounded this number: format the column as text, then enter the number again",
+)
+# How spreadsheets write dates where Chinese is spoken. The year comes first, so none of them can be misread.
+_DATE = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
+# Text that is digits: an input method may have made them wide.
+_CODES = frozenset(("id", "region_code", "industry"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +58,20 @@ def read(path: Path) -> Iterator[Row]:
     """Reads the file row by row. Raises InvalidArgument FILE_NOT_READ, CSV_INVALID, CSV_COLUMN_UNKNOWN or
     CSV_COLUMN_DUPLICATE."""
     lines = _lines(path)
-    header = check(next(lines, (0, []))[1], path)
+    header = check(_first(lines), path)
     yield from rows(header, lines)
 
 
 def count(path: Path) -> int:
     """Lines that `read` takes for cameras. Raises as `read`: a file that can't be read to its end sends no camera."""
     lines = _lines(path)
-    check(next(lines, (0, []))[1], path)
+    check(_first(lines), path)
     return sum(1 for _, cells in lines if any(cell.strip() for cell in cells))
+
+
+def _first(lines: Iterable[tuple[int, list[str]]]) -> list[str]:
+    """The first line that is not empty."""
+    return next((cells for _, cells in lines if any(cell.strip() for cell in cells)), [])
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -68,20 +86,31 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError as cause:
         raise InvalidArgument("CSV_INVALID", f"{path} is not UTF-8: save it as CSV UTF-8") from cause
     except csv.Error as cause:
-        raise InvalidArgument("CSV_INVALID", f"{path}: {cause}") from cause
+        raise InvalidArgument(
+            "CSV_INVALID", f"{path}: {cause}: look for a quotation mark that is not closed, and save it as CSV UTF-8"
+        ) from cause
 
 
 def check(names: Sequence[str], path: Path) -> list[str]:
-    """The header. Raises InvalidArgument CSV_INVALID, CSV_COLUMN_UNKNOWN or CSV_COLUMN_DUPLICATE."""
+    """The header, without the columns at its end that have no name. Raises InvalidArgument CSV_INVALID,
+    CSV_COLUMN_UNKNOWN or CSV_COLUMN_DUPLICATE."""
     header = [name.strip() for name in names]
-    if not any(header):
+    while header and not header[-1]:
+        header.pop()
+    if not header:
         raise InvalidArgument("CSV_INVALID", f"{path} is empty: the first line names the fields")
-    unknown = [name for name in header if not _is_field(name)]
+    if len(header) == 1 and (separator := next((one for one in ";\t|" if one in header[0]), "")):
+        raise InvalidArgument(
+            "CSV_INVALID", f"{path} separates its cells by {separator!r}: save it as CSV UTF-8, with commas"
+        )
+    # Each once: a title above the header leaves many cells empty.
+    unknown = list(dict.fromkeys(name for name in header if not _is_field(name)))
     if unknown or len(set(header)) != len(header):
         wrong = unknown or sorted({name for name in header if header.count(name) > 1})
+        fault = "is no field of a camera" if unknown else "stands there twice"
         raise InvalidArgument(
             "CSV_COLUMN_UNKNOWN" if unknown else "CSV_COLUMN_DUPLICATE",
-            f"{path}: column {wrong[0]!r} {'is no field of a camera' if unknown else 'stands there twice'}",
+            f"{path}: column {wrong[0]!r} {fault}: the first line names the fields, as in id,name,location.latitude",
             violations=[
                 Violation(name, "CSV_COLUMN_UNKNOWN", "write dotted paths, as in location.latitude") for name in wrong
             ],
@@ -99,6 +128,9 @@ def rows(header: Sequence[str], lines: Iterable[tuple[int, Sequence[str | Violat
 def _row(line: int, header: Sequence[str], cells: Sequence[str | Violation]) -> Row:
     camera = camera_pb2.Camera()
     violations: list[Violation] = []
+    # Spreadsheets write empty cells behind the last column.
+    if not any(isinstance(cell, Violation) or cell.strip() for cell in cells[len(header) :]):
+        cells = cells[: len(header)]
     if len(cells) != len(header):
         violations.append(
             Violation("", "CSV_CELLS", f"the line has {len(cells)} cells, the header {len(header)}: check its commas")
@@ -109,6 +141,9 @@ def _row(line: int, header: Sequence[str], cells: Sequence[str | Violation]) -> 
             continue
         text = cell.strip()
         if not text:
+            continue
+        if name == "id" and _SCIENTIFIC.fullmatch(text):
+            violations.append(replace(ROUNDED, field=name))
             continue
         try:
             _set(camera, name, text)
@@ -143,8 +178,17 @@ def _is_field(name: str) -> bool:
 
 def _set(camera: camera_pb2.Camera, name: str, text: str) -> None:
     message, leaf = _target(camera, name)
-    field = message.DESCRIPTOR.fields_by_name[leaf]
-    setattr(message, leaf, _value(cast("FieldDescriptor", field), text))
+    field = cast("FieldDescriptor", message.DESCRIPTOR.fields_by_name[leaf])
+    setattr(message, leaf, _value(field, _plain(field, text)))
+
+
+def _plain(field: FieldDescriptor, text: str) -> str:
+    """What is no free text, in plain digits; a date as ISO 8601 writes it."""
+    if field.type == FieldDescriptor.TYPE_STRING and field.name not in _CODES and not field.name.endswith("_date"):
+        return text
+    plain = unicodedata.normalize("NFKC", text)
+    date = _DATE.fullmatch(plain) if field.name.endswith("_date") else None
+    return plain if date is None else f"{date[1]}-{date[2]:0>2}-{date[3]:0>2}"
 
 
 def _value(field: FieldDescriptor, text: str) -> str | int | float:
@@ -172,10 +216,10 @@ def _value(field: FieldDescriptor, text: str) -> str | int | float:
             return float(text)
         except ValueError:
             raise ValueError(f"{text!r} is not a number") from None
-    try:
-        number = int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a whole number") from None
+    # int() would take 1_000 as well.
+    if not re.fullmatch(r"[+-]?\d+", text):
+        raise ValueError(f"{text!r} is not a whole number")
+    number = int(text)
     if not 0 <= number < 2**32:
         raise ValueError(f"{text} is out of range: give 0 or more")
     return number

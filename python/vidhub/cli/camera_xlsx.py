@@ -1,26 +1,29 @@
-"""Cameras in a workbook (.xlsx): the first sheet, with the header of `camera_csv.py`."""
+"""Cameras in a workbook (.xlsx): the first sheet that is not hidden, with the header of `camera_csv.py`."""
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.parsers import expat
 
-from vidhub.cli.camera_csv import Row, check, rows
+from vidhub.cli.camera_csv import ROUNDED, Row, check, rows
 from vidhub.errors import InvalidArgument, Violation
 
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet
 
 LARGEST_BYTES = 256 * 1024 * 1024
+# A workbook is packed: a few MiB of it may be many GiB.
+LARGEST_UNPACKED_BYTES = 1024 * 1024 * 1024
+# The reader makes room for every cell between the first and the last that hold something.
+MOST_CELLS = 20_000_000
 # A spreadsheet keeps 15 digits of a number; an id has 20.
 _EXACT = 10**15
-_ROUNDED = Violation(
-    "",
-    "XLSX_NUMBER_ROUNDED",
-    "the spreadsheet has rounded this number: format the column as text, then enter the number again",
-)
+_REFERENCE = re.compile(r"([A-Z]{1,3})([1-9]\d{0,6})")
 
 
 def read(path: Path) -> Iterator[Row]:
@@ -50,16 +53,83 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str | Violation]]]:
 
 def _sheet(path: Path) -> CalamineSheet:
     # Takes a moment to import, and few commands read a workbook.
-    from python_calamine import CalamineError, load_workbook
+    from python_calamine import CalamineError, SheetVisibleEnum, load_workbook
 
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise InvalidArgument("XLSX_INVALID", f"{path} is over 256 MiB: split it")
-        return load_workbook(path).get_sheet_by_index(0)
+        _check_extent(path)
+        workbook = load_workbook(path)
+        visible = [one.name for one in workbook.sheets_metadata if one.visible == SheetVisibleEnum.Visible]
+        return workbook.get_sheet_by_name(visible[0]) if visible else workbook.get_sheet_by_index(0)
     except OSError as cause:
         raise InvalidArgument("FILE_NOT_READ", f"{path}: {cause.strerror}: give the path of an .xlsx file") from cause
-    except CalamineError as cause:
+    except (CalamineError, zipfile.BadZipFile, expat.ExpatError, NotImplementedError, RuntimeError) as cause:
         raise InvalidArgument("XLSX_INVALID", f"{path} is no workbook: {cause}: save it as .xlsx or CSV") from cause
+
+
+def _check_extent(path: Path) -> None:
+    """That reading the file takes no more memory than its cameras do. Raises InvalidArgument XLSX_INVALID."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(one.file_size for one in archive.infolist()) > LARGEST_UNPACKED_BYTES:
+            raise InvalidArgument("XLSX_INVALID", f"{path} unpacks to more than 1 GiB: split it")
+        for one in archive.infolist():
+            if one.filename.startswith("xl/worksheets/") and one.filename.endswith(".xml"):
+                with archive.open(one) as sheet:
+                    extent = _Extent()
+                    while block := sheet.read(1024 * 1024):
+                        extent.feed(block)
+                if extent.cells > MOST_CELLS:
+                    raise InvalidArgument(
+                        "XLSX_INVALID",
+                        f"{path}: cell {extent.last} holds something, far from the cameras: empty it, or save as CSV",
+                    )
+
+
+class _Extent:
+    """The rectangle of cells that hold something, of the XML of a sheet."""
+
+    def __init__(self) -> None:
+        self.last = ""
+        self._cell = ""
+        self._rows = [0, 0]
+        self._columns = [0, 0]
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._start
+        # Nothing that a spreadsheet writes has a DTD, with entities to unfold.
+        self._parser.StartDoctypeDeclHandler = self._refuse
+
+    def feed(self, block: bytes) -> None:
+        self._parser.Parse(block)
+
+    @property
+    def cells(self) -> int:
+        return (self._rows[1] - self._rows[0] + 1) * (self._columns[1] - self._columns[0] + 1)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        # A cell without a value is one that was only coloured.
+        if name == "c":
+            self._cell = attributes.get("r", "")
+        elif self._cell and name in ("v", "is"):
+            self._grow(self._cell)
+            self._cell = ""
+
+    def _grow(self, reference: str) -> None:
+        found = _REFERENCE.fullmatch(reference)
+        if found is None:
+            return
+        column = 0
+        for letter in found[1]:
+            column = column * 26 + ord(letter) - 64
+        for ends, place in ((self._rows, int(found[2])), (self._columns, column)):
+            if not ends[0] or place < ends[0]:
+                ends[0] = place
+            if place > ends[1]:
+                ends[1] = place
+                self.last = reference
+
+    def _refuse(self, *_: object) -> None:
+        raise expat.ExpatError("a document type of its own")
 
 
 def _text(cell: object) -> str | Violation:
@@ -68,7 +138,7 @@ def _text(cell: object) -> str | Violation:
         case bool():
             return str(cell).lower()
         case int() | float() if abs(cell) >= _EXACT:
-            return _ROUNDED
+            return ROUNDED
         case float():
             return str(int(cell)) if cell.is_integer() else repr(cell)
         case datetime():

@@ -101,6 +101,58 @@ def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
     assert caught.value.reason == "CSV_COLUMN_DUPLICATE"
 
 
+def test_what_spreadsheets_leave_about_does_not_matter(tmp_path: Path) -> None:
+    """Empty lines above the header, columns without a name behind it, dates as one writes them in China."""
+    header = "name,region_code,legal.signage_date,legal.retention_days,,"
+    (first, second, third) = rows(
+        tmp_path,
+        "",
+        ",,,,,",
+        header,
+        "东门,360602,2026/9/1,30,,",
+        "西门,３６０６０２,2026年12月31日,３０,,",
+        "南门,360602,2026-02-03,30, ,",
+    )
+    assert not (*first.violations, *second.violations, *third.violations)
+    assert [row.line for row in (first, second, third)] == [4, 5, 6]
+    assert [row.camera.legal.signage_date for row in (first, second, third)] == [
+        "2026-09-01",
+        "2026-12-31",
+        "2026-02-03",
+    ]
+    assert (second.camera.region_code, second.camera.legal.retention_days) == ("360602", 30)
+
+
+def test_text_behind_the_last_column_is_told(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path, "name,region_code,", "东门,360602,seen")
+    assert [one.reason for one in row.violations] == ["CSV_CELLS"]
+
+
+@pytest.mark.parametrize("text", ["3.60603E+19", "3.606e19", "3E+19"])
+def test_an_id_that_a_spreadsheet_has_rounded_says_so(tmp_path: Path, text: str) -> None:
+    (row,) = rows(tmp_path, "id,name", f"{text},A")
+    assert [(one.field, one.reason) for one in row.violations] == [("id", "XLSX_NUMBER_ROUNDED")]
+
+
+@pytest.mark.parametrize("text", ["1_000", "30.0", "30天", "0x1e", "4294967296"])
+def test_what_is_no_whole_number_is_told(tmp_path: Path, text: str) -> None:
+    (row,) = rows(tmp_path, "name,legal.retention_days", f"A,{text}")
+    assert [(one.field, one.reason) for one in row.violations] == [("legal.retention_days", "VALUE_INVALID")]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_another_separator_is_named(tmp_path: Path, separator: str) -> None:
+    with pytest.raises(InvalidArgument, match="with commas") as caught:
+        rows(tmp_path, separator.join(("id", "name")), separator.join(("", "A")))
+    assert caught.value.reason == "CSV_INVALID"
+
+
+def test_a_title_above_the_header_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="the first line names the fields") as caught:
+        rows(tmp_path, "登记表,,登记表,,", "id,name,,,", ",A,,,")
+    assert [one.field for one in caught.value.violations] == ["登记表", ""]
+
+
 @pytest.mark.parametrize("content", [b"", b"name\n\xff\xfe\n", b'name\n"open', b"name\n" + b"x" * 10_000])
 def test_what_is_no_csv_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cameras.csv"

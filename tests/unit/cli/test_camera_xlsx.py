@@ -1,5 +1,6 @@
 """Cameras in a workbook, as people keep them."""
 
+import zipfile
 from datetime import date, datetime
 from pathlib import Path
 
@@ -51,6 +52,66 @@ def test_a_number_that_the_spreadsheet_has_rounded_is_told(tmp_path: Path) -> No
 def test_empty_lines_above_the_header_do_not_matter(tmp_path: Path) -> None:
     (row,) = camera_xlsx.read(book(tmp_path, HEADER, ("", "东门"), first_line=4))
     assert (row.line, row.camera.name) == (5, "东门")
+
+
+def test_a_hidden_sheet_is_not_the_first(tmp_path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["说明"])
+    workbook.active.sheet_state = "hidden"
+    sheet = workbook.create_sheet("摄像机")
+    sheet.append(HEADER)
+    sheet.append(("", "东门"))
+    workbook.save(tmp_path / "cameras.xlsx")
+    (row,) = camera_xlsx.read(tmp_path / "cameras.xlsx")
+    assert row.camera.name == "东门"
+
+
+def test_a_cell_far_away_is_refused_before_room_is_made_for_all_between(tmp_path: Path) -> None:
+    """One cell in the last corner: 17 thousand million cells, and the reader would end the process."""
+    workbook = openpyxl.Workbook()
+    workbook.active.append(HEADER)
+    workbook.active.cell(1_048_576, 16_384, "x")
+    workbook.save(tmp_path / "cameras.xlsx")
+    with pytest.raises(InvalidArgument, match="XFD1048576") as caught:
+        camera_xlsx.count(tmp_path / "cameras.xlsx")
+    assert caught.value.reason == "XLSX_INVALID"
+
+
+def test_cells_that_are_only_coloured_do_not_count(tmp_path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.active.append(HEADER)
+    workbook.active.append(("", "东门"))
+    workbook.active.cell(1_048_576, 16_384).fill = openpyxl.styles.PatternFill("solid", fgColor="FFFF00")
+    workbook.save(tmp_path / "cameras.xlsx")
+    assert camera_xlsx.count(tmp_path / "cameras.xlsx") == 1
+
+
+def test_a_workbook_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
+    path = book(tmp_path, HEADER)
+    with (
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("bomb", "w", force_zip64=True) as out,
+    ):
+        block = bytes(16 * 1024 * 1024)
+        for _ in range(65):
+            out.write(block)
+    with pytest.raises(InvalidArgument, match="unpacks") as caught:
+        camera_xlsx.count(path)
+    assert caught.value.reason == "XLSX_INVALID"
+
+
+def test_a_sheet_with_entities_of_its_own_is_refused(tmp_path: Path) -> None:
+    source = book(tmp_path, HEADER, ("", "东门"))
+    path = tmp_path / "entities.xlsx"
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for one in old.infolist():
+            data = old.read(one)
+            if one.filename == "xl/worksheets/sheet1.xml":
+                data = b'<!DOCTYPE x [<!ENTITY a "aaaa">]>' + data
+            new.writestr(one, data)
+    with pytest.raises(InvalidArgument) as caught:
+        camera_xlsx.count(path)
+    assert caught.value.reason == "XLSX_INVALID"
 
 
 @pytest.mark.parametrize(
