@@ -77,6 +77,7 @@ async def test_a_unit_enrols_by_the_command_line_and_registers_with_plain_grpcio
         # One use: the second is told so by name.
         again = await cli("unit", "enrol", file, "--out", tmp_path / "again")
         assert (again.status, again.error["reason"]) == (1, "CLAIM_USED")
+        assert not (tmp_path / "again").exists()
         listed = await cli("camera", "list", "--identity", folder)
         assert [one["id"] for one in listed.answer["cameras"]] == [camera_id(1)]
 

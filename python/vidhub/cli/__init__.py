@@ -5,6 +5,7 @@ stdout carries the answer, stderr the log; exit codes 0 done, 1 failed, 2 wrong 
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -30,7 +31,7 @@ from vidhub.cli import (
     view,
 )
 from vidhub.cli.report import Settings, fail, wrong_usage
-from vidhub.errors import VidhubError
+from vidhub.errors import Unavailable, VidhubError
 
 # Typer carries its own copy of click; this is the public way to its base class.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -102,12 +103,24 @@ def hoist(arguments: Sequence[str]) -> list[str]:
     return front + rest
 
 
+def speak(*, as_json: bool) -> None:
+    """JSON is UTF-8 everywhere; a terminal that can't show a character shows a mark for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                encoding="utf-8" if as_json else None, errors="backslashreplace" if as_json else "replace"
+            )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point of the `vidhub` command."""
     words = hoist(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    speak(as_json=as_json)
     try:
         status = app(words, standalone_mode=False, prog_name="vidhub")
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except UsageError as wrong:
         wrong_usage(wrong, as_json=as_json)
         raise SystemExit(2) from None
@@ -119,5 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader of our answer has gone: nothing to tell anybody.
         sys.stderr.close()
+        raise SystemExit(1) from None
+    except OSError as cause:
+        # What commands read and write names itself; this is, above all, the disk that stdout goes to.
+        said = f"{cause.filename}: {cause.strerror}" if cause.filename else f"{cause.strerror or cause}"
+        fail(Unavailable("FILE_UNAVAILABLE", f"{said}: check the disk, and where the output goes"), as_json=as_json)
         raise SystemExit(1) from None
     raise SystemExit(status if isinstance(status, int) else 0)

@@ -82,12 +82,19 @@ def fail(error: VidhubError, *, as_json: bool) -> None:
 def wrong_usage(error: Exception, *, as_json: bool) -> None:
     """Says on stderr how the command is used."""
     message = getattr(error, "format_message", error.__str__)()
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "vidhub"
+    usage = context.get_usage() if context is not None else ""
+    if usage and message.startswith(usage):
+        # No command was named, and the message is the whole help.
+        usage, message = message, f"name a command: `{command} --help` says more"
+    else:
+        message = f"{message.rstrip('.')}: see `{command} --help`"
     if as_json:
         print(json.dumps({"error": {"reason": "USAGE", "message": message}}, ensure_ascii=False), file=sys.stderr)
         return
-    context = getattr(error, "ctx", None)
-    if context is not None:
-        print(context.get_usage(), file=sys.stderr)
+    if usage:
+        print(usage, file=sys.stderr)
     print(f"USAGE: {message}", file=sys.stderr)
 
 

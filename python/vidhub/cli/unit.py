@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -62,12 +63,17 @@ def enrol(
     # Before the call: it burns the claim, and what it gives is nothing without the key. Aside, for the folder may hold
     # an identity that is in use.
     fresh = out / "unit.key.new"
+    is_new = not out.exists()
     private_file(fresh, key_pem(key).decode())
     try:
         answer = rpc.run(_enrol(claim, signing_request(key)))
         fresh.replace(out / "unit.key")
     finally:
         fresh.unlink(missing_ok=True)
+        if is_new:
+            # Refused: no folder that looks as if it were an identity. With the key in it, it stays.
+            with contextlib.suppress(OSError):
+                out.rmdir()
     document = _keep(out, answer.unit_id, claim["hub"], answer.certificate_pem, answer.ca_pem)
     settings(context).answer(document, f"unit {answer.unit_id} enrolled; its identity is in {out}")
 

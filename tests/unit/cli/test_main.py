@@ -62,6 +62,54 @@ def test_an_option_that_says_nothing_widens_nothing(tmp_path: Path, line: tuple[
     assert (answer.returncode, json.loads(answer.stderr)["error"]["reason"]) == (2, "USAGE")
 
 
+def test_a_group_without_a_command_says_how_it_is_used_once(tmp_path: Path) -> None:
+    answer = vidhub("unit", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr.lower().count("usage: vidhub unit") == 1
+    assert "enrol" in answer.stderr
+    assert answer.stderr.splitlines()[-1] == "USAGE: name a command: `vidhub unit --help` says more"
+    as_json = vidhub("unit", "--json", cwd=tmp_path)
+    assert json.loads(as_json.stderr)["error"]["message"] == "name a command: `vidhub unit --help` says more"
+
+
+def test_wrong_usage_names_the_help(tmp_path: Path) -> None:
+    answer = vidhub("unit", "token", "第一中学", cwd=tmp_path)
+    assert answer.stderr.splitlines()[-1] == "USAGE: Missing option '--region': see `vidhub unit token --help`"
+
+
+@pytest.mark.parametrize("words", [("version",), ("version", "--json"), ("--help",)])
+def test_an_answer_that_can_not_be_written_is_a_failure_with_a_reason(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            [sys.executable, "-m", "vidhub.cli", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
+    assert "FILE_UNAVAILABLE" in answer.stderr
+
+
+def test_a_terminal_that_knows_no_chinese_gets_marks_and_json_stays_utf_8(tmp_path: Path) -> None:
+    poor = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "PYTHONIOENCODING": "ascii"}
+
+    def said(*words: str) -> bytes:
+        command = [sys.executable, "-m", "vidhub.cli", *words]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=poor, input=b"correct horse\n", capture_output=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said("user", "add", "zhang", "--role", "operator", "--department", "指挥中心", "--password-stdin")
+    assert "????" in said("user", "list").decode("ascii")
+    assert json.loads(said("user", "list", "--json").decode("utf-8"))["users"][0]["department"] == "指挥中心"
+
+
 def test_a_failure_ends_with_1_and_says_reason_and_remedy(tmp_path: Path) -> None:
     answer = vidhub("unit", "enrol", "nothing.json", "--out", "unit", "--json", cwd=tmp_path)
     assert answer.returncode == 1
