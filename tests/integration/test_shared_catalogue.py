@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.hub import HubProcess, enrol
+from support.hub import PASSWORD, HubProcess, enrol, person
 from support.links import (
     CITY,
     DISTRICT,
@@ -107,6 +107,40 @@ async def test_two_hubs_that_claim_one_id(tmp_path: Path):
             assert (await until(running, peer, conflicts=1))["conflicts"] == 1
         entries = (await province.ask("audit_list", action="catalogue.refused"))["entries"]
         assert [(one["principal"], one["result"]) for one in entries] == [("hub/yingtan", "CAMERA_ID_TAKEN")]
+
+
+async def test_a_supervisor_says_whose_an_id_is(tmp_path: Path):
+    async with (
+        placed(tmp_path, CITY) as city,
+        placed(tmp_path, DISTRICT) as rightful,
+        placed(tmp_path, OTHER_DISTRICT) as squatter,
+    ):
+        await link(city, rightful, DISTRICT)
+        await link(city, squatter, OTHER_DISTRICT)
+        unit = await enrol(squatter, region="360681")
+        (camera_id,) = await register(unit, camera(1, region_code="360681", name="占用"))
+        await squatter.ask("hub_share", hub="yingtan", everything=True)
+        await in_step(squatter, city, 1)
+        await register(await enrol(rightful), camera(1))
+        await rightful.ask("hub_share", hub="yingtan", everything=True)
+        await until(city, "yuehu", conflicts=1)
+        told = (await city.ask("hub_explain", camera_id=camera_id))["reasons"][0]
+        assert (told["reason"], "in the region of yuehu, not of guixi" in told["message"]) == ("CONFLICT", True)
+        assert (await city.ask("camera_show", id=camera_id))["name"] == "占用"
+
+        await city.ask("user_add", name="jian", roles=["supervisor"], password=PASSWORD)
+        asked = {"cameraId": camera_id, "hub": "yuehu", "reason": "编码在先"}
+        async with person(city, "jian") as supervisor:
+            assert await supervisor.call("HubService/AssignCamera", **asked) == {}
+        await in_step(rightful, city, 1)
+        await in_step(squatter, city, 0)
+        assert (await city.ask("camera_show", id=camera_id))["name"] == "东门1"
+        assert "CONFLICT" in await why(squatter, camera_id)
+        assert (await city.ask("audit_list", action="catalogue.assign"))["entries"][0]["principal"] == "user/jian"
+        # And back, by the command line.
+        words = ("hub", "assign", camera_id, "guixi", "--reason", "x", "--data-dir", city.data)
+        assert (await cli(*words)).answer == {"camera": camera_id, "hub": "guixi"}
+        await in_step(squatter, city, 1)
 
 
 @dataclass

@@ -253,6 +253,7 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
             "CreateShare": _ADMINISTER,
             "DeleteShare": _ADMINISTER,
             "ExplainCamera": _OVERSEE,
+            "AssignCamera": _OVERSEE,
         },
     ),
     "vidhub.v1.SystemService": _service(

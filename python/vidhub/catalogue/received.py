@@ -14,7 +14,7 @@ from vidhub.audit import AuditLog
 from vidhub.catalogue.remote import RemoteCameras
 from vidhub.catalogue.watch import Watches
 from vidhub.core import Core
-from vidhub.errors import NotFound
+from vidhub.errors import FailedPrecondition, NotFound
 from vidhub.model import AuditRecord, Camera, Principal, PrincipalKind, Revision
 from vidhub.store import Secrets, Store, cameras, changes, hubs, meta, remote_cameras
 from vidhub.store.remote_cameras import Conflict
@@ -49,7 +49,8 @@ class Chunk:
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What a chunk came to. conflicts_moved: whether other cameras are refused than before. freed: offers of other
-    links that were refused for the sake of a camera that has gone now."""
+    links that were refused for the sake of a camera that has gone now. displaced: cameras of other hubs whose ids were
+    given to the one that brings them now, with those hubs, and the revision at which they went."""
 
     number: int = 0
     upserted: tuple[Camera, ...] = ()
@@ -57,6 +58,8 @@ class Taken:
     refused: tuple[Conflict, ...] = ()
     conflicts_moved: bool = False
     freed: tuple[Conflict, ...] = ()
+    displaced: tuple[Conflict, ...] = ()
+    displaced_at: int = 0
 
 
 class ReceivedCameras:
@@ -109,17 +112,55 @@ class ReceivedCameras:
             if not taken.removed:
                 return tuple(freed)
 
+    async def assign(self, principal: Principal, camera_id: str, hub_id: str, reason: str) -> Taken:
+        """Gives an id to one hub, which two claim. From a linked hub the camera is taken over as soon as it brings it;
+        until then whoever has it keeps it. To this hub: another's camera of that id goes now, and none comes again.
+
+        Raises NotFound CAMERA_NOT_FOUND when nobody claims the id, FailedPrecondition CAMERA_IS_OURS when a camera of
+        this hub has it.
+        """
+
+        def work(conn: Connection) -> Taken:
+            holder = remote_cameras.holders(conn, [camera_id]).get(camera_id)
+            offers = remote_cameras.conflicts_over(conn, [camera_id])
+            if holder is None and not offers:
+                raise NotFound("CAMERA_NOT_FOUND", f"no hub claims a camera {camera_id} here")
+            if holder is not None and not holder.hub_id:
+                raise FailedPrecondition(
+                    "CAMERA_IS_OURS",
+                    f"{camera_id} is a camera of a unit of this hub, or was: register the other one under another id",
+                )
+            remote_cameras.assign(conn, camera_id, hub_id, self._clock())
+            detail = {"hub": hub_id, "from": "" if holder is None else holder.hub_id, "reason": reason}
+            record = AuditRecord.of(
+                principal, "catalogue.assign", f"camera/{camera_id}", detail_json=json.dumps(detail, ensure_ascii=False)
+            )
+            self._audit.append(conn, [record])
+            if holder is None or hub_id != self._hub_id:
+                return Taken()
+            number, displaced = self._displace(conn, hub_id, {camera_id: holder.hub_id})
+            return Taken(displaced=displaced, displaced_at=number)
+
+        return await self._store.write(work, apply=lambda taken: self._apply(hub_id, taken))
+
     # Inside.
 
     def _write(self, conn: Connection, peer: str, chunk: Chunk) -> Taken:
         named = (one.camera.id for one in chunk.cameras)
         holders = remote_cameras.holders(conn, [*named, *chunk.removed, *(one.camera_id for one in chunk.refused)])
+        given = remote_cameras.assignments(conn, [one.camera.id for one in chunk.cameras])
         wanted: list[Received] = []
         conflicts = list(chunk.refused)
+        displaced: dict[str, str] = {}
         for one in chunk.cameras:
-            holder = holders.get(one.camera.id)
-            if holder is not None and holder.hub_id != peer:
+            holder, owner = holders.get(one.camera.id), given.get(one.camera.id)
+            if holder is not None and holder.hub_id and owner == peer != holder.hub_id:
+                displaced[one.camera.id] = holder.hub_id
+                wanted.append(one)
+            elif holder is not None and holder.hub_id != peer:
                 conflicts.append(Conflict(peer, one.camera.id, "CAMERA_ID_TAKEN", holder.hub_id or self._hub_id))
+            elif holder is None and owner == self._hub_id:
+                conflicts.append(Conflict(peer, one.camera.id, "CAMERA_ID_TAKEN", self._hub_id))
             elif holder is None or holder.digest != one.digest:
                 wanted.append(one)
         refused = {one.camera_id for one in conflicts}
@@ -133,13 +174,30 @@ class ReceivedCameras:
             settled |= remote_cameras.conflicts_between(conn, peer, after, last)
         gone -= brought
         moved = self._note_conflicts(conn, peer, conflicts, settled - refused)
+        number, told = self._displace(conn, peer, displaced) if displaced else (0, ())
         taken = self._change(conn, peer, wanted, sorted(gone))
         if chunk.have is not None:
             hubs.set_have(conn, peer, chunk.have)
-        return Taken(taken.number, taken.upserted, taken.removed, tuple(conflicts), moved, taken.freed)
+        return replace(taken, refused=tuple(conflicts), conflicts_moved=moved, displaced=told, displaced_at=number)
+
+    def _displace(self, conn: Connection, to: str, holders: dict[str, str]) -> tuple[int, tuple[Conflict, ...]]:
+        """Takes ids from the hubs that hold them; the revision, and what is refused from now on."""
+        number = meta.next_revision(conn)
+        remote_cameras.remove(conn, list(holders))
+        changes.append(conn, [(number, "removed", camera_id) for camera_id in holders])
+        told = tuple(Conflict(hub_id, one, "CAMERA_ID_TAKEN", to) for one, hub_id in holders.items())
+        for one in told:
+            remote_cameras.put_conflicts(conn, [one], self._clock())
+            detail = json.dumps({"hub": to, "from": one.hub_id, "revision": number})
+            who = Principal(PrincipalKind.HUB, to)
+            self._audit.append(
+                conn, [AuditRecord.of(who, "catalogue.takeover", f"camera/{one.camera_id}", detail_json=detail)]
+            )
+        return number, told
 
     def _remove_some(self, conn: Connection, peer: str) -> Taken:
         remote_cameras.clear_conflicts(conn, peer)
+        remote_cameras.clear_assignments(conn, peer)
         return self._change(conn, peer, (), remote_cameras.first(conn, peer, CHUNK))
 
     def _note_conflicts(self, conn: Connection, peer: str, found: Sequence[Conflict], settled: set[str]) -> bool:
@@ -169,6 +227,12 @@ class ReceivedCameras:
         return Taken(number, stored, tuple(gone), freed=freed)
 
     def _apply(self, peer: str, taken: Taken) -> None:
+        if taken.displaced:
+            # Views of the camera that was there end: the one that comes now is another's.
+            ids = [one.camera_id for one in taken.displaced]
+            self._remote.drop(ids)
+            self._core.apply_cameras(taken.displaced_at, (), ids)
+            self._watches.wake()
         if taken.number:
             self._remote.drop(taken.removed)
             self._remote.put(peer, taken.upserted)

@@ -119,9 +119,20 @@ def digest(context: typer.Context, peer: str = _PEER) -> None:
     )
 
 
+def assign(
+    context: typer.Context,
+    camera: str = typer.Argument(..., metavar="CAMERA", help="An id that two hubs claim, see `hub explain`."),
+    peer: str = typer.Argument(..., metavar="PEER", help="Whose it is: id or name, this hub's own too."),
+    reason: str = typer.Option(..., help="Why; it goes on record."),
+) -> None:
+    """Say whose an id is: that hub's camera takes the place of the other's as soon as it comes."""
+    answer = local.call(settings(context), "hub_assign", {"camera_id": camera, "hub": peer, "reason": reason})
+    settings(context).answer(answer, f"{answer['camera']} is {answer['hub']}'s from now on")
+
+
 def add_to(app: typer.Typer) -> None:
     """The commands under `vidhub hub`."""
-    for command in (share, unshare, shares, preview, explain, digest):
+    for command in (share, unshare, shares, preview, explain, digest, assign):
         app.command(command.__name__)(command)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ from vidhub.catalogue.remote import RemoteCameras
 from vidhub.core import Core
 from vidhub.errors import InvalidArgument, NotFound, VidhubError
 from vidhub.link import digest, shared
+from vidhub.link.conflicts import Conflicts
 from vidhub.link.digest import Entry
 from vidhub.link.live import Link
 from vidhub.link.sending import to_range
@@ -31,10 +32,7 @@ from vidhub.v1 import link_service_pb2 as pb
 
 # Of one link; more is refused by name.
 MOST_CAMERAS = 1_000_000
-# Told at once of what is not taken; the number of all stands beside.
-MOST_TOLD_CONFLICTS = 1_000
 _MOST_OF_A_MESSAGE = {"upserts": 500, "removed": 2_000, "cameras": 500, "ranges": 2_000, "states": 2_000}
-_NOTICE_PAUSE_S = 1.0
 _STEP = 50
 _LONGEST_EPOCH = 64
 _HIGHEST = 2**63 - 1
@@ -56,8 +54,6 @@ class _Receiving:
     own: Sequence[Entry] = ()
     at: str = ""
     differing: int = 0
-    notice: asyncio.Event = field(default_factory=asyncio.Event)
-    notices: asyncio.Task[None] | None = None
 
 
 class CatalogueIn:
@@ -85,7 +81,7 @@ class CatalogueIn:
         self._hub_id = hub_id
         self._note = noted
         self._receivings: dict[str, _Receiving] = {}
-        self._conflicts: dict[str, int] = {}
+        self._conflicts = Conflicts(store)
 
     async def start(self) -> None:
         """Removes what links that were ended for good have left: the hub was stopped meanwhile."""
@@ -99,8 +95,8 @@ class CatalogueIn:
 
     async def ended(self, hub_id: str) -> None:
         """A link has been ended for good: its cameras go."""
-        self._ask(await self._received.remove_all(hub_id))
-        self._conflicts.pop(hub_id, None)
+        self._conflicts.ask(await self._received.remove_all(hub_id))
+        self._conflicts.forget(hub_id)
 
     async def digest(self, hub_id: str) -> tuple[int, bytes]:
         """How many cameras came from the hub, and the digest of them."""
@@ -109,16 +105,20 @@ class CatalogueIn:
 
     def refused_count(self, hub_id: str) -> int:
         """Cameras of the hub that are not taken, as of its last link."""
-        return self._conflicts.get(hub_id, 0)
+        return self._conflicts.count(hub_id)
+
+    async def assign(self, principal: Principal, camera_id: str, hub_id: str, reason: str) -> None:
+        """Gives the id that two hubs claim to one of them, see `ReceivedCameras.assign`, and asks that one for it."""
+        taken = await self._received.assign(principal, camera_id, hub_id, reason)
+        self._conflicts.moved(one.hub_id for one in taken.displaced)
+        self._conflicts.ask([Conflict(hub_id, camera_id, "CAMERA_ID_TAKEN")])
 
     # As a part of links.
 
     async def opened(self, link: Link) -> None:
         self._let_go(link.hub.id)  # a newer link may open before the older one is closed
-        receiving = _Receiving(link)
-        self._receivings[link.hub.id] = receiving
-        receiving.notices = asyncio.create_task(self._tell_conflicts(receiving))
-        receiving.notice.set()
+        self._receivings[link.hub.id] = _Receiving(link)
+        self._conflicts.opened(link)
         self._remote.link_up(link.hub.id)
 
     def closed(self, link: Link) -> None:
@@ -129,9 +129,8 @@ class CatalogueIn:
         self._remote.link_down(link.hub.id)
 
     def _let_go(self, hub_id: str) -> None:
-        receiving = self._receivings.pop(hub_id, None)
-        if receiving is not None and receiving.notices is not None:
-            receiving.notices.cancel()
+        self._receivings.pop(hub_id, None)
+        self._conflicts.closed(hub_id)
 
     async def take(self, link: Link, body: str, message: Any) -> None:
         receiving = self._receivings.get(link.hub.id)
@@ -265,9 +264,10 @@ class CatalogueIn:
 
     def _noted(self, receiving: _Receiving, taken: Taken, refused: Counter[str]) -> None:
         refused.update(one.reason for one in taken.refused if one.reason == "CAMERA_ID_TAKEN")
+        self._conflicts.moved(one.hub_id for one in taken.displaced)
         if taken.conflicts_moved:
-            receiving.notice.set()
-        self._ask(taken.freed)
+            self._conflicts.moved([receiving.link.hub.id])
+        self._conflicts.ask(taken.freed)
 
     # Digests.
 
@@ -337,57 +337,6 @@ class CatalogueIn:
         self._remote.stale_below(stale)
         if refused:
             raise InvalidArgument("STATE_INVALID", f"{refused} states are none, or have a reason that is none")
-
-    # Conflicts.
-
-    def _ask(self, freed: Sequence[Conflict]) -> None:
-        """Asks links for cameras that were refused and may be taken now."""
-        by_hub: dict[str, list[str]] = {}
-        for one in freed:
-            if one.reason == "CAMERA_ID_TAKEN":
-                by_hub.setdefault(one.hub_id, []).append(one.camera_id)
-        for hub_id, ids in by_hub.items():
-            receiving = self._receivings.get(hub_id)
-            if receiving is None:
-                continue  # asked when the link is up
-            for start in range(0, len(ids), digest.RANGES_A_MESSAGE):
-                ranges = [
-                    pb.RangeDigest(after=f"{int(one) - 1:020d}", last=one, sha256=bytes(32))
-                    for one in ids[start : start + digest.RANGES_A_MESSAGE]
-                ]
-                receiving.link.send(catalogue_difference=pb.CatalogueDifference(ranges=ranges))
-
-    async def _tell_conflicts(self, receiving: _Receiving) -> None:
-        """Tells the other side what is not taken, at most once a second; asks for what may be taken by now."""
-        peer = receiving.link.hub.id
-
-        def work(conn: Connection) -> tuple[list[Conflict], int, list[Conflict]]:
-            found = remote_cameras.conflicts(conn, peer, MOST_TOLD_CONFLICTS)
-            held = remote_cameras.holders(conn, [one.camera_id for one in found])
-            free = [one for one in found if one.camera_id not in held]
-            return found, remote_cameras.conflict_count(conn, peer), free
-
-        is_first = True
-        while True:
-            await receiving.notice.wait()
-            receiving.notice.clear()
-            try:
-                found, total, free = await self._store.read(work)
-                self._conflicts[peer] = total
-                conflicts = [
-                    pb.CameraConflicts.Conflict(
-                        camera_id=one.camera_id, reason=one.reason, holder_hub_id=one.holder_hub_id
-                    )
-                    for one in found
-                ]
-                await receiving.link.send_bulk(camera_conflicts=pb.CameraConflicts(conflicts=conflicts, total=total))
-            except VidhubError as error:
-                log.warning("conflicts could not be told", hub=peer, reason=error.reason)
-                return
-            if is_first:
-                self._ask(free)
-                is_first = False
-            await asyncio.sleep(_NOTICE_PAUSE_S)
 
 
 def _bounded(message: Any, *names: str) -> None:

@@ -61,6 +61,10 @@ class ShareCalls:
             ],
         )
 
+    async def assign_camera(self, request: pb.AssignCameraRequest, call: Call) -> pb.AssignCameraResponse:
+        await self._desk.assign(call.caller, request.camera_id, request.hub, request.reason)
+        return pb.AssignCameraResponse()
+
 
 class ShareOperations:
     """`vidhub hub share` and what belongs to it."""
@@ -77,6 +81,7 @@ class ShareOperations:
         operations.add(self.hub_shares, hub="")
         operations.add(self.hub_explain, camera_id=str, hub="")
         operations.add(self.hub_digest, hub=str)
+        operations.add(self.hub_assign, camera_id=str, hub=str, reason=str)
 
     async def hub_share(
         self,
@@ -135,6 +140,9 @@ class ShareOperations:
             "direction": "up",
             "down": {"cameras": found.down[0], "sha256": found.down[1].hex()},
         }
+
+    async def hub_assign(self, camera_id: str, hub: str, reason: str) -> dict[str, Any]:
+        return {"camera": camera_id, "hub": await self._desk.assign(self._principal, camera_id, hub, reason)}
 
 
 def to_share(share: Grant) -> pb.Share:

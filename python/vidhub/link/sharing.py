@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from vidhub.access.grant_rules import covers
 from vidhub.access.shares import FIELD_GROUPS, Preview, Shares
 from vidhub.core import Core
-from vidhub.errors import NotFound, PermissionDenied
+from vidhub.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vidhub.link.catalogue_in import CatalogueIn
 from vidhub.link.catalogue_out import CatalogueOut
 from vidhub.link.links import Links
@@ -16,11 +18,13 @@ from vidhub.link.notices import Notices
 from vidhub.link.peers import Peers
 from vidhub.model import Action, Camera, Grant, HubSide, LinkedHub, Principal, PrincipalKind, Role, Scope
 from vidhub.store import Store, remote_cameras
+from vidhub.store.remote_cameras import Conflict
 from vidhub.v1 import camera_pb2, link_service_pb2
 
 _SYSTEM = Principal(PrincipalKind.SYSTEM)
 _CONFLICTS = {
-    "CAMERA_ID_TAKEN": "the id is taken by a camera of {holder}: register it anew under an id of its own",
+    "CAMERA_ID_TAKEN": "the id is taken by a camera of {holder}: register it anew under an id of its own, or have a "
+    "supervisor there say whose it is (`vidhub hub assign`)",
     "REGION_NOT_OF_PEER": "its region is not within that of the hub that offers it: correct the record",
     "PATH_CYCLE": "it came back to the hub that it is of",
     "LIMIT_CAMERAS": "more cameras than one link may bring",
@@ -114,6 +118,26 @@ class SharingDesk:
         told, taken = await self._told.digest(peer.id), await self._taken.digest(peer.id)
         return Digest(told, taken) if peer.side is HubSide.UPPER else Digest(taken, told)
 
+    # Whose an id is.
+
+    async def assign(self, principal: Principal, camera_id: str, hub: str, reason: str) -> str:
+        """Gives an id that two hubs claim to a linked hub or to this one; its id. See `ReceivedCameras.assign`.
+
+        Raises NotFound HUB_NOT_FOUND, InvalidArgument REASON_MISSING, FailedPrecondition HUB_NOT_JOINED.
+        """
+        _may_look(principal)
+        if not reason.strip():
+            raise InvalidArgument("REASON_MISSING", "say why the id is theirs: it goes on record")
+        own = self._peers.own
+        if hub in (own.id, own.name):
+            await self._taken.assign(principal, camera_id, own.id, reason)
+            return own.id
+        peer = self._peers.find(hub)
+        if not peer.joined:
+            raise FailedPrecondition("HUB_NOT_JOINED", f"{peer.name} is not linked: it has no cameras here")
+        await self._taken.assign(principal, camera_id, peer.id, reason)
+        return peer.id
+
     # Why.
 
     async def explain(self, principal: Principal, camera_id: str, hub: str = "") -> tuple[Finding, ...]:
@@ -136,18 +160,38 @@ class SharingDesk:
     async def _offers(self, camera_id: str, peers: Sequence[LinkedHub]) -> list[Finding]:
         """Linked hubs whose camera of that id is not taken here."""
         names = {peer.id: peer.name for peer in peers}
-        conflicts = await self._store.read(lambda conn: remote_cameras.conflicts_over(conn, [camera_id]))
+
+        def work(conn: Connection) -> tuple[list[Conflict], dict[str, str]]:
+            ids = [camera_id]
+            return remote_cameras.conflicts_over(conn, ids), remote_cameras.assignments(conn, ids)
+
+        conflicts, given = await self._store.read(work)
         return [
             Finding(
                 "",
                 False,
                 "CONFLICT",
                 f"{names[one.hub_id]} offers a camera of this id, which is not taken here ({one.reason}): "
-                + self._conflict(one.reason, one.holder_hub_id),
+                + self._conflict(one.reason, one.holder_hub_id)
+                + self._whose(one, given.get(camera_id)),
             )
             for one in conflicts
             if one.hub_id in names
         ]
+
+    def _whose(self, conflict: Conflict, given: str | None) -> str:
+        """What helps a supervisor to decide, or was decided."""
+        if conflict.reason != "CAMERA_ID_TAKEN":
+            return ""
+        if given is not None:
+            return f"; the id was given to {given}"
+        offers, holds = self._peers.get(conflict.hub_id), self._peers.get(conflict.holder_hub_id)
+        if offers is None or holds is None:
+            return ""
+        inside = [hub for hub in (offers, holds) if conflict.camera_id.startswith(hub.region_prefix)]
+        if inside == [offers]:
+            return f"; by its first digits it lies in the region of {offers.name}, not of {holds.name}"
+        return ""
 
     def _seen_from(self, peer: LinkedHub, camera: Camera) -> Iterator[Finding]:
         is_up = self._links.get(peer.id) is not None

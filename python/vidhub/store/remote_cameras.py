@@ -163,6 +163,33 @@ def conflicts_over(conn: Connection, ids: Sequence[str]) -> list[Conflict]:
     return found
 
 
+# What a supervisor has settled.
+
+
+def assign(conn: Connection, camera_id: str, hub_id: str, now: datetime) -> None:
+    """The id is this hub's from now on; an earlier word is void."""
+    conn.exec_driver_sql(
+        "INSERT INTO camera_assignments (camera_id, hub_id, time) VALUES (?, ?, ?) "
+        "ON CONFLICT (camera_id) DO UPDATE SET hub_id = excluded.hub_id, time = excluded.time",
+        (camera_id, hub_id, to_us(now)),
+    )
+
+
+def assignments(conn: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """Of these ids those that were given to a hub, and to which."""
+    found: dict[str, str] = {}
+    for marks, part in _parts(ids):
+        rows = conn.exec_driver_sql(
+            f"SELECT camera_id, hub_id FROM camera_assignments WHERE camera_id IN ({marks})", part
+        )
+        found.update((row[0], row[1]) for row in rows)
+    return found
+
+
+def clear_assignments(conn: Connection, hub_id: str) -> None:
+    conn.exec_driver_sql("DELETE FROM camera_assignments WHERE hub_id = ?", (hub_id,))
+
+
 def _parts(ids: Sequence[str]) -> Iterable[tuple[str, tuple[str, ...]]]:
     for start in range(0, len(ids), _STEP):
         part = tuple(ids[start : start + _STEP])

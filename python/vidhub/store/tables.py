@@ -334,6 +334,15 @@ camera_conflicts = Table(
     Column("time", BigInteger, nullable=False),
 )
 
+# Ids that a supervisor has given to one hub, a linked one or this: it takes over from whoever brought them first.
+camera_assignments = Table(
+    "camera_assignments",
+    metadata,
+    Column("camera_id", String(20), primary_key=True),
+    Column("hub_id", String(64), nullable=False),
+    Column("time", BigInteger, nullable=False),
+)
+
 # What happened, until somebody knows; held in memory whole, and bounded there.
 events = Table(
     "events",

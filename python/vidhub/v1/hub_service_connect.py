@@ -21,7 +21,7 @@ from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from pyqwest import Client, SyncClient
 
-from .hub_service_pb2 import AcceptHubRequest, AcceptHubResponse, CreateShareRequest, CreateShareResponse, DeleteShareRequest, DeleteShareResponse, EndHubRequest, EndHubResponse, ExplainCameraRequest, ExplainCameraResponse, ListHubsRequest, ListHubsResponse, ListSharesRequest, ListSharesResponse, PreviewShareRequest, PreviewShareResponse
+from .hub_service_pb2 import AcceptHubRequest, AcceptHubResponse, AssignCameraRequest, AssignCameraResponse, CreateShareRequest, CreateShareResponse, DeleteShareRequest, DeleteShareResponse, EndHubRequest, EndHubResponse, ExplainCameraRequest, ExplainCameraResponse, ListHubsRequest, ListHubsResponse, ListSharesRequest, ListSharesResponse, PreviewShareRequest, PreviewShareResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -86,6 +86,12 @@ class HubService(Protocol):
     async def explain_camera(self, request: ExplainCameraRequest, ctx: RequestContext[ExplainCameraRequest, ExplainCameraResponse], /) -> ExplainCameraResponse:
         """
         Why a camera can or can't be seen from the hubs linked to this one.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def assign_camera(self, request: AssignCameraRequest, ctx: RequestContext[AssignCameraRequest, AssignCameraResponse], /) -> AssignCameraResponse:
+        """
+        Gives an id that two hubs claim to one of them, which takes it over. Supervisors and administrators.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -190,6 +196,17 @@ class HubServiceASGIApplication(ConnectASGIApplication[HubService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.explain_camera,
+                ),
+                "/vidhub.v1.HubService/AssignCamera": Endpoint.unary(
+                    method=MethodInfo(
+                        name="AssignCamera",
+                        service_name="vidhub.v1.HubService",
+                        input=AssignCameraRequest,
+                        output=AssignCameraResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.assign_camera,
                 ),
             },
             interceptors=interceptors,
@@ -416,6 +433,29 @@ class HubServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def assign_camera(
+        self,
+        request: AssignCameraRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> AssignCameraResponse:
+        """
+        Gives an id that two hubs claim to one of them, which takes it over. Supervisors and administrators.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="AssignCamera",
+                service_name="vidhub.v1.HubService",
+                input=AssignCameraRequest,
+                output=AssignCameraResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class HubServiceSync(Protocol):
     """
@@ -466,6 +506,12 @@ class HubServiceSync(Protocol):
     def explain_camera(self, request: ExplainCameraRequest, ctx: RequestContext[ExplainCameraRequest, ExplainCameraResponse], /) -> ExplainCameraResponse:
         """
         Why a camera can or can't be seen from the hubs linked to this one.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def assign_camera(self, request: AssignCameraRequest, ctx: RequestContext[AssignCameraRequest, AssignCameraResponse], /) -> AssignCameraResponse:
+        """
+        Gives an id that two hubs claim to one of them, which takes it over. Supervisors and administrators.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -568,6 +614,17 @@ class HubServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.explain_camera,
+                ),
+                "/vidhub.v1.HubService/AssignCamera": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="AssignCamera",
+                        service_name="vidhub.v1.HubService",
+                        input=AssignCameraRequest,
+                        output=AssignCameraResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.assign_camera,
                 ),
             },
             interceptors=interceptors,
@@ -788,6 +845,29 @@ class HubServiceClientSync(ConnectClientSync):
                 service_name="vidhub.v1.HubService",
                 input=ExplainCameraRequest,
                 output=ExplainCameraResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def assign_camera(
+        self,
+        request: AssignCameraRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> AssignCameraResponse:
+        """
+        Gives an id that two hubs claim to one of them, which takes it over. Supervisors and administrators.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="AssignCamera",
+                service_name="vidhub.v1.HubService",
+                input=AssignCameraRequest,
+                output=AssignCameraResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -228,3 +228,17 @@ class ExplainCameraResponse(_message.Message):
     visible: bool
     findings: _containers.RepeatedCompositeFieldContainer[ExplainCameraResponse.Finding]
     def __init__(self, visible: _Optional[bool] = ..., findings: _Optional[_Iterable[_Union[ExplainCameraResponse.Finding, _Mapping]]] = ...) -> None: ...
+
+class AssignCameraRequest(_message.Message):
+    __slots__ = ("camera_id", "hub", "reason")
+    CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    camera_id: str
+    hub: str
+    reason: str
+    def __init__(self, camera_id: _Optional[str] = ..., hub: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class AssignCameraResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

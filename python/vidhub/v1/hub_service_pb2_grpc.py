@@ -75,6 +75,11 @@ class HubServiceStub:
                 request_serializer=vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraRequest.SerializeToString,
                 response_deserializer=vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraResponse.FromString,
                 _registered_method=True)
+        self.AssignCamera = channel.unary_unary(
+                '/vidhub.v1.HubService/AssignCamera',
+                request_serializer=vidhub_dot_v1_dot_hub__service__pb2.AssignCameraRequest.SerializeToString,
+                response_deserializer=vidhub_dot_v1_dot_hub__service__pb2.AssignCameraResponse.FromString,
+                _registered_method=True)
 
 
 class HubServiceServicer:
@@ -137,6 +142,13 @@ class HubServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AssignCamera(self, request, context):
+        """Gives an id that two hubs claim to one of them, which takes it over. Supervisors and administrators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HubServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -179,6 +191,11 @@ def add_HubServiceServicer_to_server(servicer, server):
                     servicer.ExplainCamera,
                     request_deserializer=vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraRequest.FromString,
                     response_serializer=vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraResponse.SerializeToString,
+            ),
+            'AssignCamera': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignCamera,
+                    request_deserializer=vidhub_dot_v1_dot_hub__service__pb2.AssignCameraRequest.FromString,
+                    response_serializer=vidhub_dot_v1_dot_hub__service__pb2.AssignCameraResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -398,6 +415,33 @@ class HubService:
             '/vidhub.v1.HubService/ExplainCamera',
             vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraRequest.SerializeToString,
             vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignCamera(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vidhub.v1.HubService/AssignCamera',
+            vidhub_dot_v1_dot_hub__service__pb2.AssignCameraRequest.SerializeToString,
+            vidhub_dot_v1_dot_hub__service__pb2.AssignCameraResponse.FromString,
             options,
             channel_credentials,
             insecure,

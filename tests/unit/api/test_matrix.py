@@ -80,6 +80,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "HubService/CreateShare": ("", "administrator"),
     "HubService/DeleteShare": ("", "administrator"),
     "HubService/ExplainCamera": ("", "supervisor administrator"),
+    "HubService/AssignCamera": ("", "supervisor administrator"),
     "SystemService/GetStatus": ("unit hub", ALL),
 }
 REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
