@@ -3,6 +3,7 @@
 mod connection;
 mod peers;
 mod place;
+mod reach;
 mod tcp;
 pub mod whip;
 

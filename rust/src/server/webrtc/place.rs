@@ -22,13 +22,7 @@ pub(super) struct Lease {
 
 impl Place for Lease {
     fn send(&self, to: Remote, from: Option<IpAddr>, datagrams: &[u8], segment: usize) -> io::Result<()> {
-        match to.carrier {
-            Carrier::Udp => self.webrtc.port.send(to.address, from, datagrams, segment),
-            Carrier::Tcp => match self.peer.way_to(to.address) {
-                Some(connection) => connection.send(datagrams, segment),
-                None => Err(io::ErrorKind::NotConnected.into()),
-            },
-        }
+        self.webrtc.send(&self.peer, to, from, datagrams, segment)
     }
 
     fn max_segments(&self) -> usize {
@@ -51,25 +45,11 @@ impl Place for Lease {
     }
 
     fn hears(&self, remote: Remote) {
-        match remote.carrier {
-            Carrier::Udp => self.webrtc.peers.hears(&self.peer, remote.address),
-            Carrier::Tcp => {
-                if let Some(connection) = self.peer.connection(remote.address) {
-                    connection.prove();
-                }
-            }
-        }
+        self.webrtc.hears(&self.peer, remote);
     }
 
     fn forgets(&self, remote: Remote) {
-        match remote.carrier {
-            Carrier::Udp => self.webrtc.peers.forgets(&self.peer, remote.address),
-            Carrier::Tcp => {
-                if let Some(connection) = self.peer.connection(remote.address) {
-                    connection.close_gently();
-                }
-            }
-        }
+        self.webrtc.forgets(&self.peer, remote);
     }
 
     fn first_picture(&self) {

@@ -106,6 +106,26 @@ pub struct Local<'a> {
     pub candidates: &'a [SocketAddr],
 }
 
+impl Local<'_> {
+    /// Names every address as a host candidate of the connection. TCP (RFC 6544) has the lower priority: what arrives late
+    /// on it holds up all that follows.
+    pub fn stand_in(&self, rtc: &mut Rtc) -> Result<()> {
+        let udp = self.candidates.iter().map(|address| (address, Candidate::builder().udp().host(*address).build()));
+        let tcp = self
+            .candidates
+            .iter()
+            .map(|address| (address, Candidate::builder().tcp().host(*address).tcptype(TcpType::Passive).build()));
+        for (address, candidate) in udp.chain(tcp) {
+            let candidate = candidate.map_err(|cause| {
+                Error::new(ErrorKind::Internal, "ADVERTISED_ADDRESS", format!("{address} can't be an ICE candidate"))
+                    .because(cause)
+            })?;
+            rtc.add_local_candidate(candidate);
+        }
+        Ok(())
+    }
+}
+
 /// The track of pictures that a client can show which `receives` these codecs. Errors: CODEC_NOT_OFFERED, B_FRAMES
 /// (FailedPrecondition).
 pub(super) fn playable(description: &Description, receives: impl Fn(Codec) -> bool) -> Result<(usize, &Track)> {
@@ -163,19 +183,7 @@ pub fn negotiate(
 
     let config = configure(video, audio_mid.and(sound).map(|(_, codec)| codec), &local);
     let (mut rtc, keys) = keys::build(config, now);
-    // TCP (RFC 6544) has the lower priority: what arrives late on it holds up all that follows.
-    let udp = local.candidates.iter().map(|address| (address, Candidate::builder().udp().host(*address).build()));
-    let tcp = local
-        .candidates
-        .iter()
-        .map(|address| (address, Candidate::builder().tcp().host(*address).tcptype(TcpType::Passive).build()));
-    for (address, candidate) in udp.chain(tcp) {
-        let candidate = candidate.map_err(|cause| {
-            Error::new(ErrorKind::Internal, "ADVERTISED_ADDRESS", format!("{address} can't be an ICE candidate"))
-                .because(cause)
-        })?;
-        rtc.add_local_candidate(candidate);
-    }
+    local.stand_in(&mut rtc)?;
     let offered = str0m::change::SdpOffer::from_sdp_string(&sdp)
         .map_err(|cause| invalid("it can't be parsed").because(cause.to_string()))?;
     let answer = rtc

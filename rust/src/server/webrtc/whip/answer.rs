@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use str0m::media::Mid;
-use str0m::net::TcpType;
 use str0m::rtp::{Extension, ExtensionMap};
-use str0m::{Candidate, Rtc, RtcConfig};
+use str0m::{Rtc, RtcConfig};
 
 use super::offer::{self, Chosen, Format, Offer, invalid};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,19 +32,7 @@ pub fn negotiate(camera: &str, body: &[u8], local: Local<'_>, now: Instant) -> R
     let Offer { sdp, taken, video, audio, ufrag } = offer::read(body)?;
     let (_, tracks) = source::announced(camera, taken.as_bytes())?;
     let mut rtc = configure(&video, audio.as_ref(), &local).build(now);
-    // TCP (RFC 6544) has the lower priority: what is lost on the way comes again by itself, but late.
-    let udp = local.candidates.iter().map(|address| (address, Candidate::builder().udp().host(*address).build()));
-    let tcp = local
-        .candidates
-        .iter()
-        .map(|address| (address, Candidate::builder().tcp().host(*address).tcptype(TcpType::Passive).build()));
-    for (address, candidate) in udp.chain(tcp) {
-        let candidate = candidate.map_err(|cause| {
-            Error::new(ErrorKind::Internal, "ADVERTISED_ADDRESS", format!("{address} can't be an ICE candidate"))
-                .because(cause)
-        })?;
-        rtc.add_local_candidate(candidate);
-    }
+    local.stand_in(&mut rtc)?;
     let offer = str0m::change::SdpOffer::from_sdp_string(&sdp)
         .map_err(|cause| invalid("it can't be parsed").because(cause.to_string()))?;
     let answer = rtc

@@ -16,7 +16,7 @@ use super::{Opened, Webrtc, random};
 use crate::error::Result;
 use crate::gate::{Ender, Publication};
 use crate::server::limits::Seat;
-use crate::sink::whep::{Carrier, Local, Remote};
+use crate::sink::whep::{Local, Remote};
 
 use publisher::{Began, Publisher};
 
@@ -77,35 +77,15 @@ impl Webrtc {
 
 impl Berth {
     fn send(&self, to: Remote, from: Option<IpAddr>, datagram: &[u8]) -> io::Result<()> {
-        match to.carrier {
-            Carrier::Udp => self.webrtc.port.send(to.address, from, datagram, datagram.len()),
-            Carrier::Tcp => match self.peer.way_to(to.address) {
-                Some(connection) => connection.send(datagram, datagram.len()),
-                None => Err(io::ErrorKind::NotConnected.into()),
-            },
-        }
+        self.webrtc.send(&self.peer, to, from, datagram, datagram.len())
     }
 
     fn hears(&self, remote: Remote) {
-        match remote.carrier {
-            Carrier::Udp => self.webrtc.peers.hears(&self.peer, remote.address),
-            Carrier::Tcp => {
-                if let Some(connection) = self.peer.connection(remote.address) {
-                    connection.prove();
-                }
-            }
-        }
+        self.webrtc.hears(&self.peer, remote);
     }
 
     fn forgets(&self, remote: Remote) {
-        match remote.carrier {
-            Carrier::Udp => self.webrtc.peers.forgets(&self.peer, remote.address),
-            Carrier::Tcp => {
-                if let Some(connection) = self.peer.connection(remote.address) {
-                    connection.close_gently();
-                }
-            }
-        }
+        self.webrtc.forgets(&self.peer, remote);
     }
 
     /// Takes the camera over; what comes of it is told to the publisher (`Began`).
