@@ -40,6 +40,8 @@ const TYPED_WRONG = new Set(["LOGIN_FAILED", "LOGIN_BACKOFF", "PASSWORD_WRONG"])
 let accessToken = "";
 let renewal: ReturnType<typeof setTimeout> | undefined;
 let refreshing: Promise<void> | undefined;
+/** The person logs out: what the hub says of the calls that end with it is no news. */
+let isLeaving = false;
 
 const bearer: Interceptor = (next) => (request) => {
   if (accessToken) request.header.set("Authorization", `Bearer ${accessToken}`);
@@ -94,10 +96,12 @@ export async function resume(): Promise<boolean> {
 }
 
 export async function logout(): Promise<void> {
+  isLeaving = true;
   try {
     await call(() => auth.logout({}));
   } finally {
     leave();
+    isLeaving = false;
   }
 }
 
@@ -145,7 +149,7 @@ function leave(because?: HubError): void {
   accessToken = "";
   me.value = undefined;
   mustChangePassword.value = false;
-  farewell.value = because;
+  farewell.value = isLeaving ? undefined : because;
   localStorage.removeItem(LOGGED_IN);
 }
 

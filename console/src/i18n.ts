@@ -9,13 +9,15 @@ import zh from "./words/zh";
 export type Language = "zh-CN" | "en";
 const KEPT = "vidhub.language";
 
-function kept(): Language {
+/** As the address asks for, for as long as it does; else as the person chose in this browser. */
+function first(): Language {
+  if (new URLSearchParams(location.search).get("lang") === "en") return "en";
   return localStorage.getItem(KEPT) === "en" ? "en" : "zh-CN";
 }
 
 export const i18n = createI18n({
   legacy: false,
-  locale: kept(),
+  locale: first(),
   fallbackLocale: "zh-CN",
   messages: { "zh-CN": { ...zh, ...office.zh, ...watch.zh }, en: { ...en, ...office.en, ...watch.en } },
 });
@@ -23,7 +25,6 @@ export const i18n = createI18n({
 export function setLanguage(language: Language): void {
   i18n.global.locale.value = language;
   localStorage.setItem(KEPT, language);
-  document.documentElement.lang = language;
 }
 
 /** The sentence for a stable reason of the hub, or the hub's own words where we have none. `by`: another hub, if it was. */

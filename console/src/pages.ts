@@ -1,6 +1,4 @@
 // Which pages there are, and for whom: the hub refuses what a role may not do, the console does not offer it.
-import { ref } from "vue";
-
 import { Role } from "./gen/vidhub/v1/auth_service_pb";
 
 const LOOKING = [Role.APPROVER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMINISTRATOR];
@@ -30,7 +28,9 @@ const HOMES: [Role, Page][] = [
   [Role.APPROVER, "grants"],
 ];
 
-export const page = ref<Page>("live");
+export function isPage(word: string): word is Page {
+  return Object.hasOwn(OFFERED, word);
+}
 
 export function pagesOf(roles: Role[]): Page[] {
   return (Object.entries(OFFERED) as [Page, Role[] | undefined][])

@@ -3,6 +3,8 @@
 // for which purpose, is the view's business.
 import { computed, reactive } from "vue";
 
+import { query, setQuery } from "./address";
+
 export const LAYOUTS = [1, 4, 9, 16] as const;
 export type Layout = (typeof LAYOUTS)[number];
 export const MOST_TILES = 16;
@@ -124,8 +126,7 @@ export class Wall {
 
   /** As the address has it, else as the person left it. */
   restore(username: string): void {
-    const address = new URLSearchParams(location.search).get(IN_ADDRESS) ?? "";
-    if (this.read(address)) return;
+    if (this.read(query(IN_ADDRESS))) return;
     if (!this.read(localStorage.getItem(KEPT + username) ?? "")) this.read("1:");
   }
 
@@ -161,12 +162,7 @@ export class Wall {
 }
 
 function toAddress(words: string): void {
-  const url = new URL(location.href);
-  if (words && words !== "1:") url.searchParams.set(IN_ADDRESS, words);
-  else url.searchParams.delete(IN_ADDRESS);
-  // Commas and colons may stand in a query as they are.
-  const readable = url.search.replaceAll("%2C", ",").replaceAll("%3A", ":");
-  history.replaceState(history.state, "", url.pathname + readable + url.hash);
+  setQuery({ [IN_ADDRESS]: words === "1:" ? "" : words });
 }
 
 export const wall = new Wall();

@@ -12,6 +12,12 @@ export default {
   },
   user: { logout: "Log out" },
   page: { title: "Pages", live: "Live", map: "Map", events: "Events", unit: "My unit", sessions: "Views", audit: "Register", people: "People", grants: "Grants", units: "Units", purposes: "Purposes", network: "Network" },
+  nowhere: {
+    title: "No such page",
+    forbidden: "Your roles do not open the page “{page}”. If your work needs it, ask an administrator.",
+    unknown: "No page has this address: it may have been renamed, or is not complete.",
+    home: "Go to “{page}”",
+  },
   network: {
     title: "Network of hubs",
     upper: "Upper hubs",

@@ -12,6 +12,12 @@ export default {
   },
   user: { logout: "退出" },
   page: { title: "页面", live: "实时视频", map: "地图", events: "事件", unit: "本单位", sessions: "查看记录", audit: "使用登记", people: "用户", grants: "授权", units: "接入单位", purposes: "用途", network: "网络" },
+  nowhere: {
+    title: "没有这个页面",
+    forbidden: "您的角色不能查看“{page}”页。如工作需要，请联系管理员。",
+    unknown: "该地址没有对应的页面：可能已更名，或地址不完整。",
+    home: "前往“{page}”",
+  },
   network: {
     title: "级联网络",
     upper: "上级平台",
