@@ -1,6 +1,7 @@
 // The only way from views to the hub: clients generated from the protos, one login, errors with their stable reason.
 import { createClient, Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { shallowRef } from "vue";
 
@@ -16,6 +17,13 @@ import { SystemService } from "./gen/vidhub/v1/system_service_pb";
 import { UnitService } from "./gen/vidhub/v1/unit_service_pb";
 import { UserService } from "./gen/vidhub/v1/user_service_pb";
 
+export interface Violation {
+  /** As in "grant.scope.cameraIds[0]", in the words of the protos. */
+  field: string;
+  reason: string;
+  description: string;
+}
+
 /** An error as the console shows it. */
 export class HubError extends Error {
   constructor(
@@ -24,6 +32,8 @@ export class HubError extends Error {
     readonly code: Code = Code.Unknown,
     /** The hub that refused, where it was another. */
     readonly hub = "",
+    /** Rules that the fields of the request break, each by its path. */
+    readonly violations: readonly Violation[] = [],
   ) {
     super(message);
   }
@@ -199,7 +209,7 @@ export function hubError(cause: unknown): HubError {
   if (!reason && (error.code === Code.Unknown || error.code === Code.Unavailable)) {
     return new HubError("HUB_UNREACHABLE", error.rawMessage, error.code);
   }
-  return new HubError(reason || Code[error.code]!.toUpperCase(), error.rawMessage, error.code, hub);
+  return new HubError(reason || Code[error.code]!.toUpperCase(), error.rawMessage, error.code, hub, violationsOf(error));
 }
 
 interface Info {
@@ -215,7 +225,7 @@ function infoOf(error: ConnectError): Info {
   return { reason: "", hub: "" };
 }
 
-/** What we need of ErrorInfo: its reason (field 1), and "hub" of its metadata (field 3). All of its fields are short. */
+/** What we need of ErrorInfo: its reason (field 1), and "hub" of its metadata (field 3). */
 export function readInfo(message: Uint8Array): Info {
   const info = { reason: "", hub: "" };
   for (const [field, value] of fieldsOf(message)) {
@@ -227,16 +237,34 @@ export function readInfo(message: Uint8Array): Info {
   return info;
 }
 
+/** The rows of google.rpc.BadRequest among the details. */
+function violationsOf(error: ConnectError): Violation[] {
+  for (const detail of error.details) {
+    if ("type" in detail && detail.type === "google.rpc.BadRequest") return readViolations(detail.value);
+  }
+  return [];
+}
+
+/** Of BadRequest: field (1), description (2) and reason (3) of each row (field 1). */
+export function readViolations(message: Uint8Array): Violation[] {
+  return fieldsOf(message).map(([, row]) => {
+    const words = new Map(fieldsOf(row).map(([field, bytes]) => [field, new TextDecoder().decode(bytes)]));
+    return { field: words.get(1) ?? "", description: words.get(2) ?? "", reason: words.get(3) ?? "" };
+  });
+}
+
 /** Fields of a protobuf message that have a length, as far as it can be read. */
 function fieldsOf(message: Uint8Array): [number, Uint8Array][] {
   const found: [number, Uint8Array][] = [];
-  let at = 0;
-  while (at + 1 < message.length) {
-    const tag = message[at]!;
-    const length = message[at + 1]!;
-    if ((tag & 7) !== 2 || tag > 127 || length > 127 || at + 2 + length > message.length) break;
-    found.push([tag >> 3, message.subarray(at + 2, at + 2 + length)]);
-    at += 2 + length;
+  try {
+    const reader = new BinaryReader(message);
+    while (reader.pos < reader.len) {
+      const [field, kind] = reader.tag();
+      if (kind === WireType.LengthDelimited) found.push([field, reader.bytes()]);
+      else reader.skip(kind, field);
+    }
+  } catch {
+    // What came so far is what there is.
   }
   return found;
 }

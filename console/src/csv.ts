@@ -13,10 +13,13 @@ export function csvOf(rows: string[][]): string {
   return `\ufeff${rows.map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
 }
 
-export interface CsvRow {
-  /** Where it begins, as an editor counts. */
+/** Of a table of text, whatever file it came from. */
+export interface Row {
+  /** Where it begins, as an editor or a spreadsheet counts. */
   line: number;
   cells: string[];
+  /** Columns of numbers that a spreadsheet has rounded. */
+  rounded?: number[];
 }
 
 export class CsvError extends Error {
@@ -26,11 +29,11 @@ export class CsvError extends Error {
 }
 
 /** The rows that hold anything. Throws CsvError where quotes do not fit. */
-export function* rowsOf(text: string): Generator<CsvRow> {
+export function* rowsOf(text: string): Generator<Row> {
   let at = text.startsWith("\ufeff") ? 1 : 0;
   let line = 1;
   while (at < text.length) {
-    const row: CsvRow = { line, cells: [] };
+    const row: Row = { line, cells: [] };
     for (;;) {
       let value = "";
       if (text[at] === '"') {

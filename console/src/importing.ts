@@ -1,7 +1,7 @@
 // Cameras out of a file: read in the browser, registered in batches, every bad row told by line, field, rule and remedy.
 import type { Camera } from "./gen/vidhub/v1/camera_pb";
 import { call, cameras } from "./api";
-import { CsvError, rowsOf } from "./csv";
+import { CsvError, rowsOf, type Row as Line } from "./csv";
 import { cameraOf, FIELDS, fieldOf, pathOf, type Misfit, type Texts } from "./record";
 
 /** Bounds of one file. A larger one is for `vidhub camera register`. */
@@ -38,7 +38,8 @@ export interface Report {
 /** Why a file is not read at all. */
 export class FileError extends Error {
   constructor(
-    readonly reason: "TOO_LARGE" | "TOO_MANY_ROWS" | "NOT_TEXT" | "EMPTY" | "COLUMN_UNKNOWN" | "COLUMN_TWICE" | "QUOTES",
+    readonly reason:
+      | "TOO_LARGE" | "TOO_MANY_ROWS" | "NOT_TEXT" | "NOT_WORKBOOK" | "EMPTY" | "COLUMN_UNKNOWN" | "COLUMN_TWICE" | "QUOTES",
     readonly what: string = "",
   ) {
     super(`${reason} ${what}`);
@@ -63,51 +64,92 @@ export function textOf(bytes: ArrayBuffer): string {
   throw new FileError("NOT_TEXT");
 }
 
-/** Every row as a camera with what is wrong in it already. Throws FileError for what holds for the whole file. */
-export function* camerasOf(text: string): Generator<Row> {
+/** What a file holds, to be gone through as often as one wants. */
+export type Table = () => Iterable<Line>;
+
+/** A CSV file, or an Excel workbook by its first sheet. Throws FileError. */
+export async function tableOf(file: File, signal: AbortSignal): Promise<Table> {
+  if (file.size > MOST_BYTES) throw new FileError("TOO_LARGE");
+  const bytes = await file.arrayBuffer();
+  if (isWorkbook(bytes)) {
+    const rows = await readWorkbook(bytes, signal);
+    return () => rows;
+  }
+  const text = textOf(bytes);
+  return () => rowsOf(text);
+}
+
+/** Workbooks are zip files, and nothing that people call CSV begins so. */
+function isWorkbook(bytes: ArrayBuffer): boolean {
+  const [p, k, three, four] = new Uint8Array(bytes.slice(0, 4));
+  return p === 0x50 && k === 0x4b && three === 3 && four === 4;
+}
+
+async function readWorkbook(bytes: ArrayBuffer, signal: AbortSignal): Promise<Line[]> {
+  const worker = new Worker(new URL("./workbook.worker.ts", import.meta.url), { type: "module" });
   try {
-    const rows = rowsOf(text);
-    const header = (rows.next().value?.cells ?? []).map((name: string) => name.trim());
+    return await new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }: MessageEvent<{ rows?: Line[]; reason: "NOT_WORKBOOK" | "TOO_LARGE"; what: string }>) =>
+        data.rows ? resolve(data.rows) : reject(new FileError(data.reason, data.what));
+      // Out of memory, for one.
+      worker.onerror = (event) => reject(new FileError("NOT_WORKBOOK", event.message));
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      worker.postMessage(bytes, [bytes]);
+    });
+  } finally {
+    worker.terminate();
+  }
+}
+
+/** Every row as a camera with what is wrong in it already. Throws FileError for what holds for the whole file. */
+export function* camerasOf(table: Table): Generator<Row> {
+  try {
+    const rows = table()[Symbol.iterator]();
+    const header = ((rows.next().value as Line | undefined)?.cells ?? []).map((name) => name.trim());
+    // A spreadsheet may have had more columns once.
+    while (header.length && !header.at(-1)) header.pop();
     if (!header.length) throw new FileError("EMPTY");
     header.forEach((name: string, index: number) => {
       if (!fieldOf(name)) throw new FileError("COLUMN_UNKNOWN", name);
       if (header.indexOf(name) !== index) throw new FileError("COLUMN_TWICE", name);
     });
-    for (const { line, cells } of rows) yield rowOf(line, header, cells);
+    for (let next = rows.next(); !next.done; next = rows.next()) yield rowOf(header, next.value);
   } catch (cause) {
     if (cause instanceof CsvError) throw new FileError("QUOTES", String(cause.line));
     throw cause;
   }
 }
 
-function rowOf(line: number, header: string[], cells: string[]): Row {
+function rowOf(header: string[], { line, cells, rounded = [] }: Line): Row {
   const texts: Texts = {};
   header.forEach((name, index) => {
     const text = cells[index]?.trim();
-    if (text) texts[name] = text;
+    if (text && !rounded.includes(index)) texts[name] = text;
   });
   const { camera, misfits } = cameraOf(texts);
   const fault = (field: string, reason: string): Fault => ({ line, id: camera.id, field, reason, description: texts[field] ?? "" });
   const faults = Object.entries(misfits).map(([field, misfit]: [string, Misfit]) => fault(field, misfit));
-  if (cells.length !== header.length) faults.unshift(fault("", "CSV_CELLS"));
+  for (const column of rounded) faults.push({ ...fault(header[column] ?? "", "XLSX_NUMBER_ROUNDED"), description: cells[column]! });
+  const beyond = cells.slice(header.length).some((cell) => cell.trim());
+  if (cells.length < header.length || beyond) faults.unshift(fault("", "CSV_CELLS"));
   return { line, camera, faults };
 }
 
 /** Registers, or with `isDryRun` only judges, what the file holds. `tell`: the report so far, and rows in all. */
 export async function register(
-  text: string,
+  table: Table,
   isDryRun: boolean,
   signal: AbortSignal,
   tell: (report: Report, of: number) => void,
 ): Promise<Report> {
   // Once through for what would spoil the whole of it, before a single row is sent.
   let of = 0;
-  for (const _ of camerasOf(text)) if ((of += 1) > MOST_ROWS) throw new FileError("TOO_MANY_ROWS");
+  for (const _ of camerasOf(table)) if ((of += 1) > MOST_ROWS) throw new FileError("TOO_MANY_ROWS");
   const report: Report = {
     rows: 0, accepted: 0, created: 0, changed: 0, unchanged: 0, rejected: 0, faults: [], warnings: [], leftOff: 0,
   };
   let batch: Row[] = [];
-  for (const row of camerasOf(text)) {
+  for (const row of camerasOf(table)) {
     report.rows += 1;
     if (row.faults.length) {
       report.rejected += 1;

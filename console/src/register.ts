@@ -5,7 +5,7 @@ import { audit, call } from "./api";
 import type { AuditEntry } from "./gen/vidhub/v1/audit_service_pb";
 import { i18n, sentenceOf } from "./i18n";
 import { purposeName } from "./hub";
-import { moment } from "./times";
+import { moment, timeWritten } from "./times";
 
 export interface Search {
   from: string;
@@ -33,12 +33,13 @@ export function blank(): Search {
 /** As ListEntries takes it. A name alone is a person's. */
 export function questionOf(search: Search) {
   const { from, to, principal, result, reason, ...rest } = search;
+  const [begin, end] = [timeWritten(from), timeWritten(to)];
   return {
     ...rest,
     result: reason || result,
     principal: !principal || principal.includes("/") || principal === "system" ? principal : `user/${principal}`,
-    from: from ? timestampFromDate(new Date(from)) : undefined,
-    to: to ? timestampFromDate(new Date(to)) : undefined,
+    from: begin && timestampFromDate(begin),
+    to: end && timestampFromDate(end),
   };
 }
 

@@ -18,6 +18,18 @@ export function moment(time: Timestamp | undefined): string {
   return time ? clock(timestampDate(time)) : "";
 }
 
+const WRITTEN = /^(\d{4})-(\d{2})-(\d{2})(?:[ T](\d{2}):(\d{2})(?::(\d{2}))?)?$/;
+
+/** What `clock` writes, whole or without its end, as a time of this computer; undefined where there is no such day or hour. */
+export function timeWritten(text: string): Date | undefined {
+  const [, ...parts] = WRITTEN.exec(text.trim()) ?? [];
+  if (!parts.length) return undefined;
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = parts.map((part) => Number(part ?? 0));
+  const time = new Date(year, month - 1, day, hour, minute, second);
+  const isSame = time.getMonth() === month - 1 && time.getDate() === day && time.getMinutes() === minute;
+  return isSame && hour < 24 && second < 60 ? time : undefined;
+}
+
 /** Whole days until then, less than nothing once it has passed; undefined where there is no such time. */
 export function daysUntil(time: Timestamp | undefined, now = Date.now()): number | undefined {
   return time ? Math.floor((timestampMs(time) - now) / DAY_MS) : undefined;

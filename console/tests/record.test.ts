@@ -2,9 +2,12 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
 import { CameraSchema, PlaceCategory, StreamProfile, Transport } from "../src/gen/vidhub/v1/camera_pb";
+import { rowsOf } from "../src/csv";
 import { camerasOf, FileError, template, textOf } from "../src/importing";
 import { cameraOf, completeness, fieldOf, FIELDS, missingOf, pathOf, textsOf } from "../src/record";
 import { fieldName, ruleSentence } from "../src/recordwords";
+
+const csv = (text: string) => () => rowsOf(text);
 
 const TEXTS = {
   name: "东门",
@@ -87,14 +90,14 @@ test("a record is complete when nothing that is required or asked for lacks", ()
 });
 
 test("a file gives cameras with their lines, and what is wrong in them", () => {
-  const rows = [...camerasOf("name,main.url,legal.retention_days\r\n东门,rtsp://a/1,30\n\n西门,,x\n南门\n")];
+  const rows = [...camerasOf(csv("name,main.url,legal.retention_days\r\n东门,rtsp://a/1,30\n\n西门,,x\n南门\n"))];
   expect(rows.map((row) => [row.line, row.camera.name, row.faults.map((fault) => [fault.field, fault.reason])])).toEqual([
     [2, "东门", []],
     [4, "西门", [["legal.retention_days", "NO_NUMBER"]]],
     [5, "南门", [["", "CSV_CELLS"]]],
   ]);
   const [header, example] = template("360602", "11");
-  const [row] = [...camerasOf(`${header!.join(",")}\n${example!.join(",")}`)];
+  const [row] = [...camerasOf(csv(`${header!.join(",")}\n${example!.join(",")}`))];
   expect(row!.faults).toEqual([]);
 });
 
@@ -105,7 +108,7 @@ test.each([
   ['name\n"open\n', "QUOTES", "2"],
 ])("of a file that can't be read it is said why: %j", (text, reason, what) => {
   try {
-    expect([...camerasOf(text)]).toBeUndefined();
+    expect([...camerasOf(csv(text))]).toBeUndefined();
   } catch (cause) {
     expect(cause).toBeInstanceOf(FileError);
     expect(cause).toMatchObject({ reason, what });

@@ -110,7 +110,8 @@ async def test_a_page_that_is_not_for_ones_role_says_so(site, office: OfficePage
     await page.goto("/persons")
     await expect(said).to_contain_text("该地址没有对应的页面")
     await page.goto("/cameras/36060200111322009999")
-    await expect(page.get_by_test_id("camera-page").get_by_role("alert")).to_contain_text("没有该摄像机，或您无权知晓。")
+    record = page.get_by_test_id("camera-page")
+    await expect(record.get_by_role("alert")).to_contain_text("没有该摄像机，或您无权知晓。")
 
 
 async def test_a_page_opens_in_a_tab_of_its_own(site, console: Console):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import date
+from pathlib import Path
 
+import openpyxl
 import pytest
 from playwright.async_api import FilePayload, expect
-from support.hub import enrol
+from support.console import Console
+from support.hub import PASSWORD, enrol
 
 from .office import OfficePage
 
@@ -66,7 +70,7 @@ async def test_a_unit_registers_by_form_and_by_file(site, office: OfficePage, tm
     ]
     file = FilePayload(name="cameras.csv", mimeType="text/csv", buffer="\r\n".join(lines).encode("gb18030"))
     await page.get_by_test_id("from-file").click()
-    await dialog.get_by_label("CSV 文件").set_input_files(file)
+    await dialog.get_by_label("CSV 或 Excel").set_input_files(file)
     await dialog.get_by_label("只检查，不登记").check()
     await page.get_by_test_id("import-start").click()
     outcome = page.get_by_test_id("import-outcome")
@@ -100,3 +104,44 @@ async def test_a_unit_registers_by_form_and_by_file(site, office: OfficePage, tm
     await dialog.get_by_label("原因").fill("拆除")
     await dialog.get_by_role("button", name="停用").click()
     await expect(page.locator("[data-row]")).to_have_count(2)
+
+
+async def test_a_workbook_is_judged_and_registered_within_the_policy(site, console: Console, tmp_path: Path):
+    unit = await enrol(site.hub, "第三中学", REGION, "11")
+    await site.hub.ask("user_add", name="workbook1", roles=["unit"], password=PASSWORD, unit_id=unit.id)
+    workbook = openpyxl.Workbook()
+    sheet = workbook.active
+    sheet.append(["id", *HEADER.split(","), "legal.signage_date"])
+    sheet.append([])
+    for number, (name, days) in enumerate((("东门", 30), ("西门", 7), ("南门", 30)), start=1):
+        cells = [name, 360103, "11", "school", 28.66 + number / 1000, 115.89, f"rtsp://192.0.2.8/{number}"]
+        sheet.append(["", *cells, "799/7", "校园安全", "校门外", days, date(2026, 1, 31)])
+    # Typed into a column of numbers: the spreadsheet keeps 15 digits of 20.
+    sheet["A5"] = 36010300111322000099
+    workbook.create_sheet("说明").append(["不是摄像机"])
+    workbook.save(tmp_path / "cameras.xlsx")
+    page, dialog = console.page, console.dialog
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if "Content Security" in message.text else None)
+    await page.goto("/unit")
+    await console.type_login("workbook1")
+    await page.get_by_test_id("from-file").click()
+    field = dialog.get_by_label("CSV 或 Excel")
+    await field.set_input_files(tmp_path / "cameras.xlsx")
+    await expect(dialog).to_contain_text("cameras.xlsx")
+    await dialog.get_by_label("只检查，不登记").check()
+    await page.get_by_test_id("import-start").click()
+    outcome = page.get_by_test_id("import-outcome")
+    await expect(outcome).to_contain_text("可登记 1 台，未通过 2 行", timeout=30_000)
+    rounded = dialog.get_by_role("row").filter(has_text="XLSX_NUMBER_ROUNDED")
+    await expect(rounded.get_by_role("cell").first).to_have_text("5")
+    await expect(rounded).to_contain_text("请先把该列设为“文本”格式")
+    short = dialog.get_by_role("row").filter(has_text="RETENTION_TOO_SHORT")
+    await expect(short.get_by_role("cell").first).to_have_text("4")
+    await dialog.get_by_label("只检查，不登记").uncheck()
+    await page.get_by_test_id("import-start").click()
+    await expect(outcome).to_contain_text("已登记 1 台")
+    await field.set_input_files(FilePayload(name="broken.xlsx", mimeType="", buffer=b"PK\x03\x04" + bytes(99)))
+    await page.get_by_test_id("import-start").click()
+    await expect(console.alert).to_contain_text("无法读取该工作簿")
+    assert said == []

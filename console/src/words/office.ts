@@ -2,6 +2,7 @@
 import { en as adminEn, zh as adminZh } from "./admin";
 import { en as auditEn, zh as auditZh } from "./audit";
 import { en as eventsEn, zh as eventsZh } from "./events";
+import { en as fieldsEn, zh as fieldsZh } from "./fields";
 import { en as recordEn, zh as recordZh } from "./record";
 import { en as sessionsEn, zh as sessionsZh } from "./sessions";
 import { en as unitEn, zh as unitZh } from "./unit";
@@ -24,6 +25,7 @@ export const zh = {
   ...adminZh,
   ...auditZh,
   ...eventsZh,
+  ...fieldsZh,
   ...recordZh,
   ...sessionsZh,
   ...unitZh,
@@ -47,6 +49,7 @@ export const en = {
   ...adminEn,
   ...auditEn,
   ...eventsEn,
+  ...fieldsEn,
   ...recordEn,
   ...sessionsEn,
   ...unitEn,
