@@ -44,9 +44,9 @@ pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// The moment that many seconds after 1970; far futures and no-numbers are clamped.
+/// The moment that many seconds after 1970. Far futures, infinity too, are clamped; what is no number is long over.
 pub fn moment(seconds: f64) -> SystemTime {
-    let bounded = if seconds.is_finite() { seconds.clamp(0.0, 1e11) } else { 0.0 };
+    let bounded = if seconds.is_nan() { 0.0 } else { seconds.clamp(0.0, 1e11) };
     UNIX_EPOCH + Duration::from_secs_f64(bounded)
 }
 
@@ -527,4 +527,19 @@ fn is_for(session: &Session, operation: Operation) -> Result<()> {
         }
     };
     Err(Error::new(ErrorKind::PermissionDenied, "TICKET_OTHER_OPERATION", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_without_end_is_far_and_no_time_at_all_is_over() {
+        let far = UNIX_EPOCH + Duration::from_secs(100_000_000_000);
+        assert_eq!((moment(f64::INFINITY), moment(1e300)), (far, far));
+        for over in [f64::NAN, f64::NEG_INFINITY, -1.0, 0.0] {
+            assert_eq!(moment(over), UNIX_EPOCH);
+        }
+        assert_eq!(moment(1.5), UNIX_EPOCH + Duration::from_millis(1500));
+    }
 }
