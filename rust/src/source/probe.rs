@@ -4,15 +4,18 @@
 //! asked: it needs the login and names the media, which OPTIONS before it would not.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::offer::Offer;
 use super::rtsp::{self, Address};
@@ -219,7 +222,7 @@ impl Work {
         }
         let options = self.options.clone();
         self.running.spawn(async move {
-            let result = probe(&target, &options).await;
+            let result = guarded(&target, probe(&target, &options)).await;
             (target, result)
         });
         true
@@ -270,6 +273,7 @@ async fn run(shared: Arc<Shared>, sink: ProbeSink, cancel: CancellationToken) {
             biased;
             () = cancel.cancelled() => return,
             Some(done) = work.running.join_next() => {
+                // Only what is cancelled has no result.
                 let Ok((target, result)) = done else { continue };
                 let mut next = work.finish(&target);
                 while let Some(target) = next {
@@ -306,6 +310,15 @@ fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(0.8 + 0.4 * rand::random::<f64>())
 }
 
+/// A probe that panics has a result like others: its host is free again, and its camera has a next turn.
+async fn guarded(target: &Target, probe: impl Future<Output = ProbeResult>) -> ProbeResult {
+    AssertUnwindSafe(probe).catch_unwind().await.unwrap_or_else(|_| {
+        error!(camera = %target.camera, "a probe has panicked");
+        let message = "the hub failed at what the camera answered; the hub's log says where";
+        failed(target, ProbeState::Invalid, FailureKind::Invalid.probe_reason(), message.into())
+    })
+}
+
 async fn probe(target: &Target, options: &Options) -> ProbeResult {
     let described = rtsp::describe(target, options).await;
     match described {
@@ -322,16 +335,13 @@ async fn probe(target: &Target, options: &Options) -> ProbeResult {
                 | FailureKind::NoKeyframe
                 | FailureKind::NoPicture => ProbeState::Invalid,
             };
-            ProbeResult {
-                camera: target.camera.clone(),
-                state,
-                reason: failure.kind.probe_reason(),
-                message: failure.message,
-                at: SystemTime::now(),
-                seen: None,
-            }
+            failed(target, state, failure.kind.probe_reason(), failure.message)
         }
     }
+}
+
+fn failed(target: &Target, state: ProbeState, reason: &'static str, message: String) -> ProbeResult {
+    ProbeResult { camera: target.camera.clone(), state, reason, message, at: SystemTime::now(), seen: None }
 }
 
 fn online(target: &Target, seen: Option<Seen>) -> ProbeResult {
@@ -431,6 +441,13 @@ mod tests {
         assert!(due_in(&prober).unwrap() > Duration::from_secs(230));
         prober.probe_now("nobody");
         prober.note_live("nobody");
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_panics_is_one_that_has_failed() {
+        let camera = target("a", "rtsp://127.0.0.1/x");
+        let panicked = guarded(&camera, async { panic!("a parser that has met its match") }).await;
+        assert_eq!((&*panicked.camera, panicked.state, panicked.reason), ("a", ProbeState::Invalid, "CAMERA_INVALID"));
     }
 
     #[tokio::test]
