@@ -253,6 +253,7 @@ fn the_proxy_passes_requests_on_and_says_who_asked() {
         ("X-Vidhub-Principal", "root"),
         ("Authorization", "Bearer access"),
         ("TE", "trailers"),
+        ("Connection", "Host"),
     ];
     let answer = request(port.address, "GET", "/vidhub.v1.AuthService/WhoAmI?a=%2F", &fields, "").unwrap();
     let body = &answer.body;
@@ -374,6 +375,12 @@ fn a_body_for_the_application_is_counted_while_it_streams() {
         }
         let answer = raw(port.address, (text + "0\r\n\r\n").as_bytes()).unwrap();
         assert_eq!(answer.status, status, "{answer:?}");
+    }
+    // What is not framed as its header says is the client's fault, and no word on the application.
+    for body in ["5\r\nhello\r\nxyz\r\n", "5\r\nhelloXX\r\n0\r\n\r\n", "ffffffffffffffffff\r\n"] {
+        let head = "POST /swallow HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = raw(port.address, format!("{head}{body}").as_bytes()).unwrap();
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "REQUEST_INVALID"), "{body:?}");
     }
 }
 

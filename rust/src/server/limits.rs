@@ -17,8 +17,10 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_API_BODY: usize = 8 << 20;
 /// Body of an SDP offer.
 pub const MAX_SDP_BODY: usize = 64 << 10;
-/// Time for an SDP body to arrive.
+/// Time for an SDP body to arrive, and for the next piece of a body that goes to the application.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for all of a body that goes to the application: 8 MiB come in it at 224 kbit/s.
+pub const MAX_BODY_TIME: Duration = Duration::from_secs(300);
 /// Requests that one HTTP/2 connection has open.
 pub const MAX_STREAMS: u32 = 100;
 /// An HTTP/2 connection without a request is closed after this.

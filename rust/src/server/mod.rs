@@ -7,6 +7,7 @@ pub mod limits;
 pub mod mse;
 mod problem;
 mod proxy;
+mod request_body;
 pub mod rtsp;
 mod socket;
 pub mod tls;

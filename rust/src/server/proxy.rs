@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError};
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
@@ -24,6 +24,7 @@ use tracing::debug;
 
 use super::limits::MAX_API_BODY;
 use super::problem::problem;
+use super::request_body::{Broken, RequestBody};
 
 /// The application is on this machine: it answers at once or not at all.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -114,7 +115,7 @@ impl Backend {
             );
         };
         if request.body().size_hint().lower() > MAX_API_BODY as u64 {
-            return too_large();
+            return Broken::TooLarge.answer();
         }
         let Ok(request) = rewrite(caller, request) else {
             return problem(StatusCode::BAD_REQUEST, "REQUEST_INVALID", "the request's address can't be read");
@@ -131,8 +132,10 @@ impl Backend {
                 });
                 Response::from_parts(parts, Body::new(body))
             }
-            Err(cause) if is_too_large(&cause) => too_large(),
             Err(cause) => {
+                if let Some(broken) = Broken::of(&cause) {
+                    return broken.answer();
+                }
                 debug!(?cause, "the application did not answer");
                 let (status, detail) = match cause.is_connect() {
                     true => (
@@ -168,7 +171,7 @@ fn rewrite(caller: Caller, request: Request<Body>) -> Result<Request<Body>, hype
     parts.uri = Uri::builder().scheme(Scheme::HTTP).authority(backend).path_and_query(path).build()?;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    Ok(Request::from_parts(parts, Body::new(Limited::new(body, MAX_API_BODY))))
+    Ok(Request::from_parts(parts, Body::new(RequestBody::new(body))))
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -178,6 +181,8 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        // The host is for whoever answers: a client that calls it a matter of this connection would hide it from them.
+        .filter(|name| *name != header::HOST)
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
@@ -198,11 +203,6 @@ fn strip_forwarded(headers: &mut HeaderMap) {
     for name in ours {
         headers.remove(name);
     }
-}
-
-fn too_large() -> Response<Body> {
-    let detail = format!("the body is larger than {} MiB", MAX_API_BODY >> 20);
-    problem(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", &detail)
 }
 
 pub(super) fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -292,13 +292,16 @@ mod tests {
             ("x_forwarded_for", "1.2.3.4"),
             ("x-real-ip", "1.2.3.4"),
             ("x-vidhub-principal", "root"),
-            ("connection", "close, x-secret"),
+            ("host", "hub.example"),
+            ("connection", "close, x-secret, Host"),
             ("x-secret", "1"),
             ("te", "trailers"),
             ("authorization", "Bearer t"),
         ]);
         strip_hop_by_hop(&mut fields);
         strip_forwarded(&mut fields);
-        assert_eq!(fields.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["authorization"]);
+        let mut left: Vec<&str> = fields.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["authorization", "host"]);
     }
 }
