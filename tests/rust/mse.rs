@@ -453,8 +453,8 @@ fn viewers_are_bounded_in_all_and_per_address() {
     ] {
         let port = Port::open_with("127.0.0.1:0".parse().unwrap(), options, |_, _| {});
         let _publisher = port.publish();
-        // Who has not said a word has a place as well.
-        let first = Viewer::connect(&port, CAMERA);
+        let mut first = Viewer::watch(&port);
+        first.answer();
         assert_eq!(Viewer::watch(&port).end(), expected);
         drop(first);
         let mut now = None;
@@ -465,6 +465,20 @@ fn viewers_are_bounded_in_all_and_per_address() {
             is_in
         });
     }
+}
+
+#[test]
+fn who_shows_no_ticket_takes_no_viewers_place() {
+    let options = MseOptions { max_viewers: 1, ..MseOptions::default() };
+    let port = Port::open_with("127.0.0.1:0".parse().unwrap(), options, |_, _| {});
+    let _publisher = port.publish();
+    let mut strangers: Vec<Viewer> = (0..64).map(|_| Viewer::connect(&port, CAMERA)).collect();
+    assert_eq!(Viewer::connect(&port, CAMERA).end(), end(4429, "LIMIT_CONNECTIONS_PER_ADDRESS"));
+    // One of them shows its ticket: it has a viewer's place, and another may come.
+    let hello = serde_json::json!({ "ticket": "ticket", "mimes": [H264] }).to_string();
+    strangers[7].0.send(Message::text(hello)).unwrap();
+    strangers[7].answer();
+    assert_eq!(Viewer::watch(&port).end(), end(4503, "LIMIT_VIEWERS"));
 }
 
 #[test]

@@ -44,6 +44,9 @@ const MAX_MIMES: usize = 64;
 const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 /// What is left to say at the end is said, and the other side's goodbye waited for, within this.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections that have shown no ticket yet: in all, of one address.
+const MAX_STRANGERS: usize = 1024;
+const MAX_STRANGERS_PER_ADDRESS: usize = 64;
 /// Connections without a place that are being told so; more are refused in HTTP.
 const MAX_REFUSALS: usize = 64;
 /// What a client may send before its picture comes.
@@ -58,6 +61,7 @@ pub struct Mse {
     /// Origins that may open a connection beside the one that the request itself is for: the hub's public address.
     origin: Option<String>,
     viewers: Arc<Quota>,
+    strangers: Arc<Quota>,
     refusals: Arc<Quota>,
 }
 
@@ -84,8 +88,25 @@ impl Mse {
             queue_bytes: options.queue_bytes,
             origin,
             viewers: Quota::new(options.max_viewers, options.max_viewers_per_address),
+            strangers: Quota::new(MAX_STRANGERS, MAX_STRANGERS_PER_ADDRESS),
             refusals: Quota::new(MAX_REFUSALS, MAX_REFUSALS),
         }
+    }
+
+    /// A place until the ticket is shown: who has none can't take the places of those who do.
+    fn doorstep(&self, address: SocketAddr) -> Result<Seat> {
+        self.strangers.take(Some(address.ip())).map_err(|full| match full {
+            Full::All => Error::new(
+                ErrorKind::Unavailable,
+                "LIMIT_CONNECTIONS",
+                "too many connections have shown no ticket yet; try again in a moment",
+            ),
+            Full::Address => Error::new(
+                ErrorKind::ResourceExhausted,
+                "LIMIT_CONNECTIONS_PER_ADDRESS",
+                "too many connections of your address have shown no ticket yet; close some",
+            ),
+        })
     }
 
     fn seat(&self, address: SocketAddr) -> Result<Seat> {
@@ -144,8 +165,8 @@ pub async fn endpoint(
         noted(&app, &camera, None, caller, &error);
         return problem_of(&error);
     }
-    let seat = match app.mse.seat(caller.address) {
-        Ok(seat) => Ok(seat),
+    let doorstep = match app.mse.doorstep(caller.address) {
+        Ok(doorstep) => Ok(doorstep),
         Err(error) => {
             noted(&app, &camera, None, caller, &error);
             match app.mse.refusals.take(None) {
@@ -157,7 +178,7 @@ pub async fn endpoint(
     let upgrade = hyper::upgrade::on(request);
     app.tracker.clone().spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => take_over(&app, caller, &camera, seat, upgraded).await,
+            Ok(upgraded) => take_over(&app, caller, &camera, doorstep, upgraded).await,
             Err(cause) => debug!(%cause, "a connection was gone before it was a WebSocket"),
         }
     });
@@ -223,13 +244,13 @@ async fn take_over(
     app: &App,
     caller: Caller,
     camera: &str,
-    seat: std::result::Result<Seat, (Error, Seat)>,
+    doorstep: std::result::Result<Seat, (Error, Seat)>,
     upgraded: Upgraded,
 ) {
     match upgraded.downcast::<TokioIo<Opened<TcpStream>>>() {
-        Ok(parts) => serve(app, caller, camera, seat, parts.io.into_inner(), &parts.read_buf).await,
+        Ok(parts) => serve(app, caller, camera, doorstep, parts.io.into_inner(), &parts.read_buf).await,
         Err(upgraded) => match upgraded.downcast::<TokioIo<Opened<TlsStream<TcpStream>>>>() {
-            Ok(parts) => serve(app, caller, camera, seat, parts.io.into_inner(), &parts.read_buf).await,
+            Ok(parts) => serve(app, caller, camera, doorstep, parts.io.into_inner(), &parts.read_buf).await,
             Err(_) => error!("a WebSocket stands on no socket that is known"),
         },
     }
@@ -239,7 +260,7 @@ async fn serve<S: Socket>(
     app: &App,
     caller: Caller,
     camera: &str,
-    seat: std::result::Result<Seat, (Error, Seat)>,
+    doorstep: std::result::Result<Seat, (Error, Seat)>,
     opened: Opened<S>,
     read: &Bytes,
 ) {
@@ -247,17 +268,17 @@ async fn serve<S: Socket>(
     let mut visitor = Visitor { socket, parser: Parser::new(MAX_FIRST_MESSAGE), heard: 0, ping: None };
     visitor.parser.push(read);
     visitor.parser.push(&first);
-    let settled = match seat {
+    let settled = match doorstep {
         Err((error, _)) => Err(End::Refused(error)),
-        Ok(seat) => {
+        Ok(doorstep) => {
             tokio::select! {
-                settled = settle(app, caller, camera, &mut visitor) => settled.map(|settled| (settled, seat)),
+                settled = settle(app, caller, camera, doorstep, &mut visitor) => settled,
                 () = app.stop.gently.cancelled() => Err(End::Stopping),
             }
         }
     };
     match settled {
-        Ok((settled, seat)) => play(app, settled, seat, visitor).await,
+        Ok(settled) => play(app, settled, visitor).await,
         Err(End::Gone) => debug!(peer = %caller.address, "a viewer left before its picture"),
         Err(End::Fault(fault)) => visitor.close(fault.code(), fault.reason()).await,
         Err(End::Stopping) => visitor.close(close_code("HUB_DRAINING"), "HUB_DRAINING").await,
@@ -296,12 +317,14 @@ struct Settled {
     admission: Arc<dyn Admission>,
     playable: Playable,
     reason: &'static str,
+    seat: Seat,
 }
 
 async fn settle<S: Socket>(
     app: &App,
     caller: Caller,
     camera: &str,
+    doorstep: Seat,
     visitor: &mut Visitor<S>,
 ) -> std::result::Result<Settled, End> {
     let hello = match timeout(FIRST_MESSAGE_WITHIN, visitor.hello()).await {
@@ -316,6 +339,8 @@ async fn settle<S: Socket>(
         .door
         .admit(camera, ticket.map(Proof::Ticket), Protocol::Mse, caller.address)
         .inspect_err(|error| noted(app, camera, ticket, caller, error))?;
+    let seat = app.mse.seat(caller.address).inspect_err(|error| noted(app, camera, ticket, caller, error))?;
+    drop(doorstep);
     let playable = Playable::read(hello.mimes.iter().map(String::as_str));
     let reason = {
         let fits = |description: &Description| choose(&playable, description).map(drop);
@@ -324,12 +349,12 @@ async fn settle<S: Socket>(
             gone = visitor.wait() => return Err(gone),
         }
     };
-    Ok(Settled { admission, playable, reason })
+    Ok(Settled { admission, playable, reason, seat })
 }
 
 /// Hands the connection to a shard.
-async fn play<S: Socket>(app: &App, settled: Settled, seat: Seat, mut visitor: Visitor<S>) {
-    let Settled { admission, playable, reason } = settled;
+async fn play<S: Socket>(app: &App, settled: Settled, mut visitor: Visitor<S>) {
+    let Settled { admission, playable, reason, seat } = settled;
     if !admission.is_open() {
         return visitor.close(close_code("SESSION_CLOSED"), "SESSION_UNKNOWN").await;
     }
