@@ -480,6 +480,31 @@ fn what_is_forged_in_a_viewers_name_changes_nothing() {
 }
 
 #[test]
+fn a_viewer_that_floods_is_cut_to_its_budget_and_the_others_feel_nothing() {
+    let port = Port::usual();
+    let _publisher = port.publish();
+    let (loud, good) = (port.view("good").0, port.view("other").0);
+    let mut clients = [loud, good];
+    assert!(run(&mut clients, Duration::from_secs(10), |c| c.iter().all(|client| client.seen.frames > 2)));
+    let to = port.webrtc.local_address();
+    let sent = |reason| port.telemetry.dropped(reason).load(SeqCst);
+    let before = (sent(DropReason::OverBudget), sent(DropReason::Malformed));
+    let report = [[0x81u8, 201, 0, 1, 0, 0, 0, 1].as_slice(), &[0xff; 40]].concat();
+    // Until some were cut, and for thirty pictures of the other viewer's at least.
+    let (start, frames) = (Instant::now(), clients[1].seen.frames);
+    let over = || port.telemetry.dropped(DropReason::OverBudget).load(SeqCst) - before.0;
+    while clients[1].seen.frames < frames + 30 || over() == 0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "nothing was cut");
+        (0..200).for_each(|_| clients[0].forge(to, &report));
+        run(&mut clients, Duration::from_millis(10), |_| false);
+    }
+    // A second's worth was there, and another came with each second.
+    let looked_at = sent(DropReason::Malformed) - before.1;
+    assert!(looked_at as f64 <= 1_000.0 * (start.elapsed().as_secs_f64() + 1.0), "{looked_at}");
+    assert_eq!((clients[1].seen.lost, clients[1].seen.closed, clients[0].seen.closed), (0, None, None));
+}
+
+#[test]
 fn a_viewer_that_never_comes_is_dropped() {
     let port = Port::usual();
     let _publisher = port.publish();

@@ -1,6 +1,7 @@
 //! The one port of WebRTC, UDP and TCP: sends for all viewers, receives on one thread and hands each datagram to its viewer.
 
 mod connection;
+mod inbound;
 mod peers;
 mod place;
 mod reach;
@@ -22,6 +23,7 @@ use str0m::IceCreds;
 use str0m::config::DtlsCert;
 use tracing::{error, warn};
 
+use self::inbound::Inbound;
 use self::peers::{Ice, Peers};
 pub use self::peers::{Peer, gone};
 use self::place::Lease;
@@ -34,7 +36,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Admission;
 use crate::sink::whep::{self, Crowd, Fit, Local, Offer, Restart, Restarted, WhepSink};
 use crate::stream::Shards;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{DropReason, Telemetry};
 use crate::wire::stun;
 
 /// str0m takes none above that.
@@ -197,7 +199,8 @@ impl Webrtc {
         let answer = std::mem::take(&mut negotiated.answer);
         let ice = Ice { etag: random(16), local_ufrag: ufrag, remote_ufrag: offer.ufrag.to_owned(), restarted: None };
         let etag = ice.etag.clone();
-        let peer = Peer::new(random(32), camera.to_owned(), admission.session_id().to_owned(), ice);
+        let session = admission.session_id().to_owned();
+        let peer = Peer::new(random(32), camera.to_owned(), session, ice, Inbound::of_viewer(now));
         self.peers.add(&peer);
         let stream = admission.stream();
         let place =
@@ -314,15 +317,19 @@ impl Webrtc {
             return;
         }
         let from = canonical(meta.addr);
+        let known = self.peers.by_address(from);
         // A check names its viewer, also when it comes from a new address or from one that was another's.
         let peer = match stun::is_stun(datagram) {
             true => stun::local_ufrag(datagram).and_then(|ufrag| self.peers.by_ufrag(ufrag)),
-            false => self.peers.by_address(from),
+            false => known.clone(),
         };
-        if let Some(handle) = peer.as_ref().and_then(|peer| peer.handle()) {
-            let ip = meta.dst_ip.map_or(self.port.local().ip(), |ip| ip.to_canonical());
-            // A full inbox drops it, as the network might have.
-            handle.datagram(from, SocketAddr::new(ip, self.port.local().port()), datagram.to_vec());
+        let Some(peer) = peer else { return };
+        let is_proven = known.is_some_and(|known| Arc::ptr_eq(&known, &peer));
+        let ip = meta.dst_ip.map_or(self.port.local().ip(), |ip| ip.to_canonical());
+        let to = SocketAddr::new(ip, self.port.local().port());
+        // A full inbox drops it, as the network might have.
+        if !peer.takes(is_proven, |handle| handle.datagram(from, to, datagram.to_vec())) {
+            self.telemetry.dropped(DropReason::OverBudget).fetch_add(1, Relaxed);
         }
     }
 }

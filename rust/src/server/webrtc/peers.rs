@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 
 use super::connection::Connection;
+use super::inbound::Inbound;
 use crate::error::{Error, ErrorKind};
 use crate::stream::SinkHandle;
 
@@ -30,6 +31,7 @@ pub struct Peer {
     /// Empty until what drives the peer is on its shard.
     handle: OnceLock<SinkHandle>,
     connections: Mutex<Vec<Arc<Connection>>>,
+    inbound: Inbound,
 }
 
 /// The ICE session, which a restart replaces.
@@ -44,11 +46,11 @@ pub struct Ice {
 }
 
 impl Peer {
-    pub fn new(resource: String, camera: String, session: String, ice: Ice) -> Arc<Self> {
+    pub fn new(resource: String, camera: String, session: String, ice: Ice, inbound: Inbound) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Relaxed);
         let (ice, handle, connections) = (Mutex::new(ice), OnceLock::new(), Mutex::default());
-        Arc::new(Self { number, resource, camera, session, ice, handle, connections })
+        Arc::new(Self { number, resource, camera, session, ice, handle, connections, inbound })
     }
 
     pub fn ice(&self) -> Ice {
@@ -80,6 +82,13 @@ impl Peer {
 
     pub fn handle(&self) -> Option<&SinkHandle> {
         self.handle.get()
+    }
+
+    /// Hands on what came in the peer's name, `is_proven` from where a check of its has passed. False where that is more
+    /// than it may send, or than its shard has room for.
+    pub fn takes(&self, is_proven: bool, hand_over: impl FnOnce(&SinkHandle) -> bool) -> bool {
+        let Some(handle) = self.handle.get().filter(|handle| !handle.is_gone()) else { return true };
+        self.inbound.takes(is_proven, Instant::now()) && hand_over(handle)
     }
 
     /// Takes one more connection, if it may have one; those that are closed count no longer.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token};
@@ -159,13 +160,13 @@ impl Tcp {
 
     fn read(&mut self, token: Token, peers: &Peers, telemetry: &Telemetry) {
         let Some(incoming) = self.connections.get_mut(&token) else { return };
-        match incoming.read(peers) {
+        match incoming.read(peers, telemetry) {
             Ok(false) => {}
             Ok(true) if self.busy.contains(&token) => {}
             Ok(true) => self.busy.push_back(token),
             Err(end) => {
                 if matches!(end, End::Malformed) {
-                    telemetry.dropped(DropReason::Malformed).fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    telemetry.dropped(DropReason::Malformed).fetch_add(1, Relaxed);
                 }
                 self.drop(token);
             }
@@ -207,14 +208,14 @@ impl Drop for Tcp {
 
 impl Incoming {
     /// Reads for one turn; true when there may be more.
-    fn read(&mut self, peers: &Peers) -> Result<bool, End> {
+    fn read(&mut self, peers: &Peers, telemetry: &Telemetry) -> Result<bool, End> {
         let mut room = [0; READ_BYTES];
         for _ in 0..READS {
             match self.connection.stream().read(&mut room) {
                 Ok(0) => return Err(End::Left),
                 Ok(count) => {
                     self.frames.push(room.get(..count).unwrap_or_default());
-                    self.hand_over(peers)?;
+                    self.hand_over(peers, telemetry)?;
                 }
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
@@ -225,7 +226,7 @@ impl Incoming {
     }
 
     /// Gives complete frames to the peer, which the first one must name.
-    fn hand_over(&mut self, peers: &Peers) -> Result<(), End> {
+    fn hand_over(&mut self, peers: &Peers, telemetry: &Telemetry) -> Result<(), End> {
         while let Some(frame) = self.frames.take().map_err(|_| End::Malformed)? {
             let peer = match &self.peer {
                 Some(peer) => peer,
@@ -235,9 +236,10 @@ impl Incoming {
                     self.peer.insert(named.ok_or(End::Unwanted)?)
                 }
             };
-            if let Some(handle) = peer.handle() {
-                // A full inbox drops it, as the network might have.
-                handle.framed(self.connection.remote(), self.connection.local(), frame.to_vec());
+            let (from, to) = (self.connection.remote(), self.connection.local());
+            // A full inbox drops it, as the network might have.
+            if !peer.takes(self.connection.is_proven(), |handle| handle.framed(from, to, frame.to_vec())) {
+                telemetry.dropped(DropReason::OverBudget).fetch_add(1, Relaxed);
             }
         }
         Ok(())

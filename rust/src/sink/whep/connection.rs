@@ -21,8 +21,13 @@ use crate::stream::Interest;
 use crate::telemetry::{DropReason, Telemetry};
 use crate::wire::stun;
 
-/// With no report from the viewer for so long, a check that names another way is believed.
+/// With no report from the viewer for so long, a check that names another way is believed, if it can be no old one that
+/// somebody else has kept: it came by TCP, or is the first after a restart, or the way in use is checked no more.
 const QUIET: Duration = Duration::from_millis(500);
+/// Browsers and aiortc check the way in use every 2.5 to 6 seconds.
+const UNCHECKED: Duration = Duration::from_secs(7);
+/// Consent to be sent media (RFC 7675 §5.1): so long after the last check or report from where it goes, it has expired.
+const CONSENT: Duration = Duration::from_secs(30);
 
 /// A viewer's place at the port. Dropping it gives everything back.
 pub trait Place: Send {
@@ -65,6 +70,12 @@ pub(super) struct Connection {
     nominated: Option<Route>,
     /// When the viewer last reported.
     heard: Instant,
+    /// When it last reported from where media goes, or passed a check there.
+    consented: Instant,
+    /// The handshake is done.
+    is_connected: bool,
+    /// It has restarted ICE and not yet said which way is the one to be taken.
+    is_moving: bool,
     restarts: Restarts,
     deadline: Instant,
 }
@@ -118,6 +129,9 @@ impl Connection {
             route: None,
             nominated: None,
             heard: now,
+            consented: now,
+            is_connected: false,
+            is_moving: false,
             restarts,
             deadline: now,
         }
@@ -129,7 +143,10 @@ impl Connection {
 
     /// Takes new ICE credentials of the viewer's and gives new ones of ours.
     pub fn restart(&mut self, remote: &IceCreds, now: Instant) -> Option<Restarted> {
-        self.restarts.begin(&mut self.rtc, remote, now)
+        let restarted = self.restarts.begin(&mut self.rtc, remote, now)?;
+        self.remotes.begin_anew();
+        self.is_moving = true;
+        Some(restarted)
     }
 
     pub fn route(&self) -> Option<Route> {
@@ -146,10 +163,13 @@ impl Connection {
         if self.restarts.deadline().is_some_and(|deadline| now >= deadline) {
             return Outcome::Over("VIEWER_SILENT");
         }
+        if now >= self.consented + CONSENT {
+            return Outcome::Over("VIEWER_SILENT");
+        }
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
             return Outcome::Over("WEBRTC_FAILED");
         }
-        self.drain(batch)
+        self.drain(batch, now)
     }
 
     /// Takes a datagram for str0m.
@@ -163,11 +183,17 @@ impl Connection {
             Some((_, local)) => *local = to.ip(),
             None => self.sources.push((candidate, to.ip())),
         }
+        if stun::is_stun(data) && !self.remotes.takes_checks_from(from) {
+            self.telemetry.dropped(DropReason::OverBudget).fetch_add(1, Relaxed);
+            return Outcome::Going;
+        }
         let is_quiet = self.way() == Way::Broken || now > self.heard + QUIET;
-        self.nominated = (is_quiet && stun::nominates(data)).then_some(Route { to: from, candidate });
+        let is_fresh = from.carrier == Carrier::Tcp || now > self.consented + UNCHECKED;
+        let is_believed = self.is_moving || is_quiet && is_fresh;
+        self.nominated = (is_believed && stun::nominates(data)).then_some(Route { to: from, candidate });
         let receive = Receive { proto: from.carrier.ice(), source: from.address, destination: candidate, contents };
         match self.rtc.handle_input(Input::Receive(now, receive)) {
-            Ok(()) => self.drain(batch),
+            Ok(()) => self.drain(batch, now),
             Err(_) => Outcome::Over("WEBRTC_FAILED"),
         }
     }
@@ -177,6 +203,7 @@ impl Connection {
         self.heard = now;
         if let Some(candidate) = self.candidate(to) {
             self.route = Some(Route { to: from, candidate });
+            self.consented = now;
         }
     }
 
@@ -187,7 +214,7 @@ impl Connection {
         }
     }
 
-    fn drain(&mut self, batch: &mut Batch) -> Outcome {
+    fn drain(&mut self, batch: &mut Batch, now: Instant) -> Outcome {
         let mut outcome = Outcome::Going;
         loop {
             match self.rtc.poll_output() {
@@ -195,8 +222,11 @@ impl Connection {
                     self.deadline = deadline;
                     break;
                 }
-                Ok(Output::Transmit(transmit)) => self.gather(batch, &transmit),
-                Ok(Output::Event(Event::Connected)) => outcome = Outcome::Connected,
+                Ok(Output::Transmit(transmit)) => self.gather(batch, &transmit, now),
+                Ok(Output::Event(Event::Connected)) => {
+                    self.is_connected = true;
+                    outcome = Outcome::Connected;
+                }
                 // An ICE-lite side says so when no check has come for 15 seconds.
                 Ok(Output::Event(Event::IceConnectionStateChange(IceConnectionState::Disconnected))) => {
                     outcome = Outcome::Over("VIEWER_SILENT");
@@ -217,19 +247,16 @@ impl Connection {
 
     /// Adds a datagram of str0m's to the batch. Media and reports are not its business: what it makes of them unasked
     /// would use indexes a second time that ours have.
-    fn gather(&mut self, batch: &mut Batch, transmit: &Transmit) {
+    fn gather(&mut self, batch: &mut Batch, transmit: &Transmit, now: Instant) {
         let datagram: &[u8] = &transmit.contents;
         let to = Remote { carrier: Carrier::of(transmit.proto), address: transmit.destination };
-        let route = Route { to, candidate: transmit.source };
+        let mut route = Route { to, candidate: transmit.source };
         match datagram.first() {
-            Some(20..=63) => self.route = Some(route),
+            // The way that str0m takes is that of the last check that named one, whoever has sent it.
+            Some(20..=63) if self.is_connected => route = self.route.unwrap_or(route),
+            Some(20..=63) => (self.route, self.consented) = (Some(route), now),
             Some(128..=191) => return,
-            _ if stun::is_binding_success(datagram) => {
-                self.hear(to);
-                if self.nominated == Some(route) && self.route.is_some() {
-                    self.route = self.nominated.take();
-                }
-            }
+            _ if stun::is_binding_success(datagram) => self.passed(route, now),
             _ => {}
         }
         let written = self.add(batch, route, datagram.len(), |bytes| {
@@ -237,6 +264,18 @@ impl Connection {
             Ok::<_, std::convert::Infallible>(())
         });
         let Ok(()) = written;
+    }
+
+    /// A check that came this way is granted.
+    fn passed(&mut self, route: Route, now: Instant) {
+        self.hear(route.to);
+        if self.nominated == Some(route) && self.route.is_some() {
+            self.route = self.nominated.take();
+            self.is_moving = false;
+        }
+        if self.route.is_some_and(|used| used.to == route.to) {
+            self.consented = now;
+        }
     }
 
     /// Adds a datagram of so many octets to the batch, and sends first what it can't go out with.

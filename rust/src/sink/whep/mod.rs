@@ -18,6 +18,8 @@ mod rate;
 mod replays;
 mod restart;
 mod viewer;
+#[cfg(test)]
+mod viewer_paths;
 mod waiting;
 mod way;
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use str0m::IceCreds;
 
+use super::inbound::Inbound;
 use super::peers::{Ice, Peer};
 use super::{Opened, Webrtc, random};
 use crate::error::Result;
@@ -58,7 +59,8 @@ impl Webrtc {
             restarted: None,
         };
         let (etag, answer) = (ice.etag.clone(), negotiated.answer.clone());
-        let peer = Peer::new(random(32), camera.to_owned(), publication.session_id().to_owned(), ice);
+        let session = publication.session_id().to_owned();
+        let peer = Peer::new(random(32), camera.to_owned(), session, ice, Inbound::of_publisher(now));
         self.peers.add(&peer);
         let stream = publication.stream().clone();
         let berth = Berth {

@@ -190,6 +190,9 @@ impl Publisher {
         }
         if !stun::is_stun(data) {
             self.source = Some(from);
+        } else if !self.remotes.takes_checks_from(from) {
+            self.telemetry.dropped(DropReason::OverBudget).fetch_add(1, Relaxed);
+            return Flow::Continue;
         }
         let receive = Receive { proto: from.carrier.ice(), source: from.address, destination: candidate, contents };
         match self.rtc.handle_input(Input::Receive(now, receive)) {
@@ -266,6 +269,7 @@ impl Sink for Publisher {
                 let Ok(restart) = message.downcast::<Restart>() else { return Flow::Continue };
                 let Restart { remote, reply } = *restart;
                 if let Some(restarted) = self.restarts.begin(&mut self.rtc, &remote, now) {
+                    self.remotes.begin_anew();
                     // A client that no longer waits is none of ours.
                     let _ = reply.send(restarted);
                 }
