@@ -181,6 +181,7 @@ async def test_a_hello_that_is_refused(city: HubProcess, said: dict[str, Any], r
     assert await impostor.refused(impostor.hello(place, **said)) == reason
     seen = await until(city, "by-hand", trouble_reason=reason)
     assert seen["trouble_message"]
+    assert reason in await on_record(city)
     assert (seen["state"], seen["accepted_there"]) == ("joined", False)
     await city.ask("hub_end", hub="by-hand", reason="the test is over")
 
@@ -194,6 +195,12 @@ async def test_a_hello_that_is_refused(city: HubProcess, said: dict[str, Any], r
         (bytes(600 * 1024), "MESSAGE_TOO_LARGE"),
     ],
 )
+async def on_record(city: HubProcess) -> set[str]:
+    """Why messages of the hub by hand were refused."""
+    entries = (await city.ask("audit_list", action="link.refused", principal="hub/by-hand"))["entries"]
+    return {one["result"] for one in entries}
+
+
 async def test_a_call_that_does_not_begin_with_hello(city: HubProcess, first: bytes, reason: str):
     place = ("by-hand", "district", "360602")
     impostor = await Impostor.enrolled(city, place)
@@ -233,6 +240,7 @@ async def test_garbage_in_the_middle_ends_the_link_with_its_reason_and_no_other(
             await _to_the_end(call)
         assert translate(caught.value, "").reason == "MESSAGE_INVALID"
     await until(city, "by-hand", trouble_reason="MESSAGE_INVALID")
+    assert "MESSAGE_INVALID" in await on_record(city)
     assert (await listed(city, "guixi") or {})["state"] == "up", "its neighbour does not notice"
     for running, peer in ((city, "by-hand"), (city, "guixi")):
         await running.ask("hub_end", hub=peer, reason="the test is over")

@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from vidhub.api.admin import AdminOperations
+from vidhub.audit import AuditLog
 from vidhub.core import Core
 from vidhub.identity import HubKeys
 from vidhub.link.dialer import Dialer
@@ -96,6 +97,7 @@ def build_links(
     links: Links,
     keys: HubKeys,
     core: Core,
+    audit: AuditLog,
     speakers: Sequence[Part],
     figures: HubFigures,
     desk: SharingDesk,
@@ -110,6 +112,7 @@ def build_links(
         signing_key_pem=public.decode(),
         revision=core.revision,
         media=lambda hub_id: figures.media(hub_id),
+        record=lambda hub_id, record: audit.refusal(record, hub_id=hub_id),
     )
     farewells = Farewells(folder, greeter)
     linking = Linking(peers, links, link_keys, farewells)

@@ -234,6 +234,7 @@ async def build(
         links=live_links,
         keys=keys,
         core=core,
+        audit=audit,
         speakers=speakers,
         figures=figures,
         desk=desk,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -11,11 +12,11 @@ from google.protobuf.message import DecodeError
 from vidhub import __version__
 from vidhub.api import convert
 from vidhub.api.validate import first_violation
-from vidhub.errors import InvalidArgument, PermissionDenied
+from vidhub.errors import InvalidArgument, PermissionDenied, VidhubError
 from vidhub.link.live import MOST_MESSAGE_BYTES, MOST_READ_BYTES, OLDEST_VERSION, VERSION, Link, Part
 from vidhub.link.peers import Peers
 from vidhub.link.rules import CLOCK_LEEWAY_S, check_cycle, check_hello, to_level
-from vidhub.model import HubSide, LinkedHub, Revision
+from vidhub.model import AuditRecord, HubSide, LinkedHub, Principal, PrincipalKind, Revision
 from vidhub.v1 import link_service_pb2 as pb
 
 # How long either side waits for the other's Hello.
@@ -33,14 +34,17 @@ class Greeter:
         signing_key_pem: str,
         revision: Callable[[], Revision],
         media: Callable[[str], tuple[int, int]],
+        record: Callable[[str, AuditRecord], None] = lambda hub_id, record: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """revision: newest of this hub's catalogue. media: octets sent to and received from a hub."""
+        """revision: newest of this hub's catalogue. media: octets sent to and received from a hub.
+        record: takes what was refused, for the register of use, with the hub that it was refused to."""
         self._peers = peers
         self._parts = parts
         self._signing_key_pem = signing_key_pem
         self._revision = revision
         self._media = media
+        self._record = record
         self._clock = clock
         self._instance = secrets.token_hex(8)
 
@@ -64,7 +68,17 @@ class Greeter:
         return pb.LinkMessage(hello=hello)
 
     def judge(self, hub: LinkedHub, first: pb.LinkMessage) -> pb.Hello:
-        """The other side's Hello. Raises InvalidArgument HELLO_MISSING, MESSAGE_INVALID; as `check_hello`."""
+        """The other side's Hello. A refusal goes on record.
+
+        Raises InvalidArgument HELLO_MISSING, MESSAGE_INVALID; as `check_hello`.
+        """
+        try:
+            return self._judged(hub, first)
+        except VidhubError as error:
+            self._refused(hub, "hello", error)
+            raise error.recorded() from None
+
+    def _judged(self, hub: LinkedHub, first: pb.LinkMessage) -> pb.Hello:
         if first.WhichOneof("body") != "hello":
             raise InvalidArgument("HELLO_MISSING", "the first message of a link is Hello")
         theirs = first.hello
@@ -89,6 +103,7 @@ class Greeter:
             self._parts,
             heartbeat=lambda: self._heartbeat(hub.id),
             heard=lambda heartbeat: self._heard(link, heartbeat),
+            refused=lambda body, error: self._refused(hub, body, error),
             clock=self._clock,
         )
         self._settle(link, tuple(theirs.above))
@@ -117,9 +132,18 @@ class Greeter:
                 below=self._peers.below(link.hub),
             )
         except PermissionDenied as cycle:
+            self._refused(link.hub, "heartbeat", cycle)
             return cycle.reason
         self._settle(link, tuple(heartbeat.above))
         return ""
+
+    def _refused(self, hub: LinkedHub, body: str, error: VidhubError) -> None:
+        if error.on_record:
+            return
+        who = Principal(PrincipalKind.HUB, hub.id, hub_id=hub.id)
+        detail = json.dumps({"message": body} if body else {})
+        record = AuditRecord.of(who, "link.refused", f"hub/{hub.id}", result=error.reason, detail_json=detail)
+        self._record(hub.id, record)
 
     def _settle(self, link: Link, above: tuple[str, ...]) -> None:
         if link.hub.side is HubSide.UPPER:

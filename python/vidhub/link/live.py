@@ -80,10 +80,12 @@ class Link:
         *,
         heartbeat: Callable[[], pb.Heartbeat],
         heard: Callable[[pb.Heartbeat], Awaitable[str]] | None = None,
+        refused: Callable[[str, VidhubError], None] = lambda body, error: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """heartbeat: what this side tells with each, the time excepted. heard: takes each of the other side's; gives
-        the reason for which the link has to end, or nothing.
+        the reason for which the link has to end, or nothing. refused: told of each message that was refused ("" for
+        octets that are none).
         """
         self.hub = hub
         self.theirs = theirs
@@ -101,6 +103,7 @@ class Link:
         self._by_body = {body: part for part in parts for body in part.bodies}
         self._heartbeat = heartbeat
         self._heard = heard
+        self._refused = refused
         self._clock = clock
         # Their clock less ours, as of Hello; then of the newest heartbeat.
         self.skew_s = (_time(theirs, "time") - self.connect_time).total_seconds()
@@ -114,6 +117,8 @@ class Link:
         self._open = False
         self._over = asyncio.Event()
         self._told: dict[str, tuple[float, int]] = {}
+        # When the log was last told of a problem of theirs, and how many it was not told of since.
+        self._problem: tuple[float, int] = (0.0, 0)
 
     # What parts use.
 
@@ -193,6 +198,8 @@ class Link:
             await asyncio.wait({*work, reading, ending}, return_when=asyncio.FIRST_COMPLETED)
             for task in (*work, reading):
                 if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                    if isinstance(error, InvalidArgument):
+                        self._refused("", error)
                     raise error
         finally:
             self.end("LINK_DOWN")
@@ -247,13 +254,7 @@ class Link:
             case "farewell":
                 self.end(message.farewell.reason or "LINK_DOWN")
             case "problem":
-                log.warning(
-                    "the other hub refused something",
-                    hub=self.hub.id,
-                    reason=message.problem.reason,
-                    message=message.problem.message,
-                    count=message.problem.count,
-                )
+                self._note(message.problem)
             case "hello":
                 self.end("HELLO_REPEATED")
             case _ if not self._open:
@@ -274,8 +275,26 @@ class Link:
             # One that waits for nothing must not hold the loop for all that has come.
             await asyncio.sleep(0)
 
+    def _note(self, problem: pb.LinkProblem) -> None:
+        """One line of the log a second at most, however many the other side sends."""
+        now = asyncio.get_running_loop().time()
+        last, left_out = self._problem
+        if last and now - last < _PROBLEM_PAUSE_S:
+            self._problem = (last, left_out + 1)
+            return
+        self._problem = (now, 0)
+        log.warning(
+            "the other hub refused something",
+            hub=self.hub.id,
+            reason=problem.reason,
+            message=problem.message,
+            count=problem.count,
+            left_out=left_out,
+        )
+
     def _refuse(self, body: str, error: VidhubError) -> None:
         """Tells the other side and the log, at most once a second for each reason."""
+        self._refused(body, error)
         now = asyncio.get_running_loop().time()
         last, count = self._told.get(error.reason, (now - _PROBLEM_PAUSE_S, 0))
         count += 1

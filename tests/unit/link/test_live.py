@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from structlog.testing import capture_logs
 
 from vidhub.errors import InvalidArgument
 from vidhub.link import live
@@ -59,9 +60,10 @@ class Ears:
 class Wire:
     """What goes in by `say`, and what came out."""
 
-    def __init__(self, link: Link, ears: Ears) -> None:
+    def __init__(self, link: Link, ears: Ears, refused: list[tuple[str, str]]) -> None:
         self.link = link
         self.ears = ears
+        self.refused = refused
         self.sent: list[pb.LinkMessage] = []
         self._in: asyncio.Queue[pb.LinkMessage | None] = asyncio.Queue()
 
@@ -106,8 +108,15 @@ def hello(accepted: bool = True, clock: timedelta = timedelta()) -> pb.Hello:
 @asynccontextmanager
 async def running(theirs: pb.Hello | None = None, **changed: object) -> AsyncIterator[Wire]:
     ears = Ears()
-    link = Link(hub(**changed), theirs or hello(), [ears], heartbeat=pb.Heartbeat)
-    wire = Wire(link, ears)
+    refused: list[tuple[str, str]] = []
+    link = Link(
+        hub(**changed),
+        theirs or hello(),
+        [ears],
+        heartbeat=pb.Heartbeat,
+        refused=lambda body, error: refused.append((body, error.reason)),
+    )
+    wire = Wire(link, ears, refused)
     tasks = [asyncio.create_task(link.run(wire.incoming())), asyncio.create_task(wire.collect())]
     try:
         yield wire
@@ -178,6 +187,18 @@ async def test_a_flood_of_what_is_refused_is_told_once_a_second_with_a_count() -
         wire.say(view_end=pb.ViewEnd(view_id="good"))
         await wire.until(lambda: wire.ears.taken == ["good"])
         assert len(wire.problems()) <= 2
+        assert wire.refused == [("view_end", "VIEW_UNKNOWN")] * 500, "the register folds them itself"
+
+
+async def test_a_flood_of_problems_is_a_line_of_the_log_a_second() -> None:
+    with capture_logs() as lines:
+        async with running() as wire:
+            for number in range(500):
+                wire.say(problem=pb.LinkProblem(reason=f"R{number}", message="m" * 500))
+            wire.say(view_end=pb.ViewEnd(view_id="good"))
+            await wire.until(lambda: wire.ears.taken == ["good"])
+    told = [line for line in lines if line["event"] == "the other hub refused something"]
+    assert 1 <= len(told) <= 5
 
 
 async def test_parts_that_wait_for_nothing_leave_the_loop_to_others() -> None:
