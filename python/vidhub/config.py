@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 from vidhub.errors import InvalidArgument, Violation
 
 PREFIX = "VIDHUB_"
+# Of the environment, and no options: the file of options, and what the SDK's examples read.
+_NO_OPTIONS = frozenset((PREFIX + "CONFIG", PREFIX + "PASSWORD"))
 DEFAULT_FILE = Path("vidhub.toml")
 OFF = "off"
 DATABASE = "vidhub.db"
@@ -194,7 +196,7 @@ def _resolve(
     for key, value in _read_file(file, known).items():
         take(key, key, value, "file")
     for name, text in sorted(environment.items()):
-        if name.startswith(PREFIX) and name != PREFIX + "CONFIG":
+        if name.startswith(PREFIX) and name not in _NO_OPTIONS:
             take(name[len(PREFIX) :].lower().replace("__", "."), name, text, "environment")
     for key, value in flags.items():
         if value is not None:

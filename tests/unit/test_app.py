@@ -166,6 +166,7 @@ async def test_a_running_hub_answers_the_command_line_and_refuses_in_its_own_wor
         ("user_add", {"name": "x", "roles": ["king"], "password": PASSWORD}, "ROLE_UNKNOWN"),
         ("grant_create", {"actions": ["dance"], "not_after": "2030-01-01"}, "ACTION_UNKNOWN"),
         ("grant_create", {"actions": [], "not_after": "soon"}, "TIME_INVALID"),
+        ("grant_create", {"actions": [], "not_after": "9999-12-31T23:59:59-14:00"}, "TIME_INVALID"),
         ("bench_ticket", {"camera_id": "x", "viewers": 1}, "BENCH_OFF"),
         ("bench_stall", {"milliseconds": 5_000}, "BENCH_OFF"),
         ("unit_revoke", {"unit_id": "none", "reason": "x"}, "UNIT_UNKNOWN"),

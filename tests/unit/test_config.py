@@ -37,6 +37,10 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path):
     assert (options.stream.linger_s, options.stream.gop_cache_bytes, options.hub.name) == (2.5, 100_000, "c")
 
 
+def test_what_the_examples_of_the_sdk_read_is_no_misspelt_option():
+    assert config.load(environment={"VIDHUB_PASSWORD": "x"}) == config.load(environment={})
+
+
 def test_explain_tells_where_each_value_came_from(tmp_path):
     shown = config.explain(
         file=_file(tmp_path, "[hub]\nname = 'a'\n"),

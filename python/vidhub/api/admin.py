@@ -278,13 +278,12 @@ def word(kind: type[_Word], given: str, reason: str) -> _Word:
 def moment(field: str, text: str) -> datetime:
     """Raises InvalidArgument TIME_INVALID."""
     try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError:
+        # A time without a zone is one of the machine it is typed on.
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise InvalidArgument(
             "TIME_INVALID", f"{field}: {text[:40]!r} is no time, as in 2030-01-31T18:00:00+08:00"
         ) from None
-    # A time without a zone is one of the machine it is typed on.
-    return found.astimezone(UTC)
 
 
 def time(moment: datetime | None) -> str | None:

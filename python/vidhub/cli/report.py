@@ -107,9 +107,15 @@ def read_password() -> str:
 
 
 def private_file(path: Path, text: str) -> None:
-    """Writes a file that only its owner can read, replacing what was there. Raises InvalidArgument FILE_NOT_WRITTEN."""
+    """Writes a file that only its owner can read, replacing a file that was there, and nothing else. Raises
+    InvalidArgument FILE_NOT_WRITTEN."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            # A device or a link of the system's, as /dev/stdout: root would take it away.
+            raise InvalidArgument(
+                "FILE_NOT_WRITTEN", f"{path}: there is something else than a file: choose another place"
+            )
         path.unlink(missing_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
