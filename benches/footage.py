@@ -24,6 +24,11 @@ def clip(cache: Path, *, interval: int = 2 * RATE) -> Path:
     return _make(target, size=(1920, 1080), bits_per_s=BITS_PER_S, interval=interval)
 
 
+def small(cache: Path, bits_per_s: int, size: tuple[int, int]) -> Path:
+    """Makes a clip of that rate and size, once."""
+    return _make(cache / f"{bits_per_s // 1000}k-{NAME}", size=size, bits_per_s=bits_per_s, interval=2 * RATE)
+
+
 def still(cache: Path) -> Path:
     """Makes a clip whose pictures are a packet each, once: for what does not hang on their weight."""
     return _make(cache / f"still-{NAME}", size=(160, 90), bits_per_s=30_000, interval=2 * RATE)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from support.hub import Ended
 
-from benches import ROOT, control, footage, links, media, network, programs, rtsp
+from benches import ROOT, control, footage, link_media, links, media, network, programs, rtsp
 from benches.figures import Figures, Mark, document, page, table
 
 PARTS = ("core", "rtsp", "media", "network", "control", "links")
@@ -84,7 +84,7 @@ async def _all(options: argparse.Namespace, figures: Figures, cores: list[int], 
         for number in range(rounds):
             step(f"the core, round {number + 1} of {rounds}")
             await _core(built["core"], figures, hub_core)
-    if {"media", "rtsp", "network"} & set(wanted):
+    if {"media", "rtsp", "network", "links"} & set(wanted):
         step("making the clip")
         clip = await asyncio.to_thread(footage.clip, CACHE / "clips")
         plan = media.Plan(
@@ -112,6 +112,7 @@ async def _all(options: argparse.Namespace, figures: Figures, cores: list[int], 
     if "links" in wanted:
         many = 20_000 if options.quick else 100_000
         await links.measure(figures, step, cores=(hub_core, load_core), cameras=many, rounds=rounds)
+        await link_media.measure(plan, figures, CACHE / "clips", step)
 
 
 async def _core(program: Path, figures: Figures, core: int) -> None:

@@ -8,7 +8,6 @@ import shutil
 import threading
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,17 +15,16 @@ from urllib.parse import urlsplit
 from playwright.async_api import async_playwright
 from support.cameras import gst_camera, make_clip
 from support.console import FLAGS, Console
-from support.hub import PASSWORD, HubProcess, person
+from support.hub import HubProcess, person
 from support.links import CITY, DISTRICT, PROVINCE, listed, until
 from support.namespaces import Namespace, Wire
-from support.network import Network, network
+from support.network import CAMERA, network, settle
 from support.rtsp import RtspClient
-from support.site import PATIENCE_S, cli, opened, scrape
+from support.site import PATIENCE_S, opened, scrape
 from support.whep import whep_viewer
 
-from vidhub.cli.demo_places import DemoUnit
-
-CAMERA = "东校门"
+# A tile that shows no picture any more.
+GONE = "[data-testid=tile]:not([data-phase=live])"
 # Of one look at the lines: sixteen groups of the clip.
 PICTURES = 400
 
@@ -75,40 +73,6 @@ async def test_a_link_lives_through_a_bad_line_and_comes_back_after_a_cut(tmp_pa
         await until(three.hubs.district, CITY[0], state="up")
 
 
-async def settle(three: Network, camera_url: str, folder: Path) -> None:
-    """A camera of a unit of the district's, shared up to the province; on both levels above somebody who may watch."""
-    hubs = three.hubs
-    unit = DemoUnit("第一中学", "360602", "11", "school", "校园安全", ((CAMERA, 28.24, 117.02),))
-    token = await cli(
-        *("unit", "token", unit.name, "--region", unit.region, "--industry", unit.industry),
-        *("--out", folder / "unit.json", "--data-dir", hubs.district.data),
-    )
-    assert token.status == 0, token.err
-    table = folder / "cameras.csv"
-    table.write_text(unit.csv([camera_url], 0), encoding="utf-8")
-    for words in (
-        ("unit", "enrol", folder / "unit.json", "--out", folder / "unit"),
-        ("camera", "register", table, "--identity", folder / "unit"),
-    ):
-        done = await cli(*words, at=three.net.district.prefix())
-        assert done.status == 0, done.err
-    for lower, upper in ((hubs.district, CITY[0]), (hubs.city, PROVINCE[0])):
-        await lower.ask("hub_share", hub=upper, everything=True, actions=["list", "view_live"], purposes=[], fields=[])
-    for running, name in ((hubs.city, "zhou"), (hubs.province, "li")):
-        await running.ask("user_add", name=name, roles=["operator"], password=PASSWORD)
-        await running.ask(
-            "grant_create",
-            username=name,
-            actions=["view_live"],
-            purposes=["patrol"],
-            not_after=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
-            region_prefixes=["36"],
-        )
-        async with asyncio.timeout(PATIENCE_S):
-            while (await running.ask("status"))["cameras"] != 1:  # noqa: ASYNC110 - what came is told by no event
-                await asyncio.sleep(0.05)
-
-
 @contextlib.asynccontextmanager
 async def ffmpeg(url: str, at: Namespace) -> AsyncIterator[asyncio.subprocess.Process]:
     """A player on that machine, once it has pictures."""
@@ -140,7 +104,7 @@ async def ffmpeg(url: str, at: Namespace) -> AsyncIterator[asyncio.subprocess.Pr
 @contextlib.asynccontextmanager
 async def browser(url: str, at: Namespace, folder: Path) -> AsyncIterator[Console]:
     """Chromium on that machine, at the console there."""
-    program = folder / "chromium"
+    program = folder / f"chromium-{at.name}"
     program.write_text(f'#!/bin/sh\nexec {" ".join(at.prefix())} {shutil.which("chromium")} "$@"\n')
     program.chmod(0o755)
     async with async_playwright() as playwright:
@@ -178,7 +142,7 @@ async def by_webrtc(session: dict[str, Any], at: Namespace) -> AsyncIterator[asy
 
 
 async def test_twenty_viewers_on_two_levels_are_one_copy_on_each_line(tmp_path: Path) -> None:
-    clip = await asyncio.to_thread(make_clip, tmp_path / "clip.h264", bitrate_k=2_000)
+    clip = await asyncio.to_thread(make_clip, tmp_path / "clip.h264", bitrate_k=3_000)
     async with network(tmp_path, VIDHUB_STREAM__LINGER_S="1") as three, contextlib.AsyncExitStack() as stack:
         net, hubs = three.net, three.hubs
         camera = await stack.enter_async_context(gst_camera(at=net.district.prefix(), clip=str(clip)))
@@ -195,10 +159,13 @@ async def test_twenty_viewers_on_two_levels_are_one_copy_on_each_line(tmp_path: 
         async def measure() -> tuple[list[float], list[float]]:
             """Of each line: octets for each picture, and for each octet of RTP payload."""
 
-            async def look() -> tuple[int, list[float]]:
-                # What belongs together is read at once.
-                pictures, carried = first.pictures, [net.down.carried[1], net.up.carried[1]]
-                return pictures, [*carried, *(await payload())]
+            async def look() -> tuple[float, list[float]]:
+                # Payload is told a moment after the rest was read: the middle of two looks is at its time.
+                seen = [(first.pictures, net.down.carried[1], net.up.carried[1])]
+                paid = await payload()
+                seen.append((first.pictures, net.down.carried[1], net.up.carried[1]))
+                pictures, *carried = (sum(two) / 2 for two in zip(*seen, strict=True))
+                return pictures, [*carried, *paid]
 
             begun, before = await look()
             await first.until(lambda: first.pictures >= begun + PICTURES)
@@ -207,26 +174,33 @@ async def test_twenty_viewers_on_two_levels_are_one_copy_on_each_line(tmp_path: 
             return [one / (ended - begun) for one in grown[:2]], [grown[0] / grown[2], grown[1] / grown[3]]
 
         async def payload() -> list[float]:
-            found = []
-            for running, peer in ((hubs.district, CITY[0]), (hubs.city, PROVINCE[0])):
-                _, samples = await scrape(running)
-                found.append(samples[f"vidhub_link_media_bytes_total{{direction=out,peer={peer}}}"])
-            return found
+            scraped = await asyncio.gather(scrape(hubs.district), scrape(hubs.city))
+            peers = (CITY[0], PROVINCE[0])
+            return [
+                samples[f"vidhub_link_media_bytes_total{{direction=out,peer={peer}}}"]
+                for (_, samples), peer in zip(scraped, peers, strict=True)
+            ]
 
         for_one, shares_of_one = await measure()
         assert max(shares_of_one) <= 1.06, shares_of_one
 
-        for caller, where, count in ((between, net.city, 7), (above, net.province, 9)):
+        players = []
+        for caller, where, count in ((between, net.city, 7), (above, net.province, 8)):
             for _ in range(count):
                 url = (await opened(caller, identifier))["rtspUrl"]
-                await stack.enter_async_context(ffmpeg(url, where))
+                players.append(await stack.enter_async_context(ffmpeg(url, where)))
         overs = [
             await stack.enter_async_context(by_webrtc(await opened(caller, identifier), where))
             for caller, where in ((between, net.city), (above, net.province))
         ]
-        console = await stack.enter_async_context(browser(three.consoles[0], net.province, tmp_path))
-        await console.log_in("li")
-        await console.watch(CAMERA)
+        consoles = [
+            await stack.enter_async_context(browser(address, where, tmp_path))
+            for address, where in zip(three.consoles, (net.province, net.city), strict=True)
+        ]
+        for console, name in zip(consoles, ("li", "zhou"), strict=True):
+            await console.log_in(name)
+            await console.watch(CAMERA)
+        assert 1 + len(players) + len(overs) + len(consoles) == 20
 
         for_twenty, shares_of_twenty = await measure()
         assert max(shares_of_twenty) <= 1.06, shares_of_twenty
@@ -237,7 +211,7 @@ async def test_twenty_viewers_on_two_levels_are_one_copy_on_each_line(tmp_path: 
         begun = time.monotonic()
         await hubs.district.ask("hub_unshare", hub=CITY[0], everything=True)
         async with asyncio.timeout(2):
-            for over in overs:
-                await over.wait()
+            ends = [over.wait() for over in overs] + [player.wait() for player in players]
+            await asyncio.gather(*ends, *(console.page.locator(GONE).wait_for() for console in consoles))
         _, at = await first.end(2)
         assert at - begun < 2

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from support.hub import HubProcess
+from support.hub import PASSWORD, PATIENCE_S, HubProcess
 from support.links import CITY, DISTRICT, PROVINCE, ThreeLevels, link, placed
 from support.namespaces import Levels, levels
+from support.site import cli
+
+from vidhub.cli.demo_places import DemoUnit
+
+CAMERA = "东校门"
 
 
 @dataclass(frozen=True)
@@ -55,3 +62,37 @@ async def network(folder: Path, **environment: str) -> AsyncIterator[Network]:
             await link(hubs.province, hubs.city, CITY)
             await link(hubs.city, hubs.district, DISTRICT)
             yield Network(net, hubs, consoles)
+
+
+async def settle(three: Network, camera_url: str, folder: Path) -> None:
+    """A camera of a unit of the district's, shared up to the province; on both levels above somebody who may watch."""
+    hubs = three.hubs
+    unit = DemoUnit("第一中学", "360602", "11", "school", "校园安全", ((CAMERA, 28.24, 117.02),))
+    token = await cli(
+        *("unit", "token", unit.name, "--region", unit.region, "--industry", unit.industry),
+        *("--out", folder / "unit.json", "--data-dir", hubs.district.data),
+    )
+    assert token.status == 0, token.err
+    table = folder / "cameras.csv"
+    table.write_text(unit.csv([camera_url], 0), encoding="utf-8")
+    for words in (
+        ("unit", "enrol", folder / "unit.json", "--out", folder / "unit"),
+        ("camera", "register", table, "--identity", folder / "unit"),
+    ):
+        done = await cli(*words, at=three.net.district.prefix())
+        assert done.status == 0, done.err
+    for lower, upper in ((hubs.district, CITY[0]), (hubs.city, PROVINCE[0])):
+        await lower.ask("hub_share", hub=upper, everything=True, actions=["list", "view_live"], purposes=[], fields=[])
+    for running, name in ((hubs.city, "zhou"), (hubs.province, "li")):
+        await running.ask("user_add", name=name, roles=["operator"], password=PASSWORD)
+        await running.ask(
+            "grant_create",
+            username=name,
+            actions=["view_live"],
+            purposes=["patrol"],
+            not_after=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            region_prefixes=["36"],
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            while (await running.ask("status"))["cameras"] != 1:  # noqa: ASYNC110 - what came is told by no event
+                await asyncio.sleep(0.05)
