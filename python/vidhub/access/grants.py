@@ -200,6 +200,10 @@ class Grants:
             except TimeoutError:
                 continue
 
+    def look_again(self) -> None:
+        """The clock was set: what is over by it ends now, not when `run` would have looked by itself."""
+        self._moved.set()
+
     def _move_on(self, grant: Grant, held: Stretch, last: datetime, now: datetime) -> None:
         """last: when it was looked at before."""
         if held.end <= now or (now < last and grant.weekly_hours):  # the clock may have been put back

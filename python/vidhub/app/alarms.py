@@ -75,7 +75,12 @@ class Alarms:
         self._down: set[str] = set()
         self._addresses: dict[str, int] = {}
         self._store_failures = 0
+        self._on_clock_set: list[Callable[[], None]] = []
         self.pulse = Pulse(self._stalled, self._jumped)
+
+    def on_clock_set(self, listener: Callable[[], None]) -> None:
+        """Called within a second of a jump."""
+        self._on_clock_set.append(listener)
 
     def watch_house(self, figures: Callable[[], HouseFigures]) -> None:
         self._house = figures
@@ -229,6 +234,8 @@ class Alarms:
     def _jumped(self, seconds: float) -> None:
         log.error("the clock was set", seconds=round(seconds, 1))
         self._events.happened(kinds.CLOCK_JUMPED, "hub/own", Facts(detail={"seconds": round(seconds, 1)}))
+        for listener in self._on_clock_set:
+            listener()
 
     def _camera(self, camera_id: str) -> Camera | None:
         try:

@@ -257,6 +257,7 @@ async def build(
     storms = Storms(events, core, hub.id)
     alarms = Alarms(events, core, units.register, links.metrics, hub.id)
     telemetry.watch_alarms(alarms.figures)
+    alarms.on_clock_set(grants.look_again)
     store.on_trouble(alarms.store_trouble)
     audit.on_refusal(alarms.refused)
     book.on_opened(alarms.session_opened)
