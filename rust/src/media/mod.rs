@@ -1,5 +1,6 @@
 //! Values of the media plane: codecs, tracks, access units and time. No bytes of any protocol, no sockets, no clock.
 
+mod clock_rate;
 mod codec;
 pub mod timeline;
 mod track;

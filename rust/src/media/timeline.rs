@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::MediaKind;
+use super::clock_rate::ClockRate;
 
 /// A stamp that leaps this much further than the time that has passed is no stamp.
 const MAX_LEAP: Duration = Duration::from_secs(5);
@@ -58,6 +59,7 @@ struct TrackTime {
     watch: Option<WatchedDistance>,
     /// Ticks still to be steered away.
     correction: i64,
+    rate: ClockRate,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +131,7 @@ impl Timeline {
         let lead = self.lead_for(track, stamp);
         let time = self.tracks.get_mut(track)?;
         let due = lead.unwrap_or_else(|| time.ticks(self.start + arrival.saturating_sub(origin)));
-        let mapped = time.last.map(|last| time.advance(last, stamp, arrival, reorder_depth));
+        let mapped = time.last.map(|last| time.advance(last, stamp, arrival, due, reorder_depth));
         let steered = mapped.flatten().filter(|out| time.steer(*out, due, arrival, lead.is_some()));
         let pts = steered.unwrap_or_else(|| {
             self.rebased += u64::from(mapped.is_some());
@@ -148,6 +150,9 @@ impl Timeline {
         }
         let (lead, time) = (self.tracks.get(leader)?, self.tracks.get(track)?);
         let (report, last, own) = (lead.report?, lead.last?, time.report?);
+        if lead.rate.is_wrong() {
+            return None;
+        }
         let skew_ns = ntp_to_ns(own.ntp) - ntp_to_ns(report.ntp);
         let own_ns = skew_ns + time.ns(i64::from(stamp.wrapping_sub(own.stamp) as i32));
         let lead_ns = lead.ns(i64::from(last.stamp.wrapping_sub(report.stamp) as i32));
@@ -171,6 +176,7 @@ impl TrackTime {
             report: None,
             watch: None,
             correction: 0,
+            rate: ClockRate::default(),
         }
     }
 
@@ -199,14 +205,20 @@ impl TrackTime {
     }
 
     /// The stamp mapped like the one before it; None when it has leapt.
-    fn advance(&mut self, last: Mapped, stamp: u32, arrival: Duration, reorder_depth: u32) -> Option<i64> {
+    fn advance(&mut self, last: Mapped, stamp: u32, arrival: Duration, due: i64, reorder_depth: u32) -> Option<i64> {
         let step = i64::from(stamp.wrapping_sub(last.stamp) as i32);
         let passed = self.ticks(arrival.saturating_sub(last.arrival));
         let leap = self.ticks(MAX_LEAP);
         // Pictures may go back as far as they are reordered; a second covers that at five pictures a second and more.
         let back = if reorder_depth > 0 { i64::from(self.clock.rate_hz) } else { 0 };
         if step < -back || step > passed.saturating_add(leap) {
+            self.rate.leapt();
             return None;
+        }
+        if self.clock.kind == MediaKind::Video
+            && let Some(scale) = self.rate.measure(step, self.clock.rate_hz, arrival)
+        {
+            return Some(self.near(last.out + (step as f64 * scale) as i64, due));
         }
         let mut out = last.out + step;
         if step > 0 && self.correction != 0 {
@@ -219,9 +231,20 @@ impl TrackTime {
         Some(out)
     }
 
+    /// Stamps of a wrong rate say what lies between two pictures, but when they are is known by arrival alone.
+    fn near(&self, out: i64, due: i64) -> i64 {
+        let slack = self.ticks(SLACK);
+        out.clamp(due - slack, due + slack)
+    }
+
     /// Watches how far the track is from where it should be, and plans a correction. False: too far to be mended.
     fn steer(&mut self, out: i64, due: i64, arrival: Duration, led: bool) -> bool {
         let distance = out - due;
+        if self.rate.is_wrong() {
+            self.watch = None;
+            self.correction = 0;
+            return true;
+        }
         if distance > self.ticks(MAX_LEAP) {
             return false;
         }
@@ -365,6 +388,50 @@ mod tests {
         let out = play(&mut timeline, 0, std::iter::repeat_n(17, 1000));
         assert!(out[999] > (1000 * 40 - 11_000) * 90, "a clock that stands is overtaken");
         assert!(out.windows(2).all(|pair| pair[1] > pair[0]));
+    }
+
+    #[test]
+    fn a_clock_of_another_rate_than_it_says_is_told_within_seconds_and_then_follows_arrival_smoothly() {
+        // Milliseconds; 30 pictures a second set and 25 sent; a clock that stands; half the rate; microseconds, whose
+        // first seconds have run ahead by five, which have to pass.
+        for (step, within) in [(40u32, 106), (3000, 106), (0, 106), (1800, 106), (40_000, 235)] {
+            let mut timeline = Timeline::new(&[VIDEO]);
+            let out = play(&mut timeline, 0, (0..2_500u32).map(|n| n.wrapping_mul(step)));
+            let apart_ms = |n: usize| out[n] / 90 - n as i64 * 40;
+            let late = (0..out.len()).find(|&n| (n..n + 25).all(|n| apart_ms(n).abs() <= 300)).unwrap();
+            assert!(late <= within, "{step}: near real time from picture {late} on");
+            assert!((within..out.len()).all(|n| apart_ms(n).abs() <= 300), "{step}");
+            assert_steps(&out[within + 1..], 3500..=3700);
+            assert!(out[..=within].windows(2).all(|pair| pair[1] - pair[0] <= 5 * 90_000), "{step}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_is_believed_again() {
+        let mut timeline = Timeline::new(&[VIDEO]);
+        let lies = play(&mut timeline, 0, (0..250u32).map(|n| n * 40));
+        let right = play(&mut timeline, 250 * 40, (0..1_000u32).map(|n| n * FRAME));
+        assert!(right[0] > lies[249]);
+        assert_steps(&right[150..], 3300..=3900);
+        assert!((right[999] / 90 - 1_249 * 40).abs() <= 300);
+        // Arrival that trembles leaves no trace any more.
+        let last = right[999];
+        let trembling: Vec<i64> = (1u64..500)
+            .map(|n| timeline.place(0, (999 + n as u32) * FRAME, ms((1_249 + n) * 40 + n * 7_919 % 90), 0).unwrap().dts)
+            .collect();
+        assert!(trembling.iter().zip(1i64..).all(|(out, n)| (out - last - n * 3600).abs() < 90 * 100));
+        assert_steps(&trembling, 3300..=3900);
+    }
+
+    #[test]
+    fn a_network_that_brings_pictures_slowly_for_a_while_is_no_clock_that_lies() {
+        let mut timeline = Timeline::new(&[VIDEO]);
+        // Three seconds at half the pace, then all that waited at once.
+        let arrival = |n: u64| if (100..137).contains(&n) { 4_000 + (n - 100) * 80 } else { (n * 40).max(6_960) };
+        let out: Vec<i64> = (0..1_000u64)
+            .map(|n| timeline.place(0, n as u32 * FRAME, ms(if n < 100 { n * 40 } else { arrival(n) }), 0).unwrap().dts)
+            .collect();
+        assert_steps(&out, 3600..=3600);
     }
 
     #[test]
