@@ -189,6 +189,9 @@ impl Drop for Scripted {
     }
 }
 
+/// What a camera answers that cuts the connection.
+pub const CUT: &[u8] = b"cut";
+
 pub async fn serve(mut socket: TcpStream, answer: Answer, log: Arc<Mutex<Vec<String>>>) {
     let (mut pending, mut number) = (Vec::new(), 0);
     let mut buffer = [0; 4096];
@@ -200,6 +203,9 @@ pub async fn serve(mut socket: TcpStream, answer: Answer, log: Arc<Mutex<Vec<Str
             let reply = answer(&request, number);
             log.lock().unwrap().push(request);
             number += 1;
+            if reply == CUT {
+                return;
+            }
             if socket.write_all(&reply).await.is_err() {
                 return;
             }

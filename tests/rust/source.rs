@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use pull::{
-    Gst, PATIENCE, Pull, SDP, Scripted, described, eventually, interleaved, keyframe, options, picture, reply, target,
-    well_behaved,
+    CUT, Gst, PATIENCE, Pull, SDP, Scripted, described, eventually, interleaved, keyframe, options, picture, reply,
+    target, well_behaved,
 };
 
 // --- Real cameras.
@@ -210,6 +210,26 @@ async fn a_camera_that_has_no_room_yet_is_asked_again_before_it_counts_as_failed
         let settled = pull.state(|state| !matches!(state, SourceState::Connecting | SourceState::Idle)).await;
         assert_eq!(settled, SourceState::Live, "{method}");
         assert_eq!(camera.requests(method), 4);
+        pull.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_cuts_the_connection_while_it_is_asked_is_dialled_again_before_it_counts_as_failed() {
+    for method in ["DESCRIBE", "SETUP"] {
+        let (media, asked) = (interleaved(0, 0, &keyframe()), AtomicUsize::new(0));
+        let camera = Scripted::start(move |request, _| {
+            if request.starts_with(method) && asked.fetch_add(1, SeqCst) < 2 {
+                CUT.to_vec()
+            } else {
+                well_behaved(request, &media)
+            }
+        })
+        .await;
+        let pull = Pull::start(target(&camera.url(), "", ""), options());
+        let settled = pull.state(|state| !matches!(state, SourceState::Connecting | SourceState::Idle)).await;
+        assert_eq!(settled, SourceState::Live, "{method}");
+        assert_eq!((camera.requests(method), camera.connections.load(SeqCst)), (3, 3));
         pull.stop().await;
     }
 }

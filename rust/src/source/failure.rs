@@ -15,9 +15,9 @@ pub struct Failure {
 pub enum FailureKind {
     /// It answers, but refuses our login.
     RefusedLogin,
-    /// No connection: no such name, no route, refused, closed.
+    /// No connection: no such name, no route, refused.
     Unreachable,
-    /// It answers that it has no room for us.
+    /// It answers that it has no room for us, or cuts the connection, which is how others say so.
     Busy,
     /// Its address lies where this hub does not dial.
     Denied,

@@ -20,8 +20,8 @@ use crate::wire::depay::Packet;
 const STEADY: Duration = Duration::from_secs(10);
 /// After how many `keyframe_timeout`s without a keyframe the camera is dialled anew.
 const KEYFRAME_PATIENCE: u32 = 3;
-/// A camera that has no room for us may just have let somebody go, our own prober above all, and not be done with it:
-/// it is asked again after each of these before it counts as failed.
+/// A camera that has no room for us, or cuts the connection while it is asked, may just have let somebody go, our own
+/// prober above all, and not be done with it: it is asked again after each of these before it counts as failed.
 const BUSY_PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// Pulls `target` into `stream` until `cancel`; to be spawned as a task of its own. What another hub gives is pulled once:
@@ -53,10 +53,10 @@ pub async fn supervise(
         let failure = tokio::select! {
             biased;
             () = cancel.cancelled() => break,
-            failure = pull.once(failures == 0) => failure,
+            failure = pull.once(failures == 0 && !is_once) => failure,
         };
         let failure = match &pull.target.peer {
-            Some(peer) if failure.kind == FailureKind::Unreachable => Failure::new(
+            Some(peer) if matches!(failure.kind, FailureKind::Unreachable | FailureKind::Busy) => Failure::new(
                 FailureKind::Hub("LINK_MEDIA_UNREACHABLE"),
                 format!("the media connection to hub {} is cut", peer.id()),
             ),

@@ -46,10 +46,8 @@ impl Broken {
     /// `during`: what the connection was doing, as in "DESCRIBE".
     pub fn explain(self, during: &str) -> Failure {
         let (kind, message) = match self {
-            Self::Closed | Self::Cut => {
-                (FailureKind::Unreachable, format!("the camera has cut the connection ({during})"))
-            }
-            Self::Ended => (FailureKind::Unreachable, format!("the camera has ended the session ({during})")),
+            Self::Closed | Self::Cut => (FailureKind::Busy, format!("the camera has cut the connection ({during})")),
+            Self::Ended => (FailureKind::Busy, format!("the camera has ended the session ({during})")),
             Self::EndedByHub(reason) => {
                 (FailureKind::Hub(reason), format!("the hub that shares the camera has ended it: {reason}"))
             }
