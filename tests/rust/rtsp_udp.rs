@@ -207,9 +207,9 @@ fn only_the_clients_own_ports_are_sent_to_and_the_reason_is_told() {
         ("RTP/AVP;unicast;client_port=65535", "CLIENT_PORT_INVALID"),
         ("RTP/AVP;unicast;client_port=5000-5000", "CLIENT_PORT_INVALID"),
         ("RTP/AVP;unicast;client_port=99999-100000", "CLIENT_PORT_INVALID"),
-        ("RTP/AVP;multicast;client_port=5000-5001", "TRANSPORT_TCP_ONLY"),
-        ("RTP/SAVP;unicast;client_port=5000-5001", "TRANSPORT_TCP_ONLY"),
-        ("nonsense", "TRANSPORT_TCP_ONLY"),
+        ("RTP/AVP;multicast;client_port=5000-5001", "TRANSPORT_UNKNOWN"),
+        ("RTP/SAVP;unicast;client_port=5000-5001", "TRANSPORT_UNKNOWN"),
+        ("nonsense", "TRANSPORT_UNKNOWN"),
     ] {
         let mut client = studio.client();
         describe(&mut client, &studio, "good");

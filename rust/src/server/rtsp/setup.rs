@@ -46,7 +46,7 @@ impl<S: Socket> Connection<S> {
         let ssrc = admitted.description.ssrcs.get(track).copied().unwrap_or_default();
         let pair = self.context.udp.as_ref().filter(|pair| pair.reaches(self.local.ip(), self.peer.ip()));
         // What the client learns when nothing is left: the most telling reason.
-        let mut reason = "TRANSPORT_TCP_ONLY";
+        let mut reason = if pair.is_some() { "TRANSPORT_UNKNOWN" } else { "TRANSPORT_TCP_ONLY" };
         for offer in offers.iter().filter(|offer| !offer.multicast && !offer.record) {
             match (offer.lower, &mut self.carried, pair) {
                 (Lower::Tcp, Some(Carried::Datagrams(_)), _) | (Lower::Udp, Some(Carried::Interleaved), Some(_)) => {
