@@ -307,6 +307,40 @@ fn a_session_that_asked_for_one_stream_never_gets_the_other() {
 }
 
 #[test]
+fn where_the_main_stream_can_not_be_carried_the_sub_stream_is_played_and_the_reason_told() {
+    for cause in ["CAMERA_NO_PICTURE", "CAMERA_INVALID", "CAMERA_NO_KEYFRAME"] {
+        let house = quick(Source::MainFails(cause));
+        house.gate.apply_cameras(2, vec![with_sub()], &[]).unwrap();
+        let mut admissions = Vec::new();
+        for protocol in [Protocol::WebrtcUdp, Protocol::RtspTcp, Protocol::Mse] {
+            let id = format!("{cause}-{}", protocol.word());
+            let admission = house.admit(&house.open_profile(&id, None), protocol);
+            assert_eq!((admission.profile(), admission.instead()), (Profile::Main, ""));
+            let main = admission.stream();
+            house.runtime.block_on(admission.ready()).unwrap();
+            assert_eq!((admission.profile(), admission.instead()), (Profile::Sub, cause));
+            assert!(!Arc::ptr_eq(&admission.stream(), &main));
+            assert_eq!(admission.other().unwrap().profile(), Profile::Main);
+            admissions.push(admission);
+        }
+        until(|| house.gate.streams() == 1);
+        let fixed = house.admit(&house.open_profile("fixed", Some(Profile::Main)), Protocol::WebrtcUdp);
+        let error = house.runtime.block_on(fixed.ready()).unwrap_err();
+        assert_eq!((error.reason(), error.message()), ("CAMERA_UNREACHABLE", "the main stream is no use"));
+        assert_eq!((fixed.profile(), fixed.instead()), (Profile::Main, ""));
+    }
+}
+
+#[test]
+fn a_camera_that_does_not_answer_is_not_tried_again_by_its_sub_stream() {
+    let house = quick(Source::MainFails("CAMERA_UNREACHABLE"));
+    house.gate.apply_cameras(2, vec![with_sub()], &[]).unwrap();
+    let admission = house.admit(&house.open_profile("s1", None), Protocol::WebrtcUdp);
+    assert_eq!(house.runtime.block_on(admission.ready()).unwrap_err().message(), "the main stream is no use");
+    assert_eq!((admission.profile(), house.started.load(SeqCst)), (Profile::Main, 1));
+}
+
+#[test]
 fn a_viewer_goes_over_to_the_other_stream_and_the_first_is_dropped() {
     let house = quick(Source::Plays);
     house.gate.apply_cameras(2, vec![with_sub()], &[]).unwrap();

@@ -137,6 +137,9 @@ export default {
     instead: "not the main stream: {why}",
     stream: {
       B_FRAMES: "it has B-frames",
+      CAMERA_INVALID: "the camera gives no stream there",
+      CAMERA_NO_KEYFRAME: "it has no keyframe for too long",
+      CAMERA_NO_PICTURE: "it is neither H.264 nor H.265",
       CODEC_NOT_OFFERED: "the browser doesn't play its codec",
     },
     silent: "no sound: {why}",

@@ -137,6 +137,9 @@ export default {
     instead: "未用主码流：{why}",
     stream: {
       B_FRAMES: "含 B 帧",
+      CAMERA_INVALID: "应答无效",
+      CAMERA_NO_KEYFRAME: "长时间没有关键帧",
+      CAMERA_NO_PICTURE: "不是 H.264 或 H.265",
       CODEC_NOT_OFFERED: "浏览器不支持其编码",
     },
     silent: "无声音：{why}",

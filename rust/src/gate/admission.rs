@@ -12,18 +12,23 @@ use super::Gate;
 use super::door::{Admission, BoxFuture};
 use super::ender::Ender;
 use super::events::Event;
-use super::lease::Lease;
+use super::lease::{Cause, Lease};
 use super::sessions::{Session, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
 use crate::stream::{Description, Interest, SinkHandle, Stream};
 use crate::telemetry::{Direction, Meter, Protocol};
 
+/// Causes that lie in one stream of a camera which answers: its other stream may be of use.
+const UNCARRIED: [&str; 3] = ["CAMERA_NO_PICTURE", "CAMERA_INVALID", "CAMERA_NO_KEYFRAME"];
+
 struct Admitted {
     gate: Arc<Gate>,
     session: Arc<Session>,
     /// In what it plays or is to play.
     interest: Mutex<Arc<dyn Interest>>,
+    /// What kept it from the stream that it was to play.
+    instead: Mutex<&'static str>,
     protocol: Mutex<Protocol>,
     started: Instant,
     pictured: AtomicBool,
@@ -73,12 +78,34 @@ pub fn admit(
     Ok(Arc::new(Admitted {
         gate,
         interest: Mutex::new(Arc::new(Held { session: session.clone(), lease })),
+        instead: Mutex::new(""),
         session,
         protocol: Mutex::new(protocol),
         started: Instant::now(),
         pictured: AtomicBool::new(false),
         playing: Mutex::new(None),
     }))
+}
+
+impl Admitted {
+    /// The other stream's description, where this one can't be carried though the camera answers, and the other can.
+    async fn ready_otherwise(&self, error: Error) -> Result<Arc<Description>> {
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Cause>());
+        let Some(&Cause(cause)) = cause.filter(|cause| UNCARRIED.contains(&cause.0)) else { return Err(error) };
+        let Ok(other) = self.other() else { return Err(error) };
+        match other.ready().await {
+            Ok(description) => {
+                *self.instead.lock() = cause;
+                self.switched(other);
+                Ok(description)
+            }
+            Err(why) => {
+                let name = if other.profile() == Profile::Sub { "sub" } else { "main" };
+                let message = format!("{}. Its {name} stream can't be had either: {}", error.message(), why.message());
+                Err(Error::new(error.kind(), error.reason(), message).because(Cause(cause)))
+            }
+        }
+    }
 }
 
 impl Admission for Admitted {
@@ -96,7 +123,16 @@ impl Admission for Admitted {
 
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>> {
         let interest = self.interest.lock().clone();
-        Box::pin(async move { interest.ready().await })
+        Box::pin(async move {
+            match interest.ready().await {
+                Ok(description) => Ok(description),
+                Err(error) => self.ready_otherwise(error).await,
+            }
+        })
+    }
+
+    fn instead(&self) -> &'static str {
+        *self.instead.lock()
     }
 
     fn is_open(&self) -> bool {

@@ -74,8 +74,14 @@ pub trait Admission: Send + Sync + 'static {
         Profile::Main
     }
     /// Starts the source if need be (all who wait share one start) and waits until the tracks are known and a keyframe
-    /// is cached. Errors: CAMERA_REFUSED_LOGIN, CAMERA_SILENT, CAMERA_UNREACHABLE, CAMERA_NO_KEYFRAME (Unavailable).
+    /// is cached. A session that leaves the choice to the hub goes over to the camera's other stream where this one can't
+    /// be carried: `stream` and `profile` tell that one from then on. Errors: CAMERA_REFUSED_LOGIN, CAMERA_SILENT,
+    /// CAMERA_UNREACHABLE, CAMERA_NO_KEYFRAME (Unavailable).
     fn ready(&self) -> BoxFuture<'_, Result<Arc<Description>>>;
+    /// Where `ready` went over to the other stream: what is wrong with the first one, as in CAMERA_NO_PICTURE; else empty.
+    fn instead(&self) -> &'static str {
+        ""
+    }
     /// Whether the session is still open. To be asked before a sink is built: one that is on its shard may play for a
     /// moment before its end reaches it.
     fn is_open(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Somebody's interest in a stream, and their wait for its first picture.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
@@ -19,6 +20,18 @@ pub struct Lease {
     pub(super) views: bool,
     pub(super) number: u64,
 }
+
+/// What the catalogue calls a failure of the source, which tells more than its reason.
+#[derive(Debug)]
+pub struct Cause(pub &'static str);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Cause {}
 
 impl Lease {
     /// Takes the stream over to push it: whoever pushes it is ended with CONNECTION_REPLACED, a pull ends, and once they
@@ -57,8 +70,8 @@ impl Lease {
                         return Ok(description);
                     }
                 }
-                SourceState::Failed { reason, message, .. } => {
-                    return Err(Error::new(ErrorKind::Unavailable, reason, message));
+                SourceState::Failed { reason, cause, message } => {
+                    return Err(Error::new(ErrorKind::Unavailable, reason, message).because(Cause(cause)));
                 }
                 SourceState::Idle | SourceState::Connecting => {}
             }

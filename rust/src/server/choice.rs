@@ -21,7 +21,8 @@ pub struct Choice<T> {
     /// What `fits` said of it.
     pub fit: T,
     pub profile: Profile,
-    /// Why it is not the main stream: CODEC_NOT_OFFERED, B_FRAMES; empty where it is, or was asked for.
+    /// Why it is not the main stream: CODEC_NOT_OFFERED, B_FRAMES, or what is wrong with that, as in CAMERA_NO_PICTURE;
+    /// empty where it is, or was asked for.
     pub reason: &'static str,
 }
 
@@ -35,7 +36,9 @@ pub async fn choose<T>(
 ) -> Result<Choice<T>> {
     let description = within(patience, admission.ready()).await?;
     let refusal = match fits(&description) {
-        Ok(fit) => return Ok(Choice { description, fit, profile: admission.profile(), reason: "" }),
+        Ok(fit) => {
+            return Ok(Choice { description, fit, profile: admission.profile(), reason: admission.instead() });
+        }
         Err(refusal) => refusal,
     };
     let no_help = |why: String| Error::new(refusal.kind(), refusal.reason(), format!("{}. {why}", refusal.message()));

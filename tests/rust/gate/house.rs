@@ -42,7 +42,12 @@ pub enum Source {
     Refuses,
     /// Never says anything.
     Silent,
+    /// The main stream fails for this cause; the sub stream plays.
+    MainFails(&'static str),
 }
+
+/// How a sub stream's URL ends.
+pub const SUB_URL: &str = "192.0.2.3/";
 
 pub fn house(source: Source, linger: Duration, patience: Duration) -> House {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -57,7 +62,12 @@ pub fn house(source: Source, linger: Duration, patience: Duration) -> House {
             started.fetch_add(1, SeqCst);
             stream.report(SourceState::Connecting);
             match source {
-                Source::Plays => {
+                Source::MainFails(cause) if !target.url.ends_with(SUB_URL) => stream.report(SourceState::Failed {
+                    reason: "CAMERA_UNREACHABLE",
+                    cause,
+                    message: "the main stream is no use".into(),
+                }),
+                Source::Plays | Source::MainFails(_) => {
                     stream.describe(vec![video(&[0x68])]);
                     stream.publish(unit(true, 100));
                 }
