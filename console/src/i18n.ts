@@ -34,3 +34,9 @@ export function sentenceOf(reason: string, fallback: string, by = ""): string {
   const said = te(key) ? t(key) : fallback || reason;
   return by ? t("refusedBy", { hub: by, said }) : said;
 }
+
+/** Why a camera is in its state, in the console's language; `said` is the hub's own word or sentence, for technicians. */
+export function stateSentence(state: string, said: string): string {
+  const { t, te } = i18n.global;
+  return te(`reason.${said}`) || !te(`stateWhy.${state}`) ? sentenceOf(said, said) : t(`stateWhy.${state}`);
+}

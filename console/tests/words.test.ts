@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { i18n } from "../src/i18n";
+import { i18n, stateSentence } from "../src/i18n";
 
 const { "zh-CN": zh, en } = i18n.global.messages.value;
 
@@ -24,4 +24,15 @@ test("both languages have the same words", () => {
 
 test("every word fills the same holes in both languages", () => {
   for (const key of keys(zh)) expect(holes(at(en, key)), key).toEqual(holes(at(zh, key)));
+});
+
+test("why a camera is in its state is told in the console's language, whatever the hub's sentence", () => {
+  const said = "the camera has no stream under the registered path: check the URL";
+  i18n.global.locale.value = "zh-CN";
+  expect(stateSentence("invalid", said)).toBe(zh.stateWhy.invalid);
+  expect(stateSentence("quarantined", said)).toBe(said);
+  expect(stateSentence("offline", "CAMERA_SILENT")).toBe(zh.reason.CAMERA_SILENT);
+  i18n.global.locale.value = "en";
+  expect(stateSentence("invalid", said)).toBe(en.stateWhy.invalid);
+  i18n.global.locale.value = "zh-CN";
 });

@@ -56,6 +56,20 @@ async def test_who_comes_back_is_still_logged_in_until_they_log_out(site, consol
     await expect(console.alert).to_have_count(0)
 
 
+async def test_who_clicks_twice_to_open_a_picture_fills_no_screen_with_it(site, console: Console):
+    name, _ = await site.operator()
+    await console.log_in(name)
+    await console.choose(STEADY)
+    await console.page.get_by_test_id("purpose-kind").select_option("patrol")
+    await console.page.get_by_test_id("open-live").dblclick()
+    await console.phase("live")
+    await console.frames(5)
+    assert await console.page.evaluate("document.fullscreenElement === null")
+    # Twice on the picture itself does.
+    await console.tile.locator("video").dblclick()
+    await console.page.wait_for_function("document.fullscreenElement !== null")
+
+
 async def test_logging_out_ends_the_view_on_record(site, console: Console):
     name, _ = await site.operator()
     await console.log_in(name)
@@ -134,6 +148,7 @@ async def test_a_camera_that_is_off_is_said_to_be(site, console: Console):
     await console.log_in(name)
     await expect(console.camera(OFF)).to_contain_text("离线")
     await console.choose(OFF)
+    await expect(console.dialog).to_contain_text("摄像机没有应答")
     await console.state_purpose()
     await expect(console.alert).to_contain_text("无法连接摄像机")
     await console.page.get_by_role("button", name="关闭").click()

@@ -89,6 +89,11 @@ export default {
     retired: "retired",
     stale: "stale",
   },
+  stateWhy: {
+    offline: "The camera does not answer: its unit checks power, network and firewalls.",
+    refused: "The camera refuses the login: its unit checks the registered user name and password.",
+    invalid: "No stream that can be carried: its unit checks the path of the address, and sets the video to H.264 or H.265.",
+  },
   purpose: {
     title: "Watch live",
     intro: "State your purpose. Every view is on record.",
