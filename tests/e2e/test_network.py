@@ -8,8 +8,20 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 from support.console import AXE, Console, violations
-from support.hub import PASSWORD, HubProcess
-from support.links import CITY, DISTRICT, OTHER_DISTRICT, PROVINCE, join, link, placed, until
+from support.hub import PASSWORD, HubProcess, enrol
+from support.links import (
+    CITY,
+    DISTRICT,
+    OTHER_DISTRICT,
+    PROVINCE,
+    camera,
+    in_step,
+    join,
+    link,
+    placed,
+    register,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -76,6 +88,7 @@ async def test_an_administrator_accepts_and_ends_links(levels: tuple[HubProcess,
     await expect(below).to_contain_text("LINK_ENDED")
     await expect(below).to_contain_text("对方已终止级联")
     await expect(below).to_contain_text("已中断")
+    await expect(below).to_contain_text("最近收到消息")
     assert await violations(page) == []
     await below.get_by_role("button", name="终止级联").click()
     dialog = page.get_by_role("dialog")
@@ -94,3 +107,43 @@ async def test_a_supervisor_looks_and_an_operator_does_not(levels: tuple[HubProc
     await page.get_by_test_id("logout").click()
     await logged_in(page, "cao")
     await expect(page.get_by_test_id("page-network")).to_have_count(0)
+
+
+async def test_what_the_other_hub_would_see_is_shown_before_it_is_shared(levels: tuple[HubProcess, ...], page: Page):
+    province, city, _ = levels
+    ids = await register(await enrol(city), camera(1), camera(2))
+    await opened(page, "guan")
+    above = page.get_by_test_id(f"hub-{PROVINCE[0]}")
+    await above.get_by_role("button", name="共享预览").click()
+    dialog = page.get_by_role("dialog")
+    give = dialog.get_by_role("button", name="按此共享")
+    await dialog.get_by_role("button", name="预览").click()
+    await expect(dialog.locator("#share-scope-fault")).not_to_be_empty()
+    await expect(give).to_be_disabled()
+    await dialog.get_by_label("行政区划").fill("3606")
+    await dialog.get_by_role("button", name="预览").click()
+    seen = dialog.get_by_test_id("share-preview")
+    await expect(seen).to_contain_text("共 2 个摄像机，其中 2 个")
+    for camera_id in ids:
+        await expect(seen).to_contain_text(camera_id)
+    assert await violations(page) == []
+    assert (await city.ask("hub_shares", hub=PROVINCE[0]))["shares"] == []
+    # Another rule is another preview.
+    await dialog.get_by_label("依法登记信息").check()
+    await expect(seen).to_have_count(0)
+    await expect(give).to_be_disabled()
+    await dialog.get_by_role("button", name="预览").click()
+    await give.click()
+    await expect(dialog).to_have_count(0)
+    await expect(above).to_contain_text("出 2")
+    (share,) = (await city.ask("hub_shares", hub=PROVINCE[0]))["shares"]
+    assert (share["scope"], share["fields"]) == ({"region_prefixes": ["3606"]}, ["legal"])
+    await in_step(city, province, 2)
+    # A supervisor looks, and shares nothing.
+    await page.get_by_test_id("logout").click()
+    await opened(page, "jian")
+    await above.get_by_role("button", name="共享预览").click()
+    await dialog.get_by_label("全部摄像机").check()
+    await dialog.get_by_role("button", name="预览").click()
+    await expect(seen).to_contain_text("共 2 个摄像机，其中 0 个")
+    await expect(give).to_have_count(0)

@@ -56,6 +56,13 @@ export default {
     lag: "Catalogue lag",
     changes: "{count} changes",
     roundTrip: "Round trip",
+    heard: "Last heard",
+    share: {
+      open: "Preview sharing", title: "What {name} would see", hint: "See which cameras the other hub would have by such a rule, before it is given. Addresses of streams, users and passwords are never shared.",
+      all: "All cameras, those to come as well", fields: "What goes along", legal: "The record by law", device: "The device", place: "The address of the place",
+      seen: "Cameras that the other hub would see", counts: "{cameras} cameras, {added} of them new to it", first: "The first {count} are shown",
+      name: "Name", id: "Id", unit: "Unit", region: "Region", preview: "Preview", give: "Share these",
+    },
     conflicts: "Conflicts",
     version: "Version / protocol",
     certificate: "Certificate",
