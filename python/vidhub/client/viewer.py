@@ -36,6 +36,8 @@ _SHORTEST_RENEWAL_S = 0.5
 
 _PASSING = (Unavailable, DeadlineExceeded, ResourceExhausted)
 _OVER = (FailedPrecondition, NotFound, Unauthenticated)
+# Ends of sessions that are nobody's decision: a hub on the way, or the link to it, was away.
+_REOPENED = frozenset({"SESSION_LOST", "HUB_DRAINING", "HUB_STOPPED", "LINK_DOWN", "LINK_LEASE_EXPIRED"})
 
 
 class Viewer:
@@ -147,10 +149,10 @@ class Viewer:
             raise Unavailable("NO_PICTURE", f"no picture came in {STALL_S:.0f} s: check the way to the WebRTC port")
 
     async def _reopen(self, error: VidhubError) -> None:
-        """Raises why the session has ended. One that a crash of the hub cost is opened again, for the same purpose."""
+        """Raises why the session has ended. One that an outage cost is opened again, for the same purpose."""
         try:
             reason = await self._hub.end_reason(self.session)
-            if reason == "SESSION_LOST":
+            if reason in _REOPENED:
                 self._session = await self._hub.open_session(self._camera, self._purpose)
                 return
         except _PASSING:
