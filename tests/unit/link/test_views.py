@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.domain import SYSTEM, camera, unit
-from support.joined import hub_of, joined
+from support.joined import Hub, hub_of, joined
 from support.views import (
     CAMERA,
     PATROL,
@@ -328,12 +329,13 @@ async def test_a_restart_ends_views_over_links_however_clean(levels: Levels) -> 
 
 
 class Stranger:
-    """The city's end of a link to the district, saying whatever it likes."""
+    """The end of a link to the district, the city's or another hub's, saying whatever it likes."""
 
-    def __init__(self, levels: Levels, line: object) -> None:
+    def __init__(self, levels: Levels, line: object, asker: Hub | None = None) -> None:
         self.levels = levels
+        self.asker = asker or levels.city
         self.link = line.ends[0]  # type: ignore[attr-defined]
-        self.writer = GrantWriter("city", levels.city.keys.hub_pem)
+        self.writer = GrantWriter(self.asker.id, self.asker.keys.hub_pem)
         self.number = 0
 
     def request(self, *, grant: dict[str, object] | None = None, **changed: object) -> pb.ViewRequest:
@@ -357,13 +359,13 @@ class Stranger:
             "purpose": {"kind": "patrol"},
             "grant_jwt": self.writer.write(**{**words, **(grant or {})}),  # type: ignore[arg-type]
             "trace_id": TRACE,
-            "path": ["city"],
+            "path": list(dict.fromkeys(("city", self.asker.id))),
             "expire_time": self.levels.city.clock() + timedelta(minutes=5),
         }
         return pb.ViewRequest(**{**fields, **changed})  # type: ignore[arg-type]
 
     async def ask(self, request: pb.ViewRequest) -> pb.ViewDecision:
-        return await self.levels.city.views._asking._decision(self.link, request.view_id, 1, view_request=request)
+        return await self.asker.views._asking._decision(self.link, request.view_id, 1, view_request=request)
 
 
 @pytest.fixture
@@ -500,6 +502,16 @@ async def test_this_hub_asks_for_no_more_than_a_link_bears(levels: Levels, monke
 async def test_one_person_has_so_many_views(stranger: Stranger) -> None:
     decisions = [await stranger.ask(stranger.request()) for _ in range(65)]
     assert [decision.reason for decision in decisions[63:]] == ["", "LIMIT_SESSIONS"]
+
+
+async def test_one_person_has_so_many_views_by_whichever_hubs_and_at_once(stranger: Stranger, tmp_path: Path) -> None:
+    district = stranger.levels.district
+    async with hub_of(tmp_path / "bureau", "bureau") as bureau, joined(bureau, district) as line:
+        await district.share("bureau")
+        other = Stranger(stranger.levels, line, bureau)
+        asked = [asker.ask(asker.request()) for _ in range(40) for asker in (stranger, other)]
+        reasons = Counter(decision.reason for decision in await asyncio.gather(*asked))
+    assert reasons == {"": 64, "LIMIT_SESSIONS": 16}
 
 
 async def test_a_renewal_of_what_is_not_there_is_answered_with_its_end(stranger: Stranger) -> None:
