@@ -79,10 +79,10 @@ async def measure(plan: Plan, figures: Figures, step: Callable[[str], None]) -> 
 
 
 @contextlib.asynccontextmanager
-async def cameras(plan: Plan, clip: Path) -> AsyncIterator[str]:
-    """Cameras that show the clip; where they are."""
-    configuration = {"clip": str(clip), "core": plan.load_core}
-    async with programs.running(plan.load, "camera", configuration=configuration) as stream:
+async def cameras(plan: Plan, clip: Path, **configuration: int) -> AsyncIterator[str]:
+    """Cameras that show the clip; where they are. configuration: more of `load/camera.rs`."""
+    configured = {"clip": str(clip), "core": plan.load_core, **configuration}
+    async with programs.running(plan.load, "camera", configuration=configured) as stream:
         yield str((await programs.said(stream))["ready"])
 
 

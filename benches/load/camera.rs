@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::clip::{self, CLOCK_EVERY, FRAME_NS, Picture};
+use crate::clip::{self, FRAME_NS, Picture};
 use crate::clock::{now_ns, pin, raise_open_files, sleep_until};
 
 /// Octets of a packet's payload, as cameras cut them for Ethernet.
@@ -22,12 +22,20 @@ const TICKS_PER_FRAME: u64 = 90_000 / clip::FRAME_RATE;
 pub struct Configuration {
     clip: PathBuf,
     core: usize,
+    /// Each so many pictures one says when it was written.
+    #[serde(default = "seldom")]
+    clock_every: u64,
+}
+
+fn seldom() -> u64 {
+    clip::CLOCK_EVERY
 }
 
 struct Studio {
     pictures: Vec<Picture>,
     sdp: String,
     begun: u64,
+    clock_every: u64,
 }
 
 /// Serves `rtsp://…/N` until the driver goes.
@@ -35,7 +43,8 @@ pub fn run(configuration: &Configuration) {
     raise_open_files();
     pin(configuration.core);
     let pictures = clip::read(&configuration.clip);
-    let studio = Arc::new(Studio { sdp: sdp(&pictures), pictures, begun: now_ns() });
+    let clock_every = configuration.clock_every.max(1);
+    let studio = Arc::new(Studio { sdp: sdp(&pictures), pictures, begun: now_ns(), clock_every });
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     crate::say(&json!({"ready": listener.local_addr().expect("bound").to_string(), "pictures": studio.pictures.len()}));
     for connection in listener.incoming().flatten() {
@@ -129,7 +138,7 @@ fn play(studio: &Studio, number: u64, writer: &Mutex<TcpStream>) {
     loop {
         sleep_until(begun + frame * FRAME_NS);
         let picture = &studio.pictures[(frame + ahead) as usize % studio.pictures.len()];
-        let clock = frame.is_multiple_of(CLOCK_EVERY).then(|| clip::clock_nal(now_ns()));
+        let clock = frame.is_multiple_of(studio.clock_every).then(|| clip::clock_nal(now_ns()));
         let pictures = picture.nals.iter().filter(|nal| is_slice(nal));
         let nals = picture.nals.iter().filter(|nal| !is_slice(nal)).chain(clock.as_ref()).chain(pictures);
         let mut packets =

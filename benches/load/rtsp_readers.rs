@@ -13,6 +13,8 @@ use crate::clock::{milliseconds, now_ns, pin, raise_open_files, seconds, thread_
 use crate::rtsp_client::{Counts, Reader, State, believe};
 
 const KEEP_ALIVE_S: f64 = 20.0;
+/// A stalled reader has been closed by then. It can't tell: the end waits behind what it does not read.
+const STALLED_FOR_S: f64 = 11.0;
 
 #[derive(Deserialize)]
 pub struct Configuration {
@@ -30,7 +32,7 @@ pub struct Configuration {
     /// Media by UDP.
     #[serde(default)]
     by_udp: bool,
-    /// The first so many stop reading when they play, and count for nothing.
+    /// The first so many stop reading when they play, come again when the hub has closed them, and count for nothing.
     #[serde(default)]
     stalled: usize,
 }
@@ -88,6 +90,16 @@ pub fn run(configuration: &Configuration) {
                     break (*from, (now_ns(), total(&readers), thread_cpu_ns()));
                 }
                 _ => {}
+            }
+        }
+        for place in 0..configuration.stalled.min(readers.len()) {
+            if seconds(now_ns() - readers[place].started) > STALLED_FOR_S {
+                poll.registry().deregister(&mut readers[place].socket).expect("it is registered");
+                let target = &configuration.targets[place % configuration.targets.len()];
+                let mut reader = Reader::connect(&target.url, &target.ticket, false, tls.as_ref()).expect("the hub");
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                poll.registry().register(&mut reader.socket, Token(2 * place), interest).expect("a socket");
+                readers[place] = reader;
             }
         }
         if elapsed > keep_alive {
