@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -24,6 +25,8 @@ pub(super) const MAX_UNIT_BYTES: usize = 64 << 20;
 pub(super) const MAX_DATAGRAMS: usize = 1024;
 pub(super) const MAX_DATAGRAMS_PER_SINK: usize = 128;
 pub(super) const MAX_MESSAGES_PER_SINK: usize = 16;
+/// Datagrams that may wait wait until there are so many.
+const MANY_DATAGRAMS: usize = 256;
 
 /// What `Sink::on_message` takes: one of the sink's own types.
 pub type Message = Box<dyn Any + Send>;
@@ -65,6 +68,8 @@ pub(super) struct Datagram {
     pub(super) data: Vec<u8>,
     /// It came in a frame of a TCP connection (RFC 4571).
     pub(super) is_framed: bool,
+    /// When it came, if it could wait.
+    pub(super) came: Option<Instant>,
 }
 
 /// What a shard takes from its inbox in one go; the vectors are reused.
@@ -148,8 +153,11 @@ impl ShardInbox {
         if queues.is_closed || queues.datagrams.len() >= MAX_DATAGRAMS {
             return false;
         }
+        let may_wait = datagram.came.is_some();
         queues.datagrams.push_back(datagram);
-        self.wake(queues);
+        if !may_wait || queues.datagrams.len() >= MANY_DATAGRAMS {
+            self.wake(queues);
+        }
         true
     }
 
@@ -229,21 +237,34 @@ impl SinkHandle {
 
     /// Hands a datagram to the sink; false when its inbox is full (the datagram is dropped) or it is gone.
     pub fn datagram(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>) -> bool {
-        self.hand_over(from, to, data, false)
+        self.hand_over(from, to, data, false, None)
+    }
+
+    /// The same for one that may wait until the shard has something else to do, such as the next unit: a call of the shard
+    /// costs more than it. `came`: what the sink is told as the present.
+    pub fn datagram_that_waits(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>, came: Instant) -> bool {
+        self.hand_over(from, to, data, false, Some(came))
     }
 
     /// The same for a datagram that came in a frame of a TCP connection (RFC 4571).
     pub fn framed(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>) -> bool {
-        self.hand_over(from, to, data, true)
+        self.hand_over(from, to, data, true, None)
     }
 
-    fn hand_over(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>, is_framed: bool) -> bool {
+    fn hand_over(
+        &self,
+        from: SocketAddr,
+        to: SocketAddr,
+        data: Vec<u8>,
+        is_framed: bool,
+        came: Option<Instant>,
+    ) -> bool {
         let SinkShared { shard, is_gone, datagrams, .. } = &*self.shared;
         if is_gone.load(Acquire) {
             return false;
         }
         if datagrams.fetch_add(1, Relaxed) >= MAX_DATAGRAMS_PER_SINK
-            || !shard.datagram(Datagram { sink: self.shared.clone(), from, to, data, is_framed })
+            || !shard.datagram(Datagram { sink: self.shared.clone(), from, to, data, is_framed, came })
         {
             datagrams.fetch_sub(1, Relaxed);
             return false;
@@ -350,6 +371,27 @@ mod tests {
         quiet.shared.gone();
         quiet.shared.gone();
         assert!(!quiet.datagram(peer, peer, vec![1]) && inbox.sinks() == 1);
+    }
+
+    #[test]
+    fn datagrams_that_may_wait_wake_nobody_until_there_are_many_and_keep_their_order() {
+        let (_worker, inbox) = Worker::new().unwrap();
+        let (peer, came) = (SocketAddr::from(([127, 0, 0, 1], 9)), Instant::now());
+        let sinks: Vec<SinkHandle> = (0..4).map(|id| SinkHandle::new(inbox.admit(id))).collect();
+        assert!(sinks[0].datagram_that_waits(peer, peer, vec![1], came));
+        assert!(!inbox.queues.lock().is_awake);
+        assert!(sinks[0].datagram(peer, peer, vec![2]));
+        assert!(inbox.queues.lock().is_awake, "one that may not wait takes the other with it");
+        let mut batch = Batch::default();
+        assert!(inbox.take(&mut batch));
+        let taken: Vec<_> = batch.datagrams.drain(..).map(|datagram| (datagram.data[0], datagram.came)).collect();
+        assert_eq!(taken, [(1, Some(came)), (2, None)]);
+        assert!(!inbox.take(&mut batch) && !inbox.queues.lock().is_awake);
+        let mut waiting = (0..MANY_DATAGRAMS).map(|number| &sinks[number / MAX_DATAGRAMS_PER_SINK]);
+        let last = waiting.next_back().unwrap();
+        waiting.for_each(|sink| assert!(sink.datagram_that_waits(peer, peer, vec![1], came)));
+        assert!(!inbox.queues.lock().is_awake);
+        assert!(last.datagram_that_waits(peer, peer, vec![1], came) && inbox.queues.lock().is_awake);
     }
 
     #[test]

@@ -211,7 +211,8 @@ impl Worker {
         }
         for datagram in batch.datagrams.drain(..) {
             datagram.sink.datagram_taken();
-            let Datagram { sink, from, to, data, is_framed } = &datagram;
+            let Datagram { sink, from, to, data, is_framed, came } = &datagram;
+            let now = came.unwrap_or(now);
             self.with(sink.id, |sink| match is_framed {
                 false => sink.on_datagram(*from, *to, data, now),
                 true => sink.on_framed(*from, *to, data, now),

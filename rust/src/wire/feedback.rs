@@ -9,6 +9,9 @@ const NACK: u8 = 1;
 const TRANSPORT_WIDE: u8 = 15;
 const PLI: u8 = 1;
 const FIR: u8 = 4;
+const RECEIVER_REPORT: u8 = 201;
+/// Behind a sealed report: a tag and its index (RFC 7714 §9.1); the least that a packet is has more.
+const MAX_SEAL: usize = 16 + 4;
 /// Arrivals that one packet may tell of; browsers send one for some 100 ms.
 const MAX_ARRIVALS: u16 = 8192;
 
@@ -36,6 +39,15 @@ pub fn read(raw: Raw<'_>) -> Option<Feedback<'_>> {
         (PAYLOAD, FIR) => Some(Feedback::Keyframe { media_ssrc: u32::from_be_bytes(*rest.first_chunk()?) }),
         _ => None,
     }
+}
+
+/// Whether a report, still sealed, tells only how packets came and asks for nothing: what stands in clear is the header of
+/// its first packet (RFC 3711 §3.4), and nothing may follow that.
+pub fn asks_nothing(sealed: &[u8]) -> bool {
+    let &[head, kind, high, low, ..] = sealed else { return false };
+    let first = 4 * (usize::from(u16::from_be_bytes([high, low])) + 1);
+    let tells = kind == RECEIVER_REPORT || (kind == TRANSPORT && head & 0x1f == TRANSPORT_WIDE);
+    tells && (first..=first + MAX_SEAL).contains(&sealed.len())
 }
 
 /// The entries of a generic NACK (RFC 4585 §6.2.1).
@@ -173,6 +185,22 @@ mod tests {
         assert_eq!(only(&pli), Some(Feedback::Keyframe { media_ssrc: 9 }));
         let fir = [0x84, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 7, 0, 0, 0];
         assert_eq!(only(&fir), Some(Feedback::Keyframe { media_ssrc: 9 }));
+    }
+
+    #[test]
+    fn a_sealed_report_asks_nothing_if_all_of_it_is_how_packets_came() {
+        let sealed = |clear: &[u8], behind: usize| [clear, &vec![0xee; behind]].concat();
+        let report = [[0x81, 201, 0, 7].as_slice(), &[0; 28]].concat();
+        let arrivals = [[0x8f, 205, 0, 6].as_slice(), &[0; 24]].concat();
+        let nack = [[0x81, 205, 0, 3].as_slice(), &[0; 12]].concat();
+        for seal in [14, 20] {
+            assert!(asks_nothing(&sealed(&report, seal)) && asks_nothing(&sealed(&arrivals, seal)));
+            // On its own, and behind a report, where it can't be seen.
+            assert!(!asks_nothing(&sealed(&nack, seal)));
+            assert!(!asks_nothing(&sealed(&report, nack.len() + seal)));
+        }
+        assert!(!asks_nothing(&sealed(&[0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 9], 20)), "a lost picture");
+        assert!(!asks_nothing(&report[..31]) && !asks_nothing(&[0x81, 201, 0]) && !asks_nothing(&[]));
     }
 
     #[test]

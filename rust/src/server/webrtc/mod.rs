@@ -37,7 +37,7 @@ use crate::gate::Admission;
 use crate::sink::whep::{self, Crowd, Fit, Local, Offer, Restart, Restarted, WhepSink};
 use crate::stream::Shards;
 use crate::telemetry::{DropReason, Telemetry};
-use crate::wire::stun;
+use crate::wire::{feedback, stun};
 
 /// str0m takes none above that.
 const MAX_DATAGRAM: usize = 2000;
@@ -47,6 +47,9 @@ const RECEIVE_BYTES: usize = 1 << 16;
 /// After that many receive errors in a row the thread pauses, so that a broken socket does not burn a core.
 const MAX_ERRORS: usize = 64;
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// Reports that ask for nothing come by the hundred a second, and each costs a call of the thread: when nothing else has come,
+/// what comes next may wait so long. A packet that is asked for waits for the viewer's way to us and back anyway.
+const LULL: Duration = Duration::from_millis(4);
 /// Connections that the kernel keeps for the thread to take.
 const LISTEN_BACKLOG: i32 = 1024;
 /// A free port is free for UDP and TCP, mostly at once.
@@ -264,7 +267,11 @@ impl Webrtc {
     fn receive(&self, mut poll: mio::Poll, mut tcp: Tcp) {
         let mut events = mio::Events::with_capacity(256);
         let mut room = vec![0; RECEIVE_BATCH * RECEIVE_BYTES];
+        let mut is_calm = false;
         while !self.stopping.load(Relaxed) {
+            if std::mem::take(&mut is_calm) {
+                std::thread::sleep(LULL);
+            }
             if let Err(cause) = poll.poll(&mut events, tcp.patience()) {
                 if cause.kind() != io::ErrorKind::Interrupted {
                     error!(%cause, "WebRTC can't wait for datagrams");
@@ -275,7 +282,7 @@ impl Webrtc {
             for event in &events {
                 match event.token() {
                     WAKE => {}
-                    SOCKET => self.receive_all(&mut room),
+                    SOCKET => is_calm = self.receive_all(&mut room),
                     tcp::LISTENER => tcp.accept(),
                     token => tcp.ready(token, event, &self.peers, &self.telemetry),
                 }
@@ -284,23 +291,28 @@ impl Webrtc {
         }
     }
 
-    /// Takes everything there is: the poll tells of new arrivals only.
-    fn receive_all(&self, room: &mut [u8]) {
-        let mut errors = 0;
+    /// Takes everything there is: the poll tells of new arrivals only. True when none of it asks for anything.
+    fn receive_all(&self, room: &mut [u8]) -> bool {
+        let (mut errors, mut asks) = (0, false);
         let mut about = [RecvMeta::default(); RECEIVE_BATCH];
         while !self.stopping.load(Relaxed) {
             let mut slices: Vec<IoSliceMut> = room.chunks_exact_mut(RECEIVE_BYTES).map(IoSliceMut::new).collect();
             match self.port.receive(&mut slices, &mut about) {
                 Ok(count) => {
                     errors = 0;
+                    let now = Instant::now();
                     for (slice, meta) in slices.iter().zip(&about).take(count) {
                         let Some(bytes) = slice.get(..meta.len) else { continue };
                         for datagram in bytes.chunks(meta.stride.max(1)) {
-                            self.route(datagram, meta);
+                            asks |= !self.route(datagram, meta, now);
                         }
                     }
+                    // What comes from now on the poll tells.
+                    if count < RECEIVE_BATCH {
+                        return !asks;
+                    }
                 }
-                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return,
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return !asks,
                 // An ICMP answer to something sent earlier; each is told once.
                 Err(_) if errors < MAX_ERRORS => errors += 1,
                 Err(cause) => {
@@ -310,11 +322,13 @@ impl Webrtc {
                 }
             }
         }
+        false
     }
 
-    fn route(&self, datagram: &[u8], meta: &RecvMeta) {
+    /// Hands a datagram to its viewer; true when that may take its time.
+    fn route(&self, datagram: &[u8], meta: &RecvMeta, now: Instant) -> bool {
         if datagram.len() > MAX_DATAGRAM {
-            return;
+            return true;
         }
         let from = canonical(meta.addr);
         let known = self.peers.by_address(from);
@@ -323,14 +337,20 @@ impl Webrtc {
             true => stun::local_ufrag(datagram).and_then(|ufrag| self.peers.by_ufrag(ufrag)),
             false => known.clone(),
         };
-        let Some(peer) = peer else { return };
+        let Some(peer) = peer else { return true };
         let is_proven = known.is_some_and(|known| Arc::ptr_eq(&known, &peer));
         let ip = meta.dst_ip.map_or(self.port.local().ip(), |ip| ip.to_canonical());
         let to = SocketAddr::new(ip, self.port.local().port());
+        let may_wait = is_proven && feedback::asks_nothing(datagram);
         // A full inbox drops it, as the network might have.
-        if !peer.takes(is_proven, |handle| handle.datagram(from, to, datagram.to_vec())) {
+        let is_taken = peer.takes(is_proven, |handle| match may_wait {
+            true => handle.datagram_that_waits(from, to, datagram.to_vec(), now),
+            false => handle.datagram(from, to, datagram.to_vec()),
+        });
+        if !is_taken {
             self.telemetry.dropped(DropReason::OverBudget).fetch_add(1, Relaxed);
         }
+        may_wait
     }
 }
 
