@@ -272,6 +272,47 @@ fn viewers_whose_link_becomes_too_narrow_see_every_keyframe_soon_and_the_link_is
     }
 }
 
+/// After 20 seconds the link is asked whether it takes more by now.
+#[test]
+fn viewers_whose_link_stays_too_narrow_see_every_keyframe_also_while_it_is_asked() {
+    let mut place = Place::with("asked", Conditions { delay_ms: 20.0, ..Conditions::default() });
+    place.between.set(Conditions { delay_ms: 20.0, rate_bps: 1.25e6, ..Conditions::default() });
+    place.watch(Duration::from_secs(2));
+    let from = place.camera.count();
+    place.watch(Duration::from_secs(18));
+    place.between.count();
+    place.watch(Duration::from_secs(8));
+    let to = place.camera.count() - 25;
+    assert!(place.between.count()[0].repeated > 50, "it is asked with what the viewers have");
+    for viewer in 0..VIEWERS {
+        let shown = place.shown(viewer);
+        for number in (from..to).filter(|number| number.is_multiple_of(GOP)) {
+            assert!(shown.contains_key(&number), "{number} could not be shown");
+        }
+        let all = shown.range(from..to).count();
+        assert!(all < (to - from) as usize / 10, "{all} pictures went over a link that takes keyframes alone");
+    }
+}
+
+#[test]
+fn viewers_whose_link_was_too_narrow_for_a_while_see_all_again_within_half_a_minute() {
+    let good = Conditions { delay_ms: 20.0, ..Conditions::default() };
+    let mut place = Place::with("widened", good);
+    place.between.set(Conditions { rate_bps: 1.25e6, ..good });
+    place.watch(Duration::from_secs(5));
+    place.between.set(good);
+    let from = place.camera.count();
+    let until = Instant::now() + Duration::from_secs(30);
+    let is_back = |place: &Place| {
+        let now = place.camera.count();
+        now > from + 150 && place.share(now - 75, now - 25) == 1.0
+    };
+    while !is_back(&place) {
+        assert!(Instant::now() < until, "only {} of the pictures come", place.share(from, place.camera.count()));
+        place.watch(Duration::from_millis(500));
+    }
+}
+
 #[test]
 fn viewers_are_live_soon_after_an_outage_and_are_not_flooded() {
     let mut place = Place::with("outage", Conditions { delay_ms: 20.0, ..Conditions::default() });

@@ -32,6 +32,15 @@ struct Sent {
     repeats: Option<Box<[Repeat]>>,
 }
 
+impl Sent {
+    fn again(&self, place: usize) -> Option<Again<'_>> {
+        let packet = self.unit.packets().get(self.skip + place)?;
+        let transport_sequence = self.first.transport_sequence.map(|first| first.wrapping_add(place as u16));
+        let sequence = self.first.sequence + place as u64;
+        Some(Again { packet, own: self.unit.timestamp(), stamp: Stamp { sequence, transport_sequence, ..self.first } })
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Repeat {
     last: Option<Instant>,
@@ -86,6 +95,29 @@ impl History {
         self.packets = 0;
     }
 
+    /// Forgets all but keyframes: what comes next is keyframes alone, and one that is on its way is still wanted.
+    pub fn keep_keyframes(&mut self) {
+        self.sent.retain(|sent| sent.unit.unit.keyframe);
+        self.packets = self.sent.iter().map(|sent| sent.count).sum();
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting = waiting.into_iter().filter(|sequence| self.index(*sequence).is_some()).collect();
+    }
+
+    /// Packets of the newest keyframe, one after the other and round again: what the viewer has already.
+    pub fn filler(&self, place: usize) -> Option<Again<'_>> {
+        let newest = self.sent.iter().rev().find(|sent| sent.unit.unit.keyframe)?;
+        let of_it = || self.sent.iter().filter(|sent| Arc::ptr_eq(&sent.unit, &newest.unit));
+        let mut place = place % of_it().map(|sent| sent.count).sum::<usize>().max(1);
+        let sent = of_it().find(|sent| {
+            let is_here = place < sent.count;
+            if !is_here {
+                place -= sent.count;
+            }
+            is_here
+        })?;
+        sent.again(place)
+    }
+
     /// The viewer misses a packet. `round_trip`: it is not asked for again sooner than an answer takes.
     pub fn ask(&mut self, sequence: u64, round_trip: Duration, now: Instant) -> Asked {
         let allowance = self.allowance - self.waiting.len() as f32;
@@ -125,9 +157,7 @@ impl History {
         if let Some(repeat) = sent.repeats.as_mut().and_then(|repeats| repeats.get_mut(place)) {
             *repeat = Repeat { last: Some(now), times: repeat.times + 1, is_waiting: false };
         }
-        let packet = sent.unit.packets().get(sent.skip + place)?;
-        let transport_sequence = sent.first.transport_sequence.map(|first| first.wrapping_add(place as u16));
-        Some(Again { packet, own: sent.unit.timestamp(), stamp: Stamp { sequence, transport_sequence, ..sent.first } })
+        sent.again(place)
     }
 
     fn find(&mut self, sequence: u64) -> Option<(&mut Sent, usize)> {
@@ -224,6 +254,29 @@ mod tests {
         }
         assert!(again as f32 <= sent as f32 * SHARE + RESERVE, "{again} of {sent}");
         assert!(again as f32 > sent as f32 * SHARE);
+    }
+
+    #[test]
+    fn keyframes_alone_are_kept_and_fill_a_link_packet_by_packet() {
+        let start = Instant::now();
+        let mut history = History::new();
+        assert!(history.filler(0).is_none());
+        // The keyframe left in two goes.
+        let keyframe = unit(50, 10);
+        history.push(&unit(49, 10), 0, 10, stamp(90), start);
+        history.push(&keyframe, 0, 4, stamp(100), start);
+        history.push(&keyframe, 4, 6, stamp(104), start);
+        history.push(&unit(51, 10), 0, 10, stamp(110), start);
+        for sequence in [95, 103, 107, 112] {
+            assert!(matches!(history.ask(sequence, ROUND_TRIP, start), Asked::Queued { .. }));
+        }
+        history.keep_keyframes();
+        assert_eq!((history.packets, history.waiting()), (10, 2));
+        let again: Vec<u64> = std::iter::from_fn(|| history.next(start).map(|again| again.stamp.sequence)).collect();
+        assert_eq!(again, [103, 107]);
+        let filled: Vec<u64> = (0..12).map(|place| history.filler(place).unwrap().stamp.sequence).collect();
+        assert_eq!(filled, [100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 100, 101]);
+        assert_eq!(history.filler(5).unwrap().packet.sequence % 10, 5);
     }
 
     #[test]

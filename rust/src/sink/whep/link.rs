@@ -290,10 +290,29 @@ impl Link {
             self.reported = Some((now, packets, sent));
         }
         if let Some(round_trip) = round_trip {
-            let base = self.base_round_trip.see(round_trip, now);
+            self.round_trip(round_trip, true, now);
+        }
+    }
+
+    /// A report came back after so long. `is_judged`: a longer one than others tells of a queue.
+    pub fn round_trip(&mut self, round_trip: Duration, is_judged: bool, now: Instant) {
+        let base = self.base_round_trip.see(round_trip, now);
+        if is_judged {
             // It tells of a report of ours that may be a while old; the shortest ways are a queue's end.
             self.queue(round_trip.saturating_sub(base), now);
         }
+    }
+
+    /// Whether what was sent since the last `restart` has filled the link: at the end a queue stood there, or part was lost.
+    pub fn is_filled(&self) -> bool {
+        let (sent, lost) = self.slices.iter().fold((0, 0), |sum, slice| (sum.0 + slice.sent, sum.1 + slice.lost));
+        let is_lossy = sent >= 2 * MIN_PACKETS && f64::from(lost) > LOSSY * f64::from(sent);
+        is_lossy || self.queues.back().is_some_and(|(_, queue)| *queue > QUEUE)
+    }
+
+    /// Whether the viewer has told what became of what was sent up to then.
+    pub fn is_told(&self, until: Instant) -> bool {
+        self.horizon + SEND_STEP.as_micros() as u64 >= self.micros(until)
     }
 
     /// Packets sent up to the shortest round trip ago.
@@ -506,6 +525,7 @@ mod tests {
                 }
             }
             if rate.pass(at(now)).is_some() {
+                rate.opened(at(now));
                 outcome.opened += 1;
                 skipping = true;
             }

@@ -1,5 +1,7 @@
 //! Media towards one viewer: which packets leave when, which leave again, and what the viewer says of them.
 
+mod probing;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,6 +19,7 @@ use super::history::{Asked, History};
 use super::link::Link;
 use super::outgoing::{Outgoing, Outlet};
 use super::pace::{Bitrate, Budget};
+use super::probe::Probe;
 use super::rate::{Change, Rate};
 use super::way::Carrier;
 use crate::media::Profile;
@@ -25,6 +28,7 @@ use crate::telemetry::{Direction, DropReason, Telemetry};
 use crate::wire::feedback::{self, Feedback, Lost};
 use crate::wire::rtcp::{self, Report, ReportBlock};
 use crate::wire::srtp::{Contexts, RtcpOpener, RtcpSealer, RtpSealer};
+use probing::Keyframes;
 
 /// A viewer is told this often how its clocks stand to each other.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -92,6 +96,11 @@ pub(super) struct Media {
     round_trip: Duration,
     link: Link,
     rate: Rate,
+    /// While a narrow link is asked whether it takes more.
+    probe: Option<Probe>,
+    keyframes: Keyframes,
+    /// What the sink is still to be told.
+    change: Option<(Change, Instant)>,
     /// Nothing is sent before the next keyframe.
     is_skipping: bool,
     transport_sequence: u64,
@@ -125,6 +134,9 @@ impl Media {
             round_trip: ROUND_TRIP,
             link: Link::new(now),
             rate: Rate::new(now),
+            probe: None,
+            keyframes: Keyframes::default(),
+            change: None,
             is_skipping: false,
             transport_sequence: u64::from(rand::random::<u16>()),
         })
@@ -144,6 +156,9 @@ impl Media {
         }
         if age == Age::Present {
             self.clock.see(unit.unit.pts, self.video.rate_hz, now);
+            if unit.unit.keyframe {
+                self.keyframes.see(now);
+            }
         }
         let is_taken = match (self.is_skipping || self.rate.is_narrow(), unit.unit.keyframe) {
             (false, _) => true,
@@ -156,6 +171,9 @@ impl Media {
             return;
         }
         self.is_skipping = false;
+        if unit.unit.keyframe && age == Age::Present {
+            self.keyframes.took(now);
+        }
         self.is_paced |= self.rate.is_narrow();
         if self.leaving.len() == MAX_WAITING {
             self.leaving.clear();
@@ -210,6 +228,7 @@ impl Media {
             Profile::Main => self.rate.raised(now),
         }
         self.is_skipping = false;
+        (self.probe, self.keyframes) = (None, Keyframes::default());
         self.bitrate.clear();
         self.clock.restart();
         self.link.restart(now);
@@ -221,16 +240,23 @@ impl Media {
 
     /// Time passes: what follows for what is sent.
     pub fn pass(&mut self, now: Instant) -> Option<Change> {
-        let change = self.rate.pass(now)?;
-        if change == Change::Opened {
-            self.link.restart(now);
-            self.is_skipping = true;
+        let told = self.change.take().map(|(change, _)| change).or_else(|| self.judge_probe(now));
+        match self.rate.pass(now) {
+            Some(Change::MayOpen) => {
+                self.begin_probe(now);
+                told
+            }
+            passed => told.or(passed),
         }
-        Some(change)
     }
 
-    /// Sends what it is time for: what was missed first, then what waits.
-    pub fn pump(&mut self, line: Line<'_>, now: Instant) {
+    /// Sends what it is time for: what was missed first, then what waits, then what a link is asked with.
+    pub fn pump(&mut self, mut line: Line<'_>, now: Instant) {
+        self.send_due(line.again(), now);
+        self.probe(line, now);
+    }
+
+    fn send_due(&mut self, line: Line<'_>, now: Instant) {
         let pace = self.pace_bps();
         let mut may_go = self.budget.fill(pace, now);
         if self.leaving.is_empty() && self.history.waiting() == 0 {
@@ -360,6 +386,9 @@ impl Media {
         self.video.is_known();
         let round_trip = self.clock.round_trip(block.last_sender_report, block.delay_since, now);
         self.round_trip = round_trip.unwrap_or(self.round_trip);
+        if let Some(round_trip) = round_trip.filter(|_| self.video.counts_transport()) {
+            self.link.round_trip(round_trip, self.is_probing(), now);
+        }
         if !self.video.counts_transport() {
             let came = i64::from(block.highest_sequence) - i64::from(block.cumulative_lost);
             self.link.reported(came.try_into().unwrap_or_default(), round_trip, now);
@@ -369,6 +398,9 @@ impl Media {
     /// Whether the link takes what it is given.
     fn judge(&mut self, now: Instant) -> Option<Change> {
         let stream_bps = self.bitrate.bps();
+        if self.is_probing() {
+            return self.judge_probe(now);
+        }
         if stream_bps == 0.0 || !self.rate.is_settled(now) {
             return None;
         }
@@ -380,8 +412,10 @@ impl Media {
         let change = self.rate.too_much(takes_bps, now);
         self.link.restart(now);
         if change == Change::Narrowed {
-            self.history.clear();
-            self.leaving.clear();
+            // The pictures behind a keyframe make way for it.
+            self.history.keep_keyframes();
+            self.leaving.retain(|leaving| leaving.unit.unit.keyframe);
+            self.is_paced = true;
             self.is_skipping = true;
         }
         Some(change)
@@ -392,7 +426,7 @@ impl Media {
         if now < self.next_report {
             return;
         }
-        self.next_report = now + REPORT_EVERY;
+        self.next_report = now + self.report_pause(now);
         if let Some(packet) = self.sender_reports(now) {
             self.put(packet, line);
         }
@@ -414,7 +448,9 @@ impl Media {
         let again =
             (self.history.waiting() > 0 || (is_left && self.is_paced)).then(|| self.budget.next(self.pace_bps()));
         let live = (is_left && !self.is_paced).then(|| self.burst.next(self.hurry_bps()));
-        [again, live, self.rate.deadline()].into_iter().flatten().fold(self.next_report, Instant::min)
+        let probe = self.probe.as_ref().and_then(Probe::deadline);
+        let change = self.change.map(|(_, since)| since);
+        [again, live, probe, change, self.rate.deadline()].into_iter().flatten().fold(self.next_report, Instant::min)
     }
 
     fn pace_bps(&self) -> f64 {
@@ -456,6 +492,10 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
+    fn again(&mut self) -> Line<'_> {
+        Line { batch: self.batch, connection: self.connection, telemetry: self.telemetry }
+    }
+
     fn count(&self, packets: usize, octets: usize) {
         if packets > 0 {
             let carrier = self.connection.route().map_or(Carrier::Udp, |route| route.to.carrier);

@@ -14,6 +14,7 @@ mod media;
 mod offer;
 mod outgoing;
 mod pace;
+mod probe;
 mod rate;
 mod replays;
 mod restart;

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 /// The first pause before all is sent again; doubled each time that proves too much soon.
 const FIRST_PAUSE: Duration = Duration::from_secs(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(160);
+/// The longest where a probe has shown it: that costs no picture.
+const LONGEST_ASKED: Duration = Duration::from_secs(40);
 /// A trial that went well for so long counts as a link that has got better.
 const PROVEN: Duration = Duration::from_secs(30);
 /// Of what the link has been seen to take: the queue in front of it has to go.
@@ -17,6 +19,10 @@ const MIN_PACE_BPS: f64 = 4e6;
 /// On a link that is being tried out, and for a lower stream on a link that is known.
 const TRIAL: f64 = 2.0;
 const LITTLE_MORE: f64 = 1.2;
+/// A probe has this much more than the stream, as a queue has to show soon, and more than the link is known to take at most:
+/// what is too much stands in front of it.
+const PROBE: f64 = 1.25;
+const PROBE_MORE: f64 = 2.5;
 /// What was sent before a change is told of for so long after it; a queue has gone, and a keyframe come, after so long.
 const SETTLES: Duration = Duration::from_secs(1);
 const SETTLES_NARROW: Duration = Duration::from_secs(3);
@@ -38,6 +44,8 @@ pub(super) enum Change {
     Narrowed,
     /// Still too much, with keyframes alone.
     Slowed,
+    /// The link has had time to get better: it may be asked whether it takes all.
+    MayOpen,
     /// All is sent again from the next keyframe on.
     Opened,
     /// The lower stream has gone well for long enough: the higher one may be tried.
@@ -127,14 +135,51 @@ impl Rate {
         self.trial = Some(now);
     }
 
+    /// All is sent from now on.
+    pub fn opened(&mut self, now: Instant) -> Change {
+        self.state = State::Open;
+        self.changed = now;
+        self.trial = Some(now);
+        Change::Opened
+    }
+
+    /// Bits a second to ask the link with.
+    pub fn probe_bps(&self, stream_bps: f64) -> f64 {
+        let enough = stream_bps * PROBE;
+        match self.state {
+            State::Narrow { bps, .. } => enough.min(bps * PROBE_MORE),
+            State::Open => enough,
+        }
+    }
+
+    /// The link takes no more than before.
+    pub fn refused(&mut self, now: Instant) {
+        if let State::Narrow { bps, .. } = self.state {
+            self.pause = (self.pause * 2).min(LONGEST_ASKED.max(self.pause));
+            self.state = State::Narrow { bps, until: now + self.pause };
+            self.changed = now;
+        }
+    }
+
+    /// The link takes so many bits a second. True when the stream has no more; else it may be asked for more.
+    pub fn granted(&mut self, takes_bps: f64, stream_bps: f64, now: Instant) -> bool {
+        let is_enough = takes_bps >= stream_bps * PROBE;
+        if !is_enough && let State::Narrow { until, .. } = self.state {
+            let bps = (takes_bps * SHARE).max(MIN_BPS);
+            self.known_bps = Some(bps);
+            self.state = State::Narrow { bps, until };
+            self.changed = now;
+        }
+        is_enough
+    }
+
     /// Time passes.
     pub fn pass(&mut self, now: Instant) -> Option<Change> {
         match (self.state, self.low_until) {
-            (State::Narrow { until, .. }, _) if now >= until => {
-                self.state = State::Open;
-                self.changed = now;
-                self.trial = Some(now);
-                Some(Change::Opened)
+            (State::Narrow { bps, until }, _) if now >= until => {
+                // Asked again, should nothing come of it.
+                self.state = State::Narrow { bps, until: now + self.pause };
+                Some(Change::MayOpen)
             }
             (State::Open, Some(until)) if now >= until => {
                 // Asked again, should nothing come of it.
@@ -166,6 +211,7 @@ mod tests {
             while rate.pass(now).is_none() {
                 now += seconds(1);
             }
+            assert_eq!(rate.opened(now), Change::Opened);
             pauses.push((now - start).as_secs());
         }
         assert_eq!(pauses, [20, 40, 80, 160, 160, 160]);
@@ -191,6 +237,34 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_asked_step_by_step_and_in_40_seconds_at_the_latest() {
+        let mut now = Instant::now();
+        let mut rate = Rate::new(now);
+        rate.too_much(0.4e6, now);
+        let mut pauses = Vec::new();
+        for _ in 0..3 {
+            let start = now;
+            while rate.pass(now).is_none() {
+                now += seconds(1);
+            }
+            pauses.push((now - start).as_secs());
+            rate.refused(now);
+            assert!(rate.is_narrow());
+        }
+        assert_eq!(pauses, [20, 40, 40]);
+        let mut asked = Vec::new();
+        loop {
+            asked.push((rate.probe_bps(4e6) / 1e5).round());
+            if rate.granted(rate.probe_bps(4e6), 4e6, now) {
+                break;
+            }
+            assert!(rate.is_narrow());
+        }
+        assert_eq!(asked, [9.0, 18.0, 38.0, 50.0]);
+        assert_eq!((rate.opened(now), rate.is_narrow()), (Change::Opened, false));
+    }
+
+    #[test]
     fn the_lower_stream_is_left_for_the_higher_after_a_pause_and_taken_again() {
         let mut now = Instant::now();
         let mut rate = Rate::new(now);
@@ -210,6 +284,6 @@ mod tests {
         // Even the lower one is too much.
         assert_eq!(rate.too_much(0.2e6, now + seconds(2)), Change::Narrowed);
         assert!(rate.is_narrow());
-        assert_eq!(rate.pass(now + seconds(22)), Some(Change::Opened));
+        assert_eq!(rate.pass(now + seconds(22)), Some(Change::MayOpen));
     }
 }

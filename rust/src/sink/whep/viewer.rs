@@ -180,7 +180,7 @@ impl WhepSink {
             Change::MayRise => Profile::Main,
             Change::Opened if self.is_stranded => return,
             Change::Opened => return self.crossing.forget(),
-            Change::Slowed => return,
+            Change::Slowed | Change::MayOpen => return,
         };
         let place = &*self.connection.place;
         if place.profile() != wanted {

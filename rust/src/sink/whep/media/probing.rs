@@ -1,0 +1,126 @@
+//! Asking a narrow link whether it takes more: when, with what, and what the viewer's answer means.
+
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use super::super::outgoing::Outlet;
+use super::super::probe::Probe;
+use super::super::rate::Change;
+use super::super::way::Carrier;
+use super::{Line, Media, REPORT_EVERY};
+
+/// When keyframes come.
+#[derive(Default)]
+pub(super) struct Keyframes {
+    last: Option<Instant>,
+    interval: Option<Duration>,
+    /// When the last one came that was taken.
+    taken: Option<Instant>,
+}
+
+impl Keyframes {
+    pub fn see(&mut self, now: Instant) {
+        self.interval = self.last.map(|last| now.saturating_duration_since(last)).or(self.interval);
+        self.last = Some(now);
+    }
+
+    pub fn took(&mut self, now: Instant) {
+        self.taken = Some(now);
+    }
+
+    /// Until the next, if it comes as the last one did.
+    fn left(&self, now: Instant) -> Duration {
+        let next = self.last.zip(self.interval).map(|(last, interval)| last + interval);
+        next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
+    }
+}
+
+impl Media {
+    /// The link has had time to get better.
+    pub(super) fn begin_probe(&mut self, now: Instant) {
+        if self.probe.is_none() {
+            self.probe = Some(Probe::new(now));
+        }
+    }
+
+    /// Whether what the viewer tells is about a probe, and not about the stream.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probe.as_ref().is_some_and(Probe::is_on)
+    }
+
+    /// All is sent again from the next keyframe on.
+    fn open(&mut self, now: Instant) -> Change {
+        self.probe = None;
+        self.link.restart(now);
+        self.is_skipping = true;
+        self.rate.opened(now)
+    }
+
+    /// Sends what of a probe it is time for.
+    pub(super) fn probe(&mut self, line: Line<'_>, now: Instant) {
+        let is_idle = self.leaving.is_empty() && self.history.waiting() == 0;
+        let Some(probe) = &mut self.probe else { return };
+        if is_idle && self.keyframes.taken.is_some_and(|taken| probe.waits_for(taken)) {
+            let bps = self.rate.probe_bps(self.bitrate.bps());
+            // TCP tells of no queue.
+            let is_udp = line.connection.route().is_some_and(|route| route.to.carrier == Carrier::Udp);
+            if !is_udp || !probe.begin(self.keyframes.left(now), bps, now) {
+                // As it was before there were probes: by trying.
+                self.change = Some((self.open(now), now));
+                return;
+            }
+            self.link.restart(now);
+        }
+        let first_number = self.video.counts_transport().then_some(self.transport_sequence);
+        let mut counter = first_number;
+        let mut outlet = Outlet::new(line.batch, line.connection, &self.rtp);
+        let (mut packets, mut octets, mut judged) = (0, 0, SmallVec::<[u16; 16]>::new());
+        while let Some(place) = probe.next(now)
+            && let Some(filler) = self.history.filler(place)
+        {
+            let number = counter.map(|number| number as u16);
+            let sent = self.video.resend(&mut outlet, filler.packet, filler.own, filler.stamp, number);
+            let Some((length, is_numbered)) = sent else { break };
+            if is_numbered {
+                judged.push(filler.packet.payload_len() as u16);
+                counter = counter.map(|number| number + 1);
+            }
+            (packets, octets) = (packets + 1, octets + length);
+            probe.sent(length);
+        }
+        if probe.ends(now) {
+            // The report leaves behind it and meets the queue, if there is one; none is to come that has met none.
+            self.next_report = now;
+        }
+        self.link.sent(&judged, first_number, now);
+        self.transport_sequence = counter.unwrap_or(self.transport_sequence);
+        line.count(packets, octets);
+    }
+
+    /// A report has gone out: the next one but one after a probe.
+    pub(super) fn report_pause(&self, now: Instant) -> Duration {
+        let is_asking = self.probe.as_ref().and_then(Probe::ended).is_some_and(|ended| now < ended + REPORT_EVERY);
+        if is_asking { 2 * REPORT_EVERY } else { REPORT_EVERY }
+    }
+
+    /// What the viewer has told of a probe.
+    pub(super) fn judge_probe(&mut self, now: Instant) -> Option<Change> {
+        let probe = self.probe.as_ref().filter(|probe| probe.is_on())?;
+        if self.link.is_filled() {
+            self.probe = None;
+            self.link.restart(now);
+            self.rate.refused(now);
+            return None;
+        }
+        let is_told = self.video.counts_transport() && probe.ended().is_some_and(|ended| self.link.is_told(ended));
+        if !is_told && !probe.is_over(now) {
+            return None;
+        }
+        if self.rate.granted(probe.bps(), self.bitrate.bps(), now) {
+            return Some(self.open(now));
+        }
+        self.probe = Some(Probe::new(now));
+        None
+    }
+}
