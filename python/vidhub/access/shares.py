@@ -19,7 +19,7 @@ from vidhub.access.purposes import Purposes
 from vidhub.audit import AuditLog
 from vidhub.catalogue.remote import RemoteCameras
 from vidhub.core import Core
-from vidhub.errors import NotFound, PermissionDenied, ResourceExhausted, Violation
+from vidhub.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Violation
 from vidhub.model import (
     Action,
     AuditRecord,
@@ -124,8 +124,8 @@ class Shares:
         """A new rule; one of the same scope is changed instead, and views that it still permits go on. No actions: to
         list and to view live. No purposes: all of the register. It holds until it is taken back.
 
-        Raises PermissionDenied ROLE_NOT_PERMITTED, NotFound HUB_NOT_FOUND, ResourceExhausted LIMIT_SHARES,
-        InvalidArgument with every rule that is broken.
+        Raises PermissionDenied ROLE_NOT_PERMITTED, NotFound HUB_NOT_FOUND, FailedPrecondition HUB_NOT_JOINED,
+        ResourceExhausted LIMIT_SHARES, InvalidArgument with every rule that is broken.
         """
         _may_share(principal)
         now = self._clock()
@@ -147,7 +147,11 @@ class Shares:
 
         def work(conn: Connection) -> tuple[Grant, int]:
             hub = hubs.get(conn, hub_id)
-            if hub is None or not hub.joined:
+            if hub is not None and not hub.joined:
+                raise FailedPrecondition(
+                    "HUB_NOT_JOINED", f"{hub.name} has not joined yet: `vidhub hub join` there first"
+                )
+            if hub is None:
                 raise NotFound("HUB_NOT_FOUND", f"this hub is not linked to {hub_id[:64]}: see `vidhub hub list`")
             broken = [*found, *_unknown(conn, share)]
             if broken:

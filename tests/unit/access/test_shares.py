@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -136,6 +137,9 @@ async def test_rules_are_an_administrator_s_and_only_for_hubs_that_have_joined(d
     with pytest.raises(NotFound) as unknown:
         await domain.shares.create(SYSTEM, "nowhere", REGION)
     assert unknown.value.reason == "HUB_NOT_FOUND"
+    await domain.store.write(lambda conn: hubs.put(conn, replace(CITY, id="invited-1", name="县平台", joined=False)))
+    with pytest.raises(FailedPrecondition, match="HUB_NOT_JOINED: 县平台"):
+        await domain.shares.create(SYSTEM, "invited-1", REGION)
     for share_id in ("s-none", ""):
         with pytest.raises(NotFound) as gone:
             await domain.shares.delete(SYSTEM, share_id)
