@@ -17,9 +17,10 @@ __all__ = [
     "Event",
     "FrameReader",
     "FrameUnit",
+    "JsonWriter",
     "PlainRecord",
     "Principal",
-    "read_records",
+    "RecordBatch",
     "record_rows",
     "validate_policies",
 ]
@@ -401,11 +402,21 @@ class PlainRecord:
     def device_json(self) -> str:
         """The fields of `vidhub.v1.DeviceRecord` that are set, as a JSON object."""
     @property
-    def has_sign(self) -> bool:
-        """Whether the text of the sign and its date are there."""
+    def brief(self) -> tuple[str, str, str, float, float, bool]:
+        """What is looked at in each: (id, region_code, industry, latitude, longitude, whether it has a sign)."""
 
-def read_records(messages: Sequence[bytes], unit_id: str, /) -> list[PlainRecord | None]:
-    """The serialised cameras that a unit registers: each in its place, or None for one that wants a closer look."""
+@final
+class RecordBatch:
+    """The cameras of a message `vidhub.v1.RegisterCamerasRequest`, where they lie."""
+
+    @staticmethod
+    def of(message: bytes, /) -> RecordBatch | None:
+        """None when it holds anything else than cameras and `dry_run`, or is broken."""
+    def __len__(self) -> int: ...
+    @property
+    def dry_run(self) -> bool: ...
+    def read(self, start: int, end: int, unit_id: str, /) -> list[PlainRecord | bytes]:
+        """The cameras from `start` to before `end`: a record, or the octets of one that wants a closer look."""
 
 def record_rows(
     records: Sequence[PlainRecord], ids: Sequence[str], head: bytes, key: bytes, /
@@ -417,6 +428,15 @@ def record_rows(
     transport; the password sealed as in `store/secrets.py`, by a key of 32 octets, with `head` (5) in front.
     Raises InvalidArgument RECORDS_WITHOUT_IDS, Internal SECRET_KEY_INVALID.
     """
+
+@final
+class JsonWriter:
+    """Messages of Protocol Buffers as JSON, by the mapping of proto3: names in lowerCamelCase, nothing that is unset."""
+
+    def __new__(cls, files: bytes, /) -> JsonWriter:
+        """files: a serialised `google.protobuf.FileDescriptorSet`, whole. Raises Internal DESCRIPTORS_INVALID."""
+    def write(self, name: str, message: bytes, /) -> bytes:
+        """name: in full, as in "vidhub.v1.Camera". Raises Internal MESSAGE_UNKNOWN, MESSAGE_INVALID."""
 
 def validate_policies() -> list[str]:
     """Strict validation of the built-in Cedar policies against the schema; returns the problems found."""

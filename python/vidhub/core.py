@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from vidhub import _core
-from vidhub._core import CameraSim, FrameUnit, PlainRecord, read_records, record_rows
+from vidhub._core import CameraSim, FrameUnit, JsonWriter, PlainRecord, RecordBatch, record_rows
 from vidhub.errors import Internal, NotFound, Unauthenticated, Unavailable
 from vidhub.model import (
     Action,
@@ -44,9 +44,10 @@ __all__ = [
     "Change",
     "Core",
     "FrameUnit",
+    "JsonWriter",
     "PlainRecord",
+    "RecordBatch",
     "camera_of",
-    "read_records",
     "record_rows",
     "validate_policies",
 ]

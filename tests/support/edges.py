@@ -27,6 +27,7 @@ from vidhub.api.grpc_server import GrpcServer, ServerIdentity
 from vidhub.api.http import http_app
 from vidhub.api.live import LiveCalls
 from vidhub.api.system import SystemServicer
+from vidhub.core import PlainRecord, camera_of
 from vidhub.errors import InvalidArgument, NotFound, OutOfRange, Unauthenticated, Violation
 from vidhub.model import (
     AuditRecord,
@@ -158,25 +159,28 @@ class MemoryCatalogue:
         self.watching = asyncio.Event()
         self.flood = False
 
-    def read(self, principal: Principal, messages: Sequence[bytes]) -> list[None]:
-        """Every record is looked at closely."""
-        return [None] * len(messages)
-
     async def give_way(self) -> None:
         await asyncio.sleep(0)
 
     async def register(
-        self, principal: Principal, batch: Sequence[Camera], *, dry_run: bool = False, bulk: bool = False
+        self,
+        principal: Principal,
+        batch: Sequence[Camera | PlainRecord],
+        *,
+        dry_run: bool = False,
+        bulk: bool = False,
     ) -> BatchResult:
         ids, rejected = [], []
-        for index, camera in enumerate(batch):
+        for index, given in enumerate(batch):
+            camera = camera_of(given, principal.unit_id) if isinstance(given, PlainRecord) else given
             if camera.name == "bad":
                 found = (Violation("name", "NAME_MISSING", "give a name"),)
                 rejected.append(RejectedCamera(index, camera.id, found))
                 ids.append("")
                 continue
             ids.append(camera.id)
-            self.cameras[camera.id] = replace(camera, unit_id=principal.unit_id)
+            if not dry_run:
+                self.cameras[camera.id] = replace(camera, unit_id=principal.unit_id)
         return BatchResult(tuple(ids), tuple(rejected), Revision("e1", len(self.cameras)))
 
     async def register_one(self, principal: Principal, camera: Camera) -> Camera:

@@ -52,6 +52,7 @@ class Access:
 
     grpc: kinds of certificate on 50051. http: roles on 8080. None: the listener does not carry the method.
     unchecked: its stream is taken as it comes, for one bad message must not end it; the servicer validates.
+    is_raw: on 50051 its messages reach the servicer as the octets they came in, which it reads itself.
     most_bytes: of one message; a longer one is refused unread.
     is_bulk: nobody waits for it as for a page, and it gives way to what people do wait for.
     is_open: on 8080 also to those who are not logged in. before_password_change: also while a new password is due.
@@ -63,6 +64,7 @@ class Access:
     is_open: bool = False
     before_password_change: bool = False
     unchecked: bool = False
+    is_raw: bool = False
     is_bulk: bool = False
     most_bytes: int = MESSAGE_MAX_BYTES
     reason: str = "ROLE_NOT_PERMITTED"
@@ -147,7 +149,7 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
         "CameraService",
         {
             "RegisterCamera": _WRITE,
-            "RegisterCameras": Access(grpc=_UNITS),
+            "RegisterCameras": Access(grpc=_UNITS, is_raw=True),
             "BatchRegisterCameras": replace(_WRITE, is_bulk=True),
             "UpdateCamera": _WRITE,
             "RetireCamera": _WRITE,

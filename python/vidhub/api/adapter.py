@@ -19,7 +19,7 @@ from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.request import RequestContext
 from connectrpc.server import Endpoint
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from vidhub.api import Method, validate
 from vidhub.api.auth import Doorkeeper, forwarded_address, host_of
@@ -139,19 +139,18 @@ class GrpcAdapter:
         return self._doorkeeper.admit_peer(method, metadata, address, pem[0], context.time_remaining())
 
 
-def _read(method: Method, data: bytes) -> Message:
+def _read(method: Method, data: bytes) -> Message | bytes:
     if len(data) > method.access.most_bytes:
         raise InvalidArgument("MESSAGE_TOO_LARGE", f"messages here hold at most {method.access.most_bytes} octets")
-    try:
-        request = method.request.FromString(data)
-    except DecodeError as cause:
-        raise InvalidArgument("MESSAGE_INVALID", f"this is no {method.request.DESCRIPTOR.full_name}") from cause
+    if method.access.is_raw:
+        return data
+    request = validate.parsed(method.request, data)
     if not method.access.unchecked:
         validate.check(request)
     return request
 
 
-async def _read_all(method: Method, data: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+async def _read_all(method: Method, data: AsyncIterator[bytes]) -> AsyncIterator[Message | bytes]:
     async for item in data:
         yield _read(method, item)
 

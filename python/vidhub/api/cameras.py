@@ -10,7 +10,7 @@ from typing import Protocol
 
 from vidhub.api import convert, validate
 from vidhub.api.call import Call
-from vidhub.core import PlainRecord
+from vidhub.core import PlainRecord, RecordBatch
 from vidhub.errors import VidhubError, Violation
 from vidhub.model import (
     BatchResult,
@@ -26,18 +26,19 @@ from vidhub.model import (
     WatchEvent,
 )
 from vidhub.telemetry import Telemetry
+from vidhub.v1 import camera_pb2
 from vidhub.v1 import camera_service_pb2 as pb
 
 # Records read, and records judged by every rule, in one turn of the loop (about a millisecond each), so that an import
 # holds up no other call.
 _READ = 50
 _TURN = 25
+MOST_IN_BATCH = 1_000
 
 
 class Catalogue(Protocol):
     """What this service needs of `catalogue.cameras.Catalogue`."""
 
-    def read(self, principal: Principal, messages: Sequence[bytes]) -> list[PlainRecord | None]: ...
     async def register(
         self,
         principal: Principal,
@@ -97,7 +98,7 @@ class CameraServicer:
         return pb.RegisterCameraResponse(camera=convert.to_camera(camera, self._names))
 
     async def register_cameras(
-        self, requests: AsyncIterator[pb.RegisterCamerasRequest], call: Call
+        self, requests: AsyncIterator[bytes], call: Call
     ) -> AsyncGenerator[pb.RegisterCamerasResponse]:
         """One batch after the other, so that answers keep the order and a client's pace is the writer's. The next one
         is read while this one is written."""
@@ -120,7 +121,7 @@ class CameraServicer:
     async def batch_register_cameras(
         self, request: pb.BatchRegisterCamerasRequest, call: Call
     ) -> pb.BatchRegisterCamerasResponse:
-        result = await self._write(call.caller, await self._read(call.caller, request))
+        result = await self._write(call.caller, await self._read(call.caller, _known(request)))
         return pb.BatchRegisterCamerasResponse(**convert.to_batch(result, dry_run=request.dry_run))
 
     async def update_camera(self, request: pb.UpdateCameraRequest, call: Call) -> pb.UpdateCameraResponse:
@@ -195,36 +196,37 @@ class CameraServicer:
     async def get_snapshot(self, request: pb.GetSnapshotRequest, call: Call) -> pb.GetSnapshotResponse:
         return pb.GetSnapshotResponse(jpeg=await self._snapshots.take(call.caller, request.session_id))
 
-    async def _read_all(
-        self, requests: AsyncIterator[pb.RegisterCamerasRequest], principal: Principal
-    ) -> AsyncGenerator[_Batch]:
+    async def _read_all(self, requests: AsyncIterator[bytes], principal: Principal) -> AsyncGenerator[_Batch]:
         async for request in requests:
             yield await self._read(principal, request)
 
-    async def _read(
-        self, principal: Principal, request: pb.RegisterCamerasRequest | pb.BatchRegisterCamerasRequest
-    ) -> _Batch:
-        """A record that breaks a rule of the protos is rejected alone, like one that breaks a rule of the catalogue."""
-        messages = request.cameras
-        found: list[PlainRecord | None] = []
-        for start in range(0, len(messages), _READ):
-            part = [message.SerializeToString() for message in messages[start : start + _READ]]
-            found += self._catalogue.read(principal, part)
-            await self._catalogue.give_way()
-        batch = _Batch(len(messages), request.dry_run)
+    async def _read(self, principal: Principal, request: bytes) -> _Batch:
+        """The records of a request where they lie: what keeps every rule beyond doubt is never made a message.
+
+        A record that breaks a rule of the protos is rejected alone, like one that breaks a rule of the catalogue.
+        """
+        records = RecordBatch.of(request)
+        if records is None or len(records) > MOST_IN_BATCH:
+            whole = validate.parsed(pb.RegisterCamerasRequest, request)
+            validate.check(whole)
+            records = RecordBatch.of(_known(whole))
+            assert records is not None
+        batch = _Batch(len(records), records.dry_run)
         looked_at = 0
-        for index, record in enumerate(found):
-            if record is not None:
-                batch.take(index, record)
-                continue
-            looked_at += 1
-            if looked_at % _TURN == 0:
-                await self._catalogue.give_way()
-            message = messages[index]
-            if broken := validate.violations(message):
-                batch.rejected.append(RejectedCamera(index, message.id, broken))
-            else:
-                batch.take(index, convert.from_camera(message))
+        for start in range(0, len(records), _READ):
+            for index, record in enumerate(records.read(start, start + _READ, principal.unit_id), start):
+                if isinstance(record, PlainRecord):
+                    batch.take(index, record)
+                    continue
+                looked_at += 1
+                if looked_at % _TURN == 0:
+                    await self._catalogue.give_way()
+                message = validate.parsed(camera_pb2.Camera, record)
+                if broken := validate.violations(message):
+                    batch.rejected.append(RejectedCamera(index, message.id, broken))
+                else:
+                    batch.take(index, convert.from_camera(message))
+            await self._catalogue.give_way()
         return batch
 
     async def _write(self, principal: Principal, batch: _Batch) -> BatchResult:
@@ -255,6 +257,12 @@ class _Batch:
     def take(self, place: int, camera: Camera | PlainRecord) -> None:
         self.places.append(place)
         self.cameras.append(camera)
+
+
+def _known(request: pb.RegisterCamerasRequest | pb.BatchRegisterCamerasRequest) -> bytes:
+    """The octets of a batch of records without what a newer version may have put into them."""
+    request.DiscardUnknownFields()
+    return request.SerializeToString()
 
 
 class _under:

@@ -11,11 +11,8 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from connectrpc.codec import Codec
 from connectrpc.compat import google_protobuf_binary_codec
 from connectrpc.server import ConnectASGIApplication
-from google.protobuf.json_format import MessageToJson, Parse
-from google.protobuf.message import Message
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -29,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from vidhub.api import MESSAGE_MAX_BYTES, METHODS, SERVICES
 from vidhub.api.adapter import ConnectAdapter
 from vidhub.api.auth import Doorkeeper
+from vidhub.api.json_codec import JsonCodec
 from vidhub.api.live import LiveCalls
 from vidhub.api.status import connect_body, to_status
 from vidhub.errors import Unimplemented
@@ -84,19 +82,6 @@ def http_app(
     )
 
 
-class _JsonCodec(Codec[Message, Any]):
-    """Proto3 JSON that refuses a field it does not know: a misspelt filter must not list everything."""
-
-    def name(self) -> str:
-        return "json"
-
-    def encode(self, message: Message) -> bytes:
-        return MessageToJson(message, indent=None, ensure_ascii=False).encode()
-
-    def decode(self, data: bytes | bytearray, message_class: type[Any]) -> Any:
-        return Parse(bytes(data), message_class(), ignore_unknown_fields=False, max_recursion_depth=20)
-
-
 class _Service(ConnectASGIApplication[Any]):
     def __init__(self, service: str, adapter: ConnectAdapter, servicer: object) -> None:
         self._path = f"/{service}"
@@ -107,7 +92,7 @@ class _Service(ConnectASGIApplication[Any]):
             },
             interceptors=[adapter],
             read_max_bytes=MESSAGE_MAX_BYTES,
-            codecs=[google_protobuf_binary_codec(), _JsonCodec()],
+            codecs=[google_protobuf_binary_codec(), JsonCodec()],
         )
 
     @property

@@ -5,8 +5,9 @@ protovalidate names a broken rule ("string.max_len"); callers get a stable word 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from google.protobuf.message import DecodeError
 from protovalidate import FieldPathPb as FieldPath
 from protovalidate import Validator
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 WHOLE_BYTES = 8 * 1024
 
 _validator = Validator()
+
+M = TypeVar("M", bound="Message")
 
 # Where the catalogue has a word of its own for the field, the same word; see `catalogue/rules.py`.
 _WORDS = {
@@ -61,6 +64,14 @@ def first_violation(message: Message) -> Violation | None:
     for found in _validator.collect_violations(message, fail_fast=True):
         return _violation(found.proto.field, found.proto.rule_id, found.proto.message)
     return None
+
+
+def parsed(kind: type[M], data: bytes) -> M:
+    """The message out of its octets. Raises InvalidArgument MESSAGE_INVALID."""
+    try:
+        return kind.FromString(data)
+    except DecodeError as cause:
+        raise InvalidArgument("MESSAGE_INVALID", f"this is no {kind.DESCRIPTOR.full_name}") from cause
 
 
 def check(message: Message) -> None:

@@ -17,7 +17,7 @@ from vidhub.catalogue.duplicates import Duplicates
 from vidhub.catalogue.registration import Candidate, Outcome
 from vidhub.catalogue.remote import RemoteCameras
 from vidhub.catalogue.watch import Watches
-from vidhub.core import Core, PlainRecord, read_records
+from vidhub.core import Core, PlainRecord
 from vidhub.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Violation
 from vidhub.model import (
     BatchResult,
@@ -86,10 +86,6 @@ class Catalogue:
         await self._store.turns.give_way()
 
     # Writing.
-
-    def read(self, principal: Principal, messages: Sequence[bytes]) -> list[PlainRecord | None]:
-        """The serialised records that are good beyond doubt, each in its place; the others want a closer look."""
-        return read_records(messages, principal.unit_id)
 
     async def register(
         self,

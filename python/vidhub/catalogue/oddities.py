@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from vidhub.core import PlainRecord
 from vidhub.errors import Violation
@@ -18,12 +19,11 @@ _FIRST_ZONE = "91"
 def of(record: Camera | PlainRecord, outlines: Outlines) -> tuple[Violation, ...]:
     """Everything odd in a record that keeps the rules."""
     if isinstance(record, PlainRecord):
-        latitude, longitude, _ = record.location
-        has_sign = record.has_sign
+        camera_id, region, industry, latitude, longitude, has_sign = record.brief
     else:
+        camera_id, region, industry = record.id, record.region_code, record.industry
         latitude, longitude = record.location.latitude, record.location.longitude
         has_sign = bool(record.legal.signage_text and record.legal.signage_date)
-    region = record.region_code
     found: list[Violation] = []
     if outlines.is_outside(region, latitude, longitude):
         found.append(
@@ -33,8 +33,8 @@ def of(record: Camera | PlainRecord, outlines: Outlines) -> tuple[Violation, ...
                 f"the place is outside {outlines.name_of(region) or region}: check latitude, longitude and region_code",
             )
         )
-    if record.id:
-        found += _of_id(record.id, region, record.industry)
+    if camera_id:
+        found += _of_id(camera_id[:13], region, industry)
     if not has_sign:
         found.append(
             Violation(
@@ -46,8 +46,13 @@ def of(record: Camera | PlainRecord, outlines: Outlines) -> tuple[Violation, ...
     return tuple(found)
 
 
-def _of_id(camera_id: str, region: str, industry: str) -> Iterator[Violation]:
+@lru_cache(4_096)
+def _of_id(camera_id: str, region: str, industry: str) -> tuple[Violation, ...]:
     """An id tells where it was given: 8 digits of the centre, 2 of the industry, 3 of the type (Annex E)."""
+    return tuple(_judged(camera_id, region, industry))
+
+
+def _judged(camera_id: str, region: str, industry: str) -> Iterator[Violation]:
     centre = camera_id[:6]
     while centre.endswith("00"):  # a city's centre gives ids to its districts
         centre = centre[:-2]

@@ -69,7 +69,6 @@ class Sieve:
         """The record as it was accepted; None for one that is not."""
         if isinstance(given, PlainRecord):
             if self._takes(given):
-                self._seen.add(given.id)
                 self._candidates.append(Candidate(index, given))
                 return given
             given = camera_of(given, self._unit_id)
@@ -89,12 +88,14 @@ class Sieve:
 
     def _takes(self, record: PlainRecord) -> bool:
         """Whether a record that keeps the rules by itself keeps those too that know of others."""
-        if record.id and record.id in self._seen:
+        camera_id, region, industry, *_ = record.brief
+        if camera_id and camera_id in self._seen:
             return False
-        codes = (record.region_code, record.industry)
-        is_known = self._known.get(codes)
+        is_known = self._known.get((region, industry))
         if is_known is None:
-            is_known = self._known[codes] = self._knows_region(codes[0]) and industries.knows(codes[1])
+            is_known = self._known[region, industry] = self._knows_region(region) and industries.knows(industry)
+        if is_known:
+            self._seen.add(camera_id)
         return is_known
 
     def candidates(self) -> list[Candidate]:

@@ -6,6 +6,7 @@ mod camera_sim;
 mod core;
 mod errors;
 mod frames;
+mod json;
 mod records;
 mod values;
 
@@ -17,6 +18,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
     module.add_class::<frames::FrameReader>()?;
     module.add_class::<frames::FrameUnit>()?;
+    module.add_class::<json::JsonWriter>()?;
     module.add_class::<values::Principal>()?;
     module.add_class::<values::CameraBasic>()?;
     module.add_class::<values::CameraCounts>()?;
@@ -25,7 +27,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::Decision>()?;
     module.add_class::<values::Event>()?;
     module.add_class::<records::PlainRecord>()?;
-    module.add_function(wrap_pyfunction!(records::read_records, module)?)?;
+    module.add_class::<records::RecordBatch>()?;
     module.add_function(wrap_pyfunction!(records::record_rows, module)?)?;
     module.add_function(wrap_pyfunction!(core::validate_policies, module)?)
 }

@@ -1,16 +1,17 @@
 //! Records of an import: read, sealed and turned into rows by the hundred, without a Python object for each field.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyString};
-use serde_json::{Map, Value};
+use serde::Serializer as _;
 
 use super::values;
 use crate::error::{Error, ErrorKind};
 use crate::registry;
-use crate::wire::record::{self, DeviceValue, Record};
+use crate::wire::record::{self, Record};
 use crate::wire::sealed::Sealer;
 
 #[pyclass(frozen, module = "vidhub._core")]
@@ -71,25 +72,59 @@ impl PlainRecord {
         )
     }
 
+    /// What is looked at in each record, in one go: (id, region code, industry, latitude, longitude, whether it has a sign).
     #[getter]
-    fn has_sign(&self) -> bool {
-        !self.inner.signage_text.is_empty() && !self.inner.signage_date.is_empty()
+    fn brief(&self) -> (&str, &str, &str, f64, f64, bool) {
+        let record = &self.inner;
+        let has_sign = !record.signage_text.is_empty() && !record.signage_date.is_empty();
+        (&record.id, &record.region_code, &record.industry, record.latitude, record.longitude, has_sign)
     }
 
     #[getter]
-    fn device_json(&self) -> String {
-        device_json(&self.inner)
+    fn device_json(&self) -> PyResult<String> {
+        Ok(device_json(&self.inner)?)
     }
 }
 
-/// The records that keep every rule beyond doubt, each in its place; None for the others.
-#[pyfunction]
-#[pyo3(signature = (messages, unit_id, /))]
-pub fn read_records(py: Python<'_>, messages: Vec<PyBackedBytes>, unit_id: &str) -> Vec<Option<PlainRecord>> {
-    py.detach(|| {
-        let read = |message: &PyBackedBytes| record::read(message, unit_id).map(Arc::new);
-        messages.iter().map(|message| read(message).map(|inner| PlainRecord { inner })).collect()
-    })
+/// The records of one request of `RegisterCameras`, where they lie.
+#[pyclass(frozen, module = "vidhub._core")]
+pub struct RecordBatch {
+    message: PyBackedBytes,
+    places: Vec<Range<usize>>,
+    #[pyo3(get)]
+    dry_run: bool,
+}
+
+#[pymethods]
+impl RecordBatch {
+    /// None when there is more in the request than records.
+    #[staticmethod]
+    #[pyo3(signature = (message, /))]
+    fn of(message: PyBackedBytes) -> Option<Self> {
+        let (places, dry_run) = record::batch(&message)?;
+        Some(Self { message, places, dry_run })
+    }
+
+    fn __len__(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Of the records from `start` to before `end` those that keep every rule beyond doubt; of the others the octets.
+    #[pyo3(signature = (start, end, unit_id, /))]
+    fn read<'py>(&self, py: Python<'py>, start: usize, end: usize, unit_id: &str) -> PyResult<Bound<'py, PyList>> {
+        let places = self.places.get(start..end.min(self.places.len())).unwrap_or_default();
+        let octets = |place: &Range<usize>| self.message.get(place.clone()).unwrap_or_default();
+        let found: Vec<Option<Arc<Record>>> =
+            py.detach(|| places.iter().map(|place| record::read(octets(place), unit_id).map(Arc::new)).collect());
+        let list = PyList::empty(py);
+        for (place, inner) in places.iter().zip(found) {
+            match inner {
+                Some(inner) => list.append(Bound::new(py, PlainRecord { inner })?)?,
+                None => list.append(PyBytes::new(py, octets(place)))?,
+            }
+        }
+        Ok(list)
+    }
 }
 
 /// What one record is in the store: its device as JSON, its passwords sealed.
@@ -107,13 +142,13 @@ pub fn record_rows<'py>(
 ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
     let records = inner(&records, &ids)?;
     let sealed = py.detach(|| -> crate::error::Result<Vec<Sealed>> {
-        let sealer = Sealer::new(head, key)?;
-        let seal = |(record, id): (&Arc<Record>, &String)| {
+        let mut sealer = Sealer::new(head, key)?;
+        let mut seal = |(record, id): (&Arc<Record>, &String)| {
             let passwords =
                 record.streams.iter().map(|one| sealer.seal(&one.password, &format!("camera/{id}/{}", one.profile)));
-            Ok((device_json(record), passwords.collect::<crate::error::Result<_>>()?))
+            Ok((device_json(record)?, passwords.collect::<crate::error::Result<_>>()?))
         };
-        records.iter().zip(&ids).map(seal).collect()
+        records.iter().zip(&ids).map(&mut seal).collect()
     })?;
     let (cameras, streams) = (PyList::empty(py), PyList::empty(py));
     for ((record, id), (device, passwords)) in records.iter().zip(&ids).zip(&sealed) {
@@ -191,15 +226,12 @@ fn inner(records: &[Py<PlainRecord>], ids: &[String]) -> PyResult<Vec<Arc<Record
     Ok(records.iter().map(|record| record.get().inner.clone()).collect())
 }
 
-fn device_json(record: &Record) -> String {
-    let mut fields = Map::new();
-    for (name, value) in &record.device {
-        let value = match value {
-            DeviceValue::Text(text) => Value::from(text.as_str()),
-            DeviceValue::Count(number) => Value::from(*number),
-            DeviceValue::Measure(number) => Value::from(*number),
-        };
-        fields.insert((*name).to_owned(), value);
-    }
-    Value::Object(fields).to_string()
+fn device_json(record: &Record) -> crate::error::Result<String> {
+    let mut json = Vec::with_capacity(512);
+    let fields = record.device.iter().map(|(name, value)| (name, value));
+    serde_json::Serializer::new(&mut json)
+        .collect_map(fields)
+        .ok()
+        .and_then(|()| String::from_utf8(json).ok())
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "RECORD_NOT_WRITTEN", "a device is no JSON"))
 }

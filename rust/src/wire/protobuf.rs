@@ -42,6 +42,11 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    /// Octets after the last field that was given.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;

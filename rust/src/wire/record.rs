@@ -6,6 +6,9 @@
 //! the two together.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use serde::Serialize;
 
 use super::protobuf::{Fields, Value};
 
@@ -23,7 +26,8 @@ pub struct RecordStream {
     pub transport: u8,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum DeviceValue {
     Text(String),
     Count(u32),
@@ -50,6 +54,25 @@ pub struct Record {
     pub signage_date: String,
     /// In order of the name, without what is empty or zero.
     pub device: Vec<(&'static str, DeviceValue)>,
+}
+
+/// Where the records lie in a batch of them (`vidhub.v1.RegisterCamerasRequest`), and whether it is a dry run; None when
+/// there is anything else in it.
+pub fn batch(message: &[u8]) -> Option<(Vec<Range<usize>>, bool)> {
+    let mut places = Vec::new();
+    let mut is_dry_run = false;
+    let mut fields = Fields::new(message);
+    while let Some(field) = fields.next() {
+        match field? {
+            (1, value) => {
+                let end = message.len() - fields.left();
+                places.push(end - value.bytes()?.len()..end);
+            }
+            (2, value) => is_dry_run = value.unsigned().filter(|claim| *claim <= 1)? == 1,
+            _ => return None,
+        }
+    }
+    Some((places, is_dry_run))
 }
 
 /// The record of a camera of `unit_id`; None when anything of it needs a closer look.
@@ -254,4 +277,24 @@ fn is_address(url: &str) -> bool {
         && port.bytes().all(|octet| octet.is_ascii_digit())
         && port.parse::<u16>().is_ok_and(|port| port != 0);
     !host.is_empty() && host.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-".contains(&octet)) && is_port
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_tells_where_its_records_lie() {
+        let message = [0x0a, 2, 7, 8, 0x0a, 0, 0x0a, 1, 9, 0x10, 1];
+        assert_eq!(batch(&message), Some((vec![2..4, 6..6, 8..9], true)));
+        assert_eq!(batch(&message[..9]), Some((vec![2..4, 6..6, 8..9], false)));
+        assert_eq!(batch(&[]), Some((vec![], false)));
+    }
+
+    #[test]
+    fn a_batch_that_holds_more_or_is_cut_short_is_for_others_to_read() {
+        for message in [&[0x0a, 2, 7][..], &[0x10, 2], &[0x0a], &[0x08, 1], &[0x1a, 0], &[0x12, 1, 1]] {
+            assert_eq!(batch(message), None, "{message:x?}");
+        }
+    }
 }

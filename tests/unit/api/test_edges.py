@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from support.edges import NOW, Edges, details_of, refused, refused_json
+from support.hub import camera_message
 
 from vidhub.api import MESSAGE_MAX_BYTES
 from vidhub.v1 import (
@@ -126,6 +127,30 @@ async def test_a_stream_of_batches_is_answered_in_order_also_to_who_waits_for_ea
             assert list((await call.read()).ids) == [str(digit) * 20, "1" * 20]
         await call.done_writing()
         assert await call.read() is grpc.aio.EOF
+
+
+async def test_a_batch_is_read_alike_whatever_a_newer_client_puts_into_it(edges: Edges) -> None:
+    """Fields of a newer version, in the request and in a record, and a claim written the long way."""
+    record = camera_message(1)
+    record.id = "1" * 20
+    octets = record.SerializeToString()
+    newer = octets + b"\xf8\x3f\x01"
+    plain = camera_service_pb2.RegisterCamerasRequest(cameras=[record], dry_run=True).SerializeToString()
+    async with edges.channel("unit/u1") as channel, asyncio.timeout(30):
+        call = channel.stream_stream(f"{CAMERAS}/RegisterCameras")()
+        for data in (plain, plain + b"\xf8\x3f\x01", plain[:-1] + b"\x81\x00"):
+            await call.write(data)
+            answer = camera_service_pb2.RegisterCamerasResponse.FromString(await call.read())
+            assert (list(answer.ids), list(answer.rejected), answer.created) == (["1" * 20], [], 1)
+            assert edges.catalogue.cameras == {}
+        await call.write(b"\x0a" + bytes([len(newer) & 127 | 128, len(newer) >> 7]) + newer)
+        assert list(camera_service_pb2.RegisterCamerasResponse.FromString(await call.read()).ids) == ["1" * 20]
+        assert edges.catalogue.cameras["1" * 20].name == record.name
+        await call.write(b"\x0a\x02\x0a\x05")  # a record that ends too soon
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "RegisterCamerasRequest" in (caught.value.details() or "") or "Camera" in (caught.value.details() or "")
 
 
 async def test_a_bad_batch_ends_a_stream_after_the_answers_before_it(edges: Edges) -> None:

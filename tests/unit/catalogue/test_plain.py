@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from google.protobuf.internal.encoder import _VarintBytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.domain import Domain, unit
@@ -11,7 +12,7 @@ from support.hub import camera_message
 
 from vidhub.api import convert, validate
 from vidhub.catalogue import records, rules
-from vidhub.core import PlainRecord, camera_of, read_records
+from vidhub.core import PlainRecord, RecordBatch, camera_of
 from vidhub.model import Camera
 from vidhub.store import cameras
 from vidhub.v1 import camera_pb2
@@ -42,8 +43,21 @@ def whole() -> camera_pb2.Camera:
     return message
 
 
+def read(*messages: bytes) -> list[PlainRecord | None]:
+    """As `RegisterCameras` reads them; None for what wants a closer look, whose octets are given back as they came."""
+    octets = b"".join(b"\x0a" + _VarintBytes(len(message)) + message for message in messages)
+    batch = RecordBatch.of(octets)
+    assert batch is not None
+    assert len(batch) == len(messages)
+    found = batch.read(0, len(messages), UNIT)
+    assert [one for one in found if isinstance(one, bytes)] == [
+        message for message, one in zip(messages, found, strict=True) if isinstance(one, bytes)
+    ]
+    return [None if isinstance(one, bytes) else one for one in found]
+
+
 def plain(message: camera_pb2.Camera) -> PlainRecord | None:
-    (found,) = read_records([message.SerializeToString()], UNIT)
+    (found,) = read(message.SerializeToString())
     return found
 
 
@@ -168,7 +182,7 @@ def test_what_takes_the_short_way_keeps_the_rules(message: camera_pb2.Camera) ->
 @given(st.binary(max_size=80), st.integers(0, 400))
 def test_bytes_that_are_no_record_are_for_others_to_judge(octets: bytes, place: int) -> None:
     good = whole().SerializeToString()
-    (first, second, third) = read_records([octets, good[:place], good[:place] + octets + good[place:]], UNIT)
+    (first, second, third) = read(octets, good[:place], good[:place] + octets + good[place:])
     assert first is None
     for record in (second, third):
         assert record is None or camera_of(record, UNIT).name

@@ -1,0 +1,37 @@
+//! Messages of the API as JSON (the mapping of proto3), ten times as fast as Python makes it.
+
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::{Error, ErrorKind};
+
+#[pyclass(frozen, module = "vidhub._core")]
+pub struct JsonWriter {
+    pool: DescriptorPool,
+}
+
+#[pymethods]
+impl JsonWriter {
+    #[new]
+    #[pyo3(signature = (files, /))]
+    fn new(files: &[u8]) -> PyResult<Self> {
+        let pool = DescriptorPool::decode(files).map_err(|cause| failed("DESCRIPTORS_INVALID", &cause.to_string()))?;
+        Ok(Self { pool })
+    }
+
+    #[pyo3(signature = (name, message, /))]
+    fn write<'py>(&self, py: Python<'py>, name: &str, message: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let json = py.detach(|| {
+            let descriptor = self.pool.get_message_by_name(name).ok_or_else(|| failed("MESSAGE_UNKNOWN", name))?;
+            let message = DynamicMessage::decode(descriptor, message)
+                .map_err(|cause| failed("MESSAGE_INVALID", &cause.to_string()))?;
+            serde_json::to_vec(&message).map_err(|cause| failed("MESSAGE_INVALID", &cause.to_string()))
+        })?;
+        Ok(PyBytes::new(py, &json))
+    }
+}
+
+fn failed(reason: &'static str, message: &str) -> Error {
+    Error::new(ErrorKind::Internal, reason, message.to_owned())
+}
