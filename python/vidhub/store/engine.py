@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from vidhub.errors import FailedPrecondition, Internal, InvalidArgument, Unavailable, VidhubError
+from vidhub.store.tables import metadata
 
 _SYNCHRONOUS_FULL = 2
 
@@ -78,18 +79,28 @@ def create_file(path: Path) -> None:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema up to this release, in one transaction."""
+    """Bring the schema up to this release, in one transaction.
+
+    Raises FailedPrecondition STORE_NEWER, Unavailable STORE_CORRUPT (also where a table is gone) or STORE_UNAVAILABLE.
+    """
     config = migrations()
     try:
         with engine.begin() as conn:
             config.attributes["connection"] = conn
             command.upgrade(config, "head")
+            there = {name for (name,) in conn.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except CommandError as cause:
         raise FailedPrecondition(
             "STORE_NEWER", "the database was written by a newer release: start that one, or restore a copy"
         ) from cause
     except DatabaseError as cause:
         raise translated(cause) from cause
+    gone = sorted(metadata.tables.keys() - there)
+    if gone:
+        raise Unavailable(
+            "STORE_CORRUPT",
+            f"the database lacks {', '.join(gone)}, taken away by somebody: keep it as a proof, restore a copy",
+        )
 
 
 def known_schemas() -> list[str]:

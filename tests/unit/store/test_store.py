@@ -112,6 +112,15 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         await Store.open(f"sqlite:///{tmp_path}/vidhub.db")
 
 
+@pytest.mark.parametrize("table", ["audit_entries", "audit_heads", "cameras"])
+async def test_a_table_that_somebody_took_away_is_named(store: Store, table: str) -> None:
+    """As one who tampers with the register might: `audit verify` and the doctor say so."""
+    await store.write(lambda conn: conn.execute(text(f"DROP TABLE {table}")))
+    with pytest.raises(Unavailable, match=table) as caught:
+        await Store.open(f"sqlite:///{store.path}")
+    assert caught.value.reason == "STORE_CORRUPT"
+
+
 async def test_a_database_of_a_newer_release_is_refused(store: Store) -> None:
     await store.write(lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     with pytest.raises(FailedPrecondition, match="STORE_NEWER"):
