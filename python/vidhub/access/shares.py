@@ -38,7 +38,9 @@ FIELD_GROUPS = ("legal", "device", "location.address")
 # Any code of a division begins with one of these.
 EVERYTHING = Scope(region_prefixes=tuple("123456789"))
 DEFAULT_ACTIONS = (Action.LIST, Action.VIEW_LIVE)
-# A rule holds until it is taken back.
+# A rule holds from when it is given until it is taken back, whatever happens to the clock: one that was given while
+# it ran ahead would be none once it is set right.
+ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 FAR_END = datetime(2999, 12, 31, tzinfo=UTC)
 MOST_SHARES = 256
 SAMPLE = 100
@@ -136,7 +138,7 @@ class Shares:
             scope=scope,
             actions=with_list(actions or DEFAULT_ACTIONS),
             purposes=tuple(dict.fromkeys(purposes or (one.kind for one in self._purposes.kinds()))),
-            not_before=now,
+            not_before=ALWAYS,
             not_after=FAR_END,
             created_by=principal.ref,
             create_time=now,
@@ -163,7 +165,7 @@ class Shares:
             given = share
             if changed is not None:
                 # By its id the core knows the views that stand on it: those that it still permits go on.
-                given = replace(share, id=changed.id, not_before=changed.not_before)
+                given = replace(share, id=changed.id)
                 grants.remove(conn, changed.id)
             grants.insert(conn, given)
             self._audit.append(conn, [_entry(principal, "share.create", given)])

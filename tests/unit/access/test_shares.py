@@ -74,6 +74,14 @@ async def test_every_change_of_rules_takes_a_revision_that_outlives_a_restart(do
         assert len(sees(again)) == 5
 
 
+async def test_a_rule_given_while_the_clock_ran_ahead_holds_when_it_is_set_right(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(domain.shares, "_clock", lambda: datetime.now(UTC) + timedelta(minutes=10))
+    await domain.shares.create(SYSTEM, "city", REGION)
+    assert len(sees(domain)) == 5
+
+
 async def test_a_rule_of_the_same_scope_is_replaced(domain: Domain) -> None:
     await domain.shares.create(SYSTEM, "city", REGION)
     share = await domain.shares.create(SYSTEM, "city", REGION, actions=[Action.LIST], fields=["device", "legal"])
