@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -178,44 +179,76 @@ def _is_field(name: str) -> bool:
 
 def _set(camera: camera_pb2.Camera, name: str, text: str) -> None:
     message, leaf = _target(camera, name)
-    field = cast("FieldDescriptor", message.DESCRIPTOR.fields_by_name[leaf])
-    setattr(message, leaf, _value(field, _plain(field, text)))
+    setattr(message, leaf, _reader(name)(text))
 
 
-def _plain(field: FieldDescriptor, text: str) -> str:
-    """What is no free text, in plain digits; a date as ISO 8601 writes it."""
-    if field.type == FieldDescriptor.TYPE_STRING and field.name not in _CODES and not field.name.endswith("_date"):
-        return text
-    plain = unicodedata.normalize("NFKC", text)
-    date = _DATE.fullmatch(plain) if field.name.endswith("_date") else None
-    return plain if date is None else f"{date[1]}-{date[2]:0>2}-{date[3]:0>2}"
+Value = str | int | float
 
 
-def _value(field: FieldDescriptor, text: str) -> str | int | float:
-    if field.type == FieldDescriptor.TYPE_STRING:
-        return text
+@cache
+def _reader(name: str) -> Callable[[str], Value]:
+    """What makes a value of a cell of this column, or raises ValueError with what is wrong. Once for each column: to
+    ask descriptors for each cell takes ten times as long as to read it."""
+    first, _, rest = name.partition(".")
+    camera, stream = camera_pb2.Camera.DESCRIPTOR, camera_pb2.CameraStream.DESCRIPTOR
+    found = stream.fields_by_name[rest] if first in PROFILES else camera.fields_by_name[first]
+    if found.message_type is not None:
+        found = found.message_type.fields_by_name[rest]
+    field = cast("FieldDescriptor", found)
+    read = _of_kind(field)
+    is_date = field.name.endswith("_date")
+    if field.type == FieldDescriptor.TYPE_STRING and field.name not in _CODES and not is_date:
+        return read
+    return lambda text: read(_plain(text, is_date=is_date))
+
+
+def _of_kind(field: FieldDescriptor) -> Callable[[str], Value]:
     if field.enum_type is not None:
         words = {value.name: value.number for value in field.enum_type.values}
         # Enum values carry their type as a prefix: PLACE_CATEGORY_SCHOOL is written "school".
-        prefix = field.enum_type.values[0].name.removesuffix("UNSPECIFIED")
-        word = text.upper()
-        number = words.get(prefix + word, words.get(word))
-        if number is None:
-            known = ", ".join(
-                value.removeprefix(prefix).lower() for value in words if not value.endswith("UNSPECIFIED")
-            )
-            raise ValueError(f"{text!r} is none of {known}")
-        return number
-    if field.type == FieldDescriptor.TYPE_BOOL:
-        is_so = _CLAIMS.get(text.lower())
-        if is_so is None:
-            raise ValueError(f"{text!r} is neither yes nor no")
-        return is_so
-    if field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
-        try:
-            return float(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is not a number") from None
+        return partial(_word, words, field.enum_type.values[0].name.removesuffix("UNSPECIFIED"))
+    match field.type:
+        case FieldDescriptor.TYPE_STRING:
+            return str
+        case FieldDescriptor.TYPE_BOOL:
+            return _claim
+        case FieldDescriptor.TYPE_DOUBLE | FieldDescriptor.TYPE_FLOAT:
+            return _number
+        case _:
+            return _whole
+
+
+def _plain(text: str, *, is_date: bool) -> str:
+    """What is no free text, in plain digits; a date as ISO 8601 writes it."""
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    date = _DATE.fullmatch(plain) if is_date else None
+    return plain if date is None else f"{date[1]}-{date[2]:0>2}-{date[3]:0>2}"
+
+
+def _word(words: Mapping[str, int], prefix: str, text: str) -> int:
+    word = text.upper()
+    number = words.get(prefix + word, words.get(word))
+    if number is None:
+        known = ", ".join(value.removeprefix(prefix).lower() for value in words if not value.endswith("UNSPECIFIED"))
+        raise ValueError(f"{text!r} is none of {known}")
+    return number
+
+
+def _claim(text: str) -> bool:
+    is_so = _CLAIMS.get(text.lower())
+    if is_so is None:
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return is_so
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+
+
+def _whole(text: str) -> int:
     # int() would take 1_000 as well.
     if not re.fullmatch(r"[+-]?\d+", text):
         raise ValueError(f"{text!r} is not a whole number")
