@@ -218,6 +218,7 @@ async def test_a_hub_that_is_stopped_is_administered_all_the_same(pair: Pair):
     for standing, peer, side in ((pair.upper, DISTRICT_ID, "lower"), (pair.lower, CITY_ID, "upper")):
         done = await cli("hub", "list", "--data-dir", standing.data)
         assert [(one["id"], one["side"], one["state"]) for one in done.answer["hubs"]] == [(peer, side, "down")]
+        assert done.answer["hubs"][0]["trouble_reason"] == "LINK_DOWN", "no hub is down without a word on why"
     assert (await cli("hub", "end", DISTRICT_ID, "--reason", "over", "--data-dir", pair.upper.data)).status == 0
     async with pair.upper.up() as upper, pair.lower.up() as lower:
         assert await listed(upper, DISTRICT_ID) is None

@@ -95,6 +95,11 @@ class HubView:
             message.trouble_reason, message.trouble_message = link.end_reason, describe(link.end_reason, hub.name)
         elif hub.end_reason:
             message.trouble_reason, message.trouble_message = hub.end_reason, describe(hub.end_reason, hub.name)
+        elif message.state == pb.HUB_STATE_DOWN:
+            message.trouble_reason = "LINK_DOWN"
+            message.trouble_message = (
+                f"no link with {hub.name} has come up yet: `vidhub doctor` on the lower side says why"
+            )
         return message
 
     def _certificate_end(self, hub: LinkedHub) -> datetime | None:
