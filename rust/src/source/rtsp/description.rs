@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tracing::info;
+use tracing::{debug, info};
 use url::Url;
 
 use super::super::offer::{self, MAX_SECTIONS, Offer};
@@ -27,7 +27,8 @@ pub struct Track {
 }
 
 impl Description {
-    /// Reads an answer. It must not lead to another host: what we sign there would be worth something elsewhere.
+    /// Reads an answer. Whatever host it names, what is asked for is asked of the registered one, on the connection that
+    /// there is: what we sign is worth nothing elsewhere. Cameras behind a translator name the address that they have inside.
     pub fn read(answer: &Answer, address: &Address, dialled: SocketAddr, target: &Target) -> Result<Self, Failure> {
         let invalid = |message: &str| Failure::new(FailureKind::Invalid, message);
         let text = String::from_utf8_lossy(&answer.body);
@@ -83,15 +84,24 @@ fn resolve(base: &str, control: &str, address: &Address, dialled: SocketAddr) ->
     }
 }
 
+/// The camera's URL, on the registered host.
 fn home(url: &Url, address: &Address, dialled: SocketAddr) -> Result<String, Failure> {
     if address.is_home(url, dialled) {
         return Ok(url.to_string());
     }
     let host = url.host_str().unwrap_or_default();
-    Err(Failure::new(
-        FailureKind::Invalid,
-        format!("the camera's description leads to another host ({host}): register the camera under that address"),
-    ))
+    let mut here = address.url.clone();
+    if !matches!(url.scheme(), "rtsp" | "rtsps") {
+        return Err(Failure::new(
+            FailureKind::Invalid,
+            format!("the camera's description leads elsewhere than by RTSP ({host}): register the address of a stream"),
+        ));
+    }
+    debug!(host = %address.host, named = %host, "the camera names another host for itself");
+    here.set_path(url.path());
+    here.set_query(url.query());
+    here.set_fragment(None);
+    Ok(here.to_string())
 }
 
 #[cfg(test)]
@@ -139,17 +149,38 @@ mod tests {
     }
 
     #[test]
-    fn another_host_is_refused_wherever_it_is_named() {
+    fn whatever_host_is_named_the_registered_one_is_asked() {
+        let both = |control: &str, track: &str| (control.to_owned(), track.to_owned());
+        for inside in ["192.168.1.64:554", "0.0.0.0", "user:pw@other", "[fe80::1]:8554"] {
+            assert_eq!(
+                controls(&format!("Content-Base: rtsp://{inside}/live/?y=2\r\n"), "", ""),
+                both("rtsp://cam/live/?y=2", "rtsp://cam/live/?y=2")
+            );
+            assert_eq!(
+                controls(
+                    &format!("Content-Location: rtsp://{inside}/there/\r\n"),
+                    &format!("a=control:rtsp://{inside}/all\r\n"),
+                    &format!("a=control:rtsp://{inside}/all/trackID=1?q=2\r\n")
+                ),
+                both("rtsp://cam/all", "rtsp://cam/all/trackID=1?q=2")
+            );
+        }
+        assert_eq!(
+            controls("Content-Base: rtsp://192.168.1.64/live/\r\n", "", "a=control:track1\r\n").1,
+            "rtsp://cam/live/track1"
+        );
+    }
+
+    #[test]
+    fn another_protocol_is_refused_wherever_it_is_named() {
         let sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:";
         for (headers, sdp) in [
-            ("Content-Base: rtsp://other/live/\r\n", format!("{sdp}1\r\n")),
-            ("Content-Location: rtsp://other/live/\r\n", format!("{sdp}rtsp://cam/1\r\n")),
-            ("", format!("{sdp}rtsp://other/1\r\n")),
-            ("", format!("a=control:rtsp://other/\r\n{sdp}1\r\n")),
+            ("Content-Base: http://other/live/\r\n", format!("{sdp}1\r\n")),
             ("", format!("{sdp}1\r\nm=audio 0 RTP/AVP 0\r\na=control:http://cam/1\r\n")),
         ] {
             let failure = read(headers, &sdp).unwrap_err();
-            assert!(failure.message.contains("another host"), "{headers}{sdp}");
+            assert_eq!(failure.kind, FailureKind::Invalid);
+            assert!(failure.message.contains("elsewhere"), "{headers}{sdp}");
         }
     }
 
