@@ -294,3 +294,14 @@ async def test_the_command_line_works_before_the_first_start_and_finds_what_it_d
     other = config.load(environment={"VIDHUB_HUB__ID": "guixi"}, flags={"data_dir": data})
     with pytest.raises(VidhubError, match="HUB_ID_SETTLED"):
         await asyncio.to_thread(app.administer, other, "user_list", {})
+
+
+async def test_a_terminal_that_is_closed_ends_a_hub_as_a_stop_does(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with hub(data) as running:
+        assert await running.end(signal.SIGHUP) == 0
+    async with hub(data) as running:
+        await running.ask("user_add", name="li", roles=["supervisor"], password=PASSWORD)
+        async with person(running, "li") as supervisor:
+            events = (await supervisor.call("EventService/ListEvents")).get("events", [])
+        assert "hub.crashed" not in {one["kind"] for one in events}

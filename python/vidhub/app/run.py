@@ -27,8 +27,12 @@ PATIENCE_S = 15.0
 _FIRST = ("user_add", "unit_token", "hub_invite", "hub_join")
 
 
+# SIGHUP comes when the terminal that the hub was started from is closed: no reason to leave sessions without an end.
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 def serve(config: Config, *, on_ready: Callable[[dict[str, object]], None]) -> int:
-    """Runs a hub until SIGTERM or SIGINT; a second one does not wait for viewers. Raises what starting raises."""
+    """Runs a hub until one of ENDING; a second one does not wait for viewers. Raises what starting raises."""
     logs.configure()
     uvloop.run(_serve(config, on_ready))
     return 0
@@ -37,7 +41,10 @@ def serve(config: Config, *, on_ready: Callable[[dict[str, object]], None]) -> i
 async def _serve(config: Config, on_ready: Callable[[dict[str, object]], None]) -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
+        # Whoever ignores it means it: `nohup`.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue
         loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
     app = await App.open(config, online=True)
     try:

@@ -65,7 +65,7 @@ def demo(
 async def _demo(home: Path, port_offset: int, cache: Path, *, as_json: bool) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
     progress = Progress(
         SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), TimeElapsedColumn(),
