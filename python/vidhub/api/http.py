@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 _API = "/vidhub.v1."
+_UNARY_TYPES = (b"application/json", b"application/proto")
+_STREAM_TYPES = (b"application/connect+json", b"application/connect+proto")
 
 
 def http_app(
@@ -126,19 +129,33 @@ class _Edge:
                 message["headers"] = headers.raw
             await send(message)
 
-        refusal = _refusal(scope["path"], scope["headers"]) if is_api else None
+        refusal = _refusal(scope["method"], scope["path"], scope["headers"]) if is_api else None
         await (refusal or self._app)(scope, receive, with_headers)
 
 
-def _refusal(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Response | None:
-    """The answer to what the Connect library would stumble over, or leave without a word."""
-    if path.removeprefix("/") not in METHODS:
+def _refusal(verb: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Response | None:
+    """The answer to what the Connect library would stumble over, or leave without a word or a reason."""
+    method = METHODS.get(path.removeprefix("/"))
+    if method is None:
         return _unknown_method()
+    if verb != "POST":
+        return _problem(405, "METHOD_NOT_ALLOWED", f"{verb} is not served here: call methods by POST")
+    is_stream = method.takes_stream or method.gives_stream
+    content = b""
     for name, value in headers:
-        if name == b"content-type" and value.lower().startswith(b"application/grpc"):
-            return _problem(415, "CONTENT_TYPE", "this port speaks Connect (JSON or proto); for gRPC use port 50051")
         if not (name.isascii() and value.isascii()):
             return _problem(400, "HEADER_INVALID", "a header holds characters beyond ASCII")
+        if name == b"content-type":
+            content = value.partition(b";")[0].strip().lower()
+        if name == b"connect-timeout-ms" and not re.fullmatch(rb"[0-9]{1,10}", value):
+            return _problem(400, "HEADER_INVALID", "Connect-Timeout-Ms is a number of at most 10 digits")
+        if name == b"connect-protocol-version" and value != b"1":
+            return _problem(400, "HEADER_INVALID", "Connect-Protocol-Version is 1")
+    if content.startswith(b"application/grpc"):
+        return _problem(415, "CONTENT_TYPE", "this port speaks Connect (JSON or proto); for gRPC use port 50051")
+    known = _STREAM_TYPES if is_stream else _UNARY_TYPES
+    if content not in known:
+        return _problem(415, "CONTENT_TYPE", f"send {' or '.join(one.decode() for one in known)}")
     return None
 
 

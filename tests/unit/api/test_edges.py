@@ -335,7 +335,36 @@ async def test_methods_that_do_not_exist(edges: Edges) -> None:
 async def test_get_is_not_a_way_to_call(edges: Edges) -> None:
     async with edges.http("operator") as client:
         answer = await client.get(f"{CAMERAS}/ListCameras", params={"encoding": "json", "message": "{}"})
-    assert answer.status_code == 405
+    assert (answer.status_code, answer.json()["reason"]) == (405, "METHOD_NOT_ALLOWED")
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status", "reason"),
+    [
+        ("ListCameras", {"content-type": "text/plain"}, 415, "CONTENT_TYPE"),
+        ("ListCameras", {"content-type": "application/connect+json"}, 415, "CONTENT_TYPE"),
+        ("WatchCameras", {"content-type": "application/json"}, 415, "CONTENT_TYPE"),
+        ("ListCameras", {"connect-timeout-ms": "-5"}, 400, "HEADER_INVALID"),
+        ("ListCameras", {"connect-timeout-ms": "12345678901"}, 400, "HEADER_INVALID"),
+        ("ListCameras", {"connect-protocol-version": "9"}, 400, "HEADER_INVALID"),
+    ],
+)
+async def test_what_is_no_connect_is_refused_with_a_reason(
+    edges: Edges, method: str, headers: dict[str, str], status: int, reason: str
+) -> None:
+    async with edges.http("operator") as client:
+        answer = await client.post(
+            f"{CAMERAS}/{method}", content=b"{}", headers={"content-type": "application/json", **headers}
+        )
+    assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+    assert answer.json()["detail"]
+
+
+async def test_a_charset_behind_the_content_type_is_no_other_type(edges: Edges) -> None:
+    headers = {"content-type": "Application/JSON; charset=utf-8", "connect-timeout-ms": "20000"}
+    async with edges.http("operator") as client:
+        answer = await client.post(f"{CAMERAS}/ListCameras", content=b"{}", headers=headers)
+    assert answer.status_code == 200
 
 
 async def test_a_header_beyond_ascii_is_refused(edges: Edges) -> None:
