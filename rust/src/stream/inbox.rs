@@ -387,7 +387,7 @@ mod tests {
         let taken: Vec<_> = batch.datagrams.drain(..).map(|datagram| (datagram.data[0], datagram.came)).collect();
         assert_eq!(taken, [(1, Some(came)), (2, None)]);
         assert!(!inbox.take(&mut batch) && !inbox.queues.lock().is_awake);
-        let mut waiting = (0..MANY_DATAGRAMS).map(|number| &sinks[number / MAX_DATAGRAMS_PER_SINK]);
+        let mut waiting = (0..MANY_DATAGRAMS).map(|number| &sinks[2 + number / MAX_DATAGRAMS_PER_SINK]);
         let last = waiting.next_back().unwrap();
         waiting.for_each(|sink| assert!(sink.datagram_that_waits(peer, peer, vec![1], came)));
         assert!(!inbox.queues.lock().is_awake);
