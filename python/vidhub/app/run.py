@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -49,10 +50,18 @@ async def _serve(config: Config, on_ready: Callable[[dict[str, object]], None]) 
     app = await App.open(config, online=True)
     try:
         await app.start()
+        _settle()
         on_ready(app.addresses)
         await app.run(stop)
     finally:
         await app.close(hurry)
+
+
+def _settle() -> None:
+    """What start-up has made stays for good: the collector need not go through it again, for which it held every call
+    up some 40 ms, once in 20,000 registrations."""
+    gc.collect()
+    gc.freeze()
 
 
 def administer(config: Config, operation: str, arguments: Mapping[str, object]) -> dict[str, Any]:
