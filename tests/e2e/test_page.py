@@ -71,6 +71,26 @@ async def test_every_page_of_a_role_keeps_to_the_policy(site, console: Console, 
     assert {url for url in requests if not url.startswith((f"{site.hub.url}/", f"blob:{site.hub.url}/"))} == set()
 
 
+async def test_on_a_phone_no_page_is_wider_than_it_and_the_map_is_there(site, console: Console):
+    page = console.page
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await site.hub.ask("user_add", name="phone_looks", roles=["supervisor"], password=PASSWORD)
+    await console.open()
+    await console.type_login("phone_looks")
+    pages = page.locator("[data-testid^=page-]")
+    await pages.first.wait_for()
+    for one in await pages.all():
+        await one.click()
+        await expect(one).to_have_attribute("aria-current", "page")
+        await expect(one).to_be_in_viewport()
+        await page.locator("main").first.wait_for()
+        assert await page.evaluate("() => document.documentElement.scrollWidth") <= 390, page.url
+    await page.get_by_test_id("page-map").click()
+    map_box = await page.get_by_test_id("map").bounding_box()
+    assert map_box is not None
+    assert map_box["height"] > 250
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_page(chromium: Browser, site) -> AsyncIterator[Page]:
     """axe is put into the page, which its policy would not let in."""

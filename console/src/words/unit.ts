@@ -71,7 +71,7 @@ export const en: typeof zh = {
     fromFile: "From a file",
     template: "Download the template",
     watched: "Who watched",
-    total: "{count} cameras",
+    total: "{count} in all",
     camera: "Camera",
     place: "Place",
     state: "State",

@@ -28,6 +28,8 @@ export const zh = {
   camera: {
     completeness: "档案完整度",
     whole: "档案完整。",
+    ofOther: "该摄像机的档案由所属平台 {hub} 管理，这里只有共享给本平台的内容。",
+    streamOfOther: "需要时由所属平台送来",
     lacks: "缺：{field}",
     streams: "码流",
     streamUnseen: "尚未收到过画面",
@@ -96,6 +98,8 @@ export const en = {
   camera: {
     completeness: "Completeness of the record",
     whole: "Nothing is missing.",
+    ofOther: "Its record is kept by its own hub, {hub}; what is shared with this hub stands here.",
+    streamOfOther: "Comes from its hub when it is watched",
     lacks: "Missing: {field}",
     streams: "Streams",
     streamUnseen: "No picture so far",
