@@ -103,4 +103,4 @@ def _violation(field: FieldPath | None, rule: str, said: str) -> Violation:
         return Violation(path, *_WORDS[last])
     if rule in _TOO_MUCH:
         return Violation(path, f"{word}_TOO_LONG", said)
-    return Violation(path, f"{word}_INVALID", _PATTERN if rule == "string.pattern" else said)
+    return Violation(path, f"{word}_INVALID", _PATTERN if rule == "string.pattern" and "p{Cc}" in said else said)

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from vidhub.api import METHODS, validate
 from vidhub.errors import InvalidArgument
-from vidhub.v1 import camera_pb2, camera_service_pb2, grant_service_pb2, session_service_pb2
+from vidhub.v1 import camera_pb2, camera_service_pb2, grant_service_pb2, link_service_pb2, session_service_pb2
 
 REQUESTS = [method.request for method in METHODS.values() if method.service.startswith("vidhub.")]
 
@@ -127,3 +127,10 @@ def test_of_a_large_message_the_first_broken_rule_is_told_however_many_there_are
     assert len(validate.violations(many)) == 1
     fine = camera_pb2.Camera(legal=camera_pb2.LegalRecord(place_basis="x" * 512), name="y" * 128)
     assert validate.violations(fine) == ()
+
+
+def test_a_text_that_has_another_form_is_told_the_form_that_is_wanted() -> None:
+    broken = {one.field: one.description for one in validate.violations(link_service_pb2.ViewRequest(trace_id="xyz"))}
+    assert "^[0-9a-f]{32}$" in broken["trace_id"]
+    broken = {one.field: one.description for one in validate.violations(link_service_pb2.LinkProblem(message="a\nb"))}
+    assert broken == {"message": "control characters are not allowed here"}
