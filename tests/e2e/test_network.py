@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -147,3 +148,35 @@ async def test_what_the_other_hub_would_see_is_shown_before_it_is_shared(levels:
     await dialog.get_by_role("button", name="预览").click()
     await expect(seen).to_contain_text("共 2 个摄像机，其中 0 个")
     await expect(give).to_have_count(0)
+
+
+async def test_a_supervisor_asks_who_sees_a_camera_and_whose_its_id_is(levels: tuple[HubProcess, ...], page: Page):
+    province, city, _ = levels
+    # The province's first: what the city shares with it must not come before.
+    (camera_id,) = await register(await enrol(province), camera(9))
+    await register(await enrol(city), camera(9))
+    await province.ask("hub_share", hub=CITY[0], camera_ids=[camera_id])
+
+    async def offered() -> bool:
+        found = (await city.ask("hub_explain", camera_id=camera_id))["reasons"]
+        return any(one["hub"] == "" and one["reason"] == "CONFLICT" for one in found)
+
+    async with asyncio.timeout(30):
+        while not await offered():  # noqa: ASYNC110 - what is not taken is told by no event
+            await asyncio.sleep(0.05)
+    await opened(page, "jian")
+    await page.get_by_role("button", name="查询摄像机").click()
+    dialog = page.get_by_role("dialog")
+    assign = dialog.get_by_role("button", name="裁定归属")
+    await expect(assign).to_have_count(0)
+    await dialog.get_by_label("摄像机编码").fill(camera_id)
+    await dialog.get_by_role("button", name="查询").click()
+    await expect(dialog.get_by_test_id("findings")).to_contain_text("未被接受")
+    await expect(assign).to_be_disabled()
+    await dialog.get_by_label("归属平台").select_option(PROVINCE[0])
+    await dialog.get_by_label("原因").fill("编码在先")
+    assert await violations(page) == []
+    await assign.click()
+    # The city's own unit has it: that is for the unit to retire.
+    await expect(dialog.get_by_role("alert")).to_contain_text(camera_id)
+    assert (await city.ask("audit_list", action="catalogue.assign"))["entries"] == []

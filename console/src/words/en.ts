@@ -63,6 +63,15 @@ export default {
       seen: "Cameras that the other hub would see", counts: "{cameras} cameras, {added} of them new to it", first: "The first {count} are shown",
       name: "Name", id: "Id", unit: "Unit", region: "Region", preview: "Preview", give: "Share these",
     },
+    explain: {
+      open: "Find a camera", title: "Whether other hubs see this camera", id: "Camera id (20 digits)", ask: "Ask", seen: "seen", unseen: "not seen",
+      assignHint: "Two hubs bring this id: the one that was first keeps it. You may say whose it is: that hub's camera takes over as soon as it comes. Your word and its reason go on record.",
+      owner: "Whose it is", assign: "Say so",
+      reason: {
+        THEIRS: "brought by that hub", NOT_SHARED: "no sharing rule covers it", NOT_PERMITTED: "policy keeps it", CONFLICT: "not taken", LINK_DOWN: "the link is down: the other has what it was told before",
+        LAGGING: "not told yet", SHARED: "shared", FIELD_FILTERED: "parts of the record are not shared", CAMERA_UNKNOWN: "no such camera here", NOT_LINKED: "no linked hub",
+      },
+    },
     conflicts: "Conflicts",
     version: "Version / protocol",
     certificate: "Certificate",

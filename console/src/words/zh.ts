@@ -63,6 +63,15 @@ export default {
       seen: "对方会看到的摄像机", counts: "共 {cameras} 个摄像机，其中 {added} 个对方此前看不到", first: "仅显示前 {count} 个",
       name: "名称", id: "编码", unit: "接入单位", region: "行政区划", preview: "预览", give: "按此共享",
     },
+    explain: {
+      open: "查询摄像机", title: "其他平台能否看到这个摄像机", id: "摄像机编码（20 位）", ask: "查询", seen: "可见", unseen: "不可见",
+      assignHint: "两个平台提供了相同的编码：先进入目录的保留。可以裁定该编码归谁所有，对方的摄像机一到即接替，裁定和理由记录在案。",
+      owner: "归属平台", assign: "裁定归属",
+      reason: {
+        THEIRS: "由该平台提供", NOT_SHARED: "没有共享规则覆盖它", NOT_PERMITTED: "策略不允许", CONFLICT: "未被接受", LINK_DOWN: "级联已中断，对方看到的是此前的状态",
+        LAGGING: "目录尚未同步到对方", SHARED: "已共享", FIELD_FILTERED: "部分登记信息未共享", CAMERA_UNKNOWN: "本平台没有这个摄像机", NOT_LINKED: "没有级联的平台",
+      },
+    },
     conflicts: "冲突",
     version: "版本 / 协议",
     certificate: "证书",
