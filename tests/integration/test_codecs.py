@@ -12,6 +12,7 @@ from support.cameras import gst_camera, make_clip, nal_units, slice_hashes
 from support.hub import person
 from support.rtsp import RtspClient
 from support.site import Site, camera_id, opened, site
+from support.whep import offer_sdp, post_offer, whep_viewer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 module = pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -118,6 +119,34 @@ async def test_a_camera_without_a_picture_for_us_is_invalid_and_says_what_to_set
         async with await RtspClient.connect(session["rtspUrl"]) as reader:
             refused = await reader.describe()
     assert (refused.status, refused.reason) == (503, "CAMERA_UNREACHABLE")
+
+
+async def test_a_camera_whose_main_stream_is_mjpeg_is_watched_by_its_sub_stream(place: Site):
+    async with (
+        gst_camera(codec="jpeg", width=640, height=360) as main,
+        gst_camera(width=320, height=180) as sub,
+        person(place.running, "zhang") as caller,
+    ):
+        await place.register(6, main.url, sub=sub.url)
+        session = await opened(caller, camera_id(6))
+        told = await post_offer(session["whepUrl"], await offer_sdp(), session["ticket"])
+        assert told.status_code == 201, told.text
+        assert (told.headers["X-Vidhub-Profile"], told.headers["X-Vidhub-Reason"]) == ("sub", "CAMERA_NO_PICTURE")
+        async with await RtspClient.connect(session["rtspUrl"]) as reader:
+            await reader.watch()
+            await reader.until(lambda: reader.pictures >= 3)
+        async with whep_viewer(session["whepUrl"], session["ticket"]) as viewer:
+            await viewer.until(lambda: viewer.pictures >= 3)
+            assert viewer.size == (320, 180)
+        alone = await caller.call(
+            "SessionService/OpenSession",
+            cameraId=camera_id(6),
+            purpose={"kind": "patrol"},
+            profile="STREAM_PROFILE_MAIN",
+        )
+        refused = await post_offer(alone["whepUrl"], await offer_sdp(), alone["ticket"])
+        assert (refused.status_code, refused.json()["reason"]) == (503, "CAMERA_UNREACHABLE")
+        assert "MJPEG" in refused.json()["detail"]
 
 
 async def test_a_camera_set_to_h265_meanwhile_is_described_anew(place: Site):

@@ -17,7 +17,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from support.hub import PASSWORD, HubProcess, Person, UnitIdentity, camera_message, enrol, hub, person
 
-from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
+from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
 PATIENCE_S = 30.0
 PATROL = {"kind": "patrol"}
@@ -71,10 +71,12 @@ class Site:
     running: HubProcess
     unit: UnitIdentity
 
-    async def register(self, number: int, url: str, *, username: str = "", password: str = "") -> str:
-        """A camera of the unit, by grpcio over mTLS; its id."""
+    async def register(self, number: int, url: str, *, username: str = "", password: str = "", sub: str = "") -> str:
+        """A camera of the unit, by grpcio over mTLS; its id. sub: the URL of its sub stream, if it has one."""
         message = camera_message(number, url)
         message.streams[0].username, message.streams[0].password = username, password
+        if sub:
+            message.streams.add(profile=camera_pb2.STREAM_PROFILE_SUB, url=sub)
         async with self.unit.channel() as channel:
             stub = camera_service_pb2_grpc.CameraServiceStub(channel)
             await stub.RegisterCamera(camera_service_pb2.RegisterCameraRequest(camera=message), timeout=PATIENCE_S)
