@@ -161,6 +161,9 @@ async def test_refusals_come_with_their_reason(place: Site, zhang: Hub, tmp_path
         assert PASSWORD not in str(invalid.value)
     with pytest.raises(InvalidArgument, match="CA_INVALID"):
         Hub("https://hub", "zhang", PASSWORD, ca=tmp_path / "none.pem")
+    with pytest.raises(InvalidArgument, match=r"nowhere/clip\.mp4: .*choose another place"):
+        ClipWriter(tmp_path / "nowhere" / "clip.mp4")
+    assert not list(tmp_path.iterdir())
     with pytest.raises(InvalidArgument, match="FILE_NOT_WRITTEN"):
         ClipWriter(tmp_path / "clip.nothing")
 

@@ -62,4 +62,6 @@ def _write_picture(frame: Frame, path: Path) -> None:
     try:
         path.write_bytes(cv2.imencode(kind, frame.image)[1].tobytes())
     except OSError as cause:
-        raise InvalidArgument("FILE_NOT_WRITTEN", f"{path}: {cause.strerror}") from cause
+        raise InvalidArgument(
+            "FILE_NOT_WRITTEN", f"{path}: {cause.strerror}: choose another place, or make room"
+        ) from cause

@@ -16,6 +16,17 @@ from vidhub.errors import InvalidArgument
 _CLOCK_HZ = 90_000
 
 
+def _check(path: Path) -> None:
+    """FFmpeg opens the file with the first picture: too late to ask for another place."""
+    is_new = not path.exists()
+    try:
+        path.open("ab").close()
+        if is_new:
+            path.unlink()
+    except OSError as cause:
+        raise InvalidArgument("FILE_NOT_WRITTEN", f"{path}: {cause.strerror}: choose another place") from cause
+
+
 class ClipWriter:
     """An H.264 file. `add` takes milliseconds to encode: call it by `asyncio.to_thread`.
 
@@ -31,6 +42,7 @@ class ClipWriter:
             raise InvalidArgument(
                 "FILE_NOT_WRITTEN", f"{path}: {cause}: choose a name that ends in .mp4 or .mkv"
             ) from cause
+        _check(Path(path))
         self._stream: av.VideoStream | None = None
         self._start = 0.0
         self._last = -1
