@@ -185,6 +185,14 @@ pub fn mimes(data: &[u8]) {
 
 /// What a unit registers: a record that is taken has what a camera cannot do without.
 pub fn camera_record(data: &[u8]) {
+    if let Some((places, _)) = record::batch(data) {
+        // One after the other, within what there is.
+        let mut end = 0;
+        for place in places {
+            assert!(end < place.start && place.start <= place.end && place.end <= data.len(), "{place:?} after {end}");
+            end = place.end;
+        }
+    }
     if let Some(record) = record::read(data, "u1") {
         assert!(!record.name.is_empty() && record.region_code.len() == 6 && (1..=2).contains(&record.streams.len()));
         assert!(record.latitude.abs() <= 90.0 && record.longitude.abs() <= 180.0);
