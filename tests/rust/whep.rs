@@ -181,6 +181,10 @@ fn patch_takes_candidates_of_the_session_that_is_there() {
     assert_eq!(patch("Bearer mine", ufrag, etag, kind).status, 204);
     assert_eq!(patch("Bearer theirs", ufrag, etag, kind).status, 403);
     assert_eq!(patch("Bearer mine", ufrag, "\"other\"", kind).status, 412);
+    assert_eq!(patch("Bearer mine", ufrag, &format!("\"other\", {etag}"), kind).status, 204, "one of a list");
+    assert_eq!(patch("Bearer mine", ufrag, &format!("W/{etag}"), kind).status, 412, "a weak one is no match");
+    let ended = request(port.address, "PATCH", &format!("{location}x"), &[("Authorization", "Bearer mine"), kind], "");
+    assert_eq!(ended.unwrap().reason(), "RESOURCE_NOT_FOUND");
     let short = patch("Bearer mine", "other", "*", kind);
     assert_eq!((short.status, short.reason().as_str()), (400, "SDP_INVALID"), "no password to restart with");
     assert_eq!(patch("Bearer mine", ufrag, etag, ("Content-Type", "application/sdp")).status, 415);

@@ -114,11 +114,11 @@ fn sound(sound: Sound) -> String {
 /// A client may send its candidates one by one. An ICE-lite side has no use for them, as it learns every address from the
 /// checks. Other credentials than before ask for a restart (RFC 9725 §4.3.3).
 async fn trickle(webrtc: &Webrtc, peer: &Arc<Peer>, request: Request<Body>) -> Result<Response<Body>> {
-    let wanted = request.headers().get(header::IF_MATCH).map(|wanted| wanted.as_bytes().to_vec());
+    let wanted: Vec<HeaderValue> = request.headers().get_all(header::IF_MATCH).iter().cloned().collect();
     let fragment = body(request, TRICKLE).await?;
     let ice = peer.ice();
     let current = format!("\"{}\"", ice.etag);
-    if wanted.is_some_and(|wanted| wanted != b"*" && wanted != current.as_bytes()) {
+    if !wanted.is_empty() && !names(&wanted, &current) {
         let detail = "If-Match names another ICE session than this resource's ETag";
         return Ok(problem(StatusCode::PRECONDITION_FAILED, "ETAG_MISMATCH", detail));
     }
@@ -141,6 +141,12 @@ async fn trickle(webrtc: &Webrtc, peer: &Arc<Peer>, request: Request<Body>) -> R
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::ETAG, text(&format!("\"{etag}\""))?);
     Ok(response)
+}
+
+/// Whether `If-Match` is for the current tag (RFC 9110 §13.1.1): a list, or any; weak tags are no match.
+fn names(wanted: &[HeaderValue], current: &str) -> bool {
+    let tags = wanted.iter().filter_map(|wanted| wanted.to_str().ok()).flat_map(|wanted| wanted.split(','));
+    tags.map(str::trim).any(|tag| tag == "*" || tag == current)
 }
 
 /// One of a fragment's ICE credentials, the first as everything is bundled.
