@@ -285,6 +285,8 @@ fn each_step_has_its_place_and_its_track() {
     assert_eq!(refused("RECORD", &url, TCP), (455, "SETUP_MISSING".into()));
     assert_eq!(refused("SETUP", &url, TCP), (459, "TRACK_MISSING".into()));
     assert_eq!(refused("SETUP", &format!("{url}/trackID=7"), TCP), (404, "TRACK_NOT_FOUND".into()));
+    let sub = url.replace("gate", "gate/attic");
+    assert_eq!(refused("SETUP", &sub, TCP), (404, "TRACK_NOT_FOUND".into()));
     let other = url.replace("gate", "yard");
     assert_eq!(refused("SETUP", &format!("{other}/streamid=0"), TCP), (403, "TICKET_OTHER_CAMERA".into()));
     let first = format!("{url}/streamid=0");

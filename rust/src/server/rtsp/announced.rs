@@ -68,6 +68,7 @@ impl Recording {
         }
         match (named, target.track, self.sections.len()) {
             (Some((number, _)), _, _) => Ok(number),
+            (None, _, _) if is_below(&target.camera, &self.camera) => Err(refuse(404, "TRACK_NOT_FOUND")),
             (None, _, _) if target.camera != self.camera => Err(refuse(403, "TICKET_OTHER_CAMERA")),
             (None, Some(track), count) if track < count => Ok(track),
             (None, None, 1) => Ok(0),
@@ -160,6 +161,11 @@ impl Pair {
     fn ports(&self) -> Option<(u16, u16)> {
         Some((self.rtp.local_addr().ok()?.port(), self.rtcp.local_addr().ok()?.port()))
     }
+}
+
+/// Whether a path leads on from the camera's, to what would be one of its tracks.
+fn is_below(path: &str, camera: &str) -> bool {
+    path.strip_prefix(camera).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -225,26 +225,26 @@ impl<S: Socket> Connection<S> {
             "OPTIONS" => Next::Answer(Response::new(200, cseq).header("Public", METHODS)),
             "ANNOUNCE" => self.announce(request, cseq),
             "DESCRIBE" | "PLAY" if pushes => {
-                Next::Answer(Response::refusal(455, cseq, "ANNOUNCED").header("Allow", METHODS))
+                Next::Answer(Response::not_now(cseq, "ANNOUNCED", &request.method, METHODS))
             }
             "DESCRIBE" => self.describe(request, cseq).await,
             _ if is_foreign => Next::Answer(Response::refusal(454, cseq, "RTSP_SESSION_UNKNOWN")),
             "SETUP" if pushes => self.set_up_to_record(request, cseq).await,
             "SETUP" => self.setup(request, cseq).await,
             _ if wants_session && self.session.is_none() => {
-                Next::Answer(Response::refusal(455, cseq, "SETUP_MISSING").header("Allow", METHODS))
+                Next::Answer(Response::not_now(cseq, "SETUP_MISSING", &request.method, METHODS))
             }
             _ if wants_session && request.session().is_none() => {
                 Next::Answer(Response::refusal(454, cseq, "RTSP_SESSION_MISSING"))
             }
             "RECORD" if pushes => Next::Record(cseq),
-            "RECORD" => Next::Answer(Response::refusal(455, cseq, "ANNOUNCE_MISSING").header("Allow", METHODS)),
+            "RECORD" => Next::Answer(Response::not_now(cseq, "ANNOUNCE_MISSING", &request.method, METHODS)),
             "PLAY" => match self.target(request) {
                 Ok(_) => Next::Play(cseq),
                 Err(answer) => Next::Answer(answer),
             },
             "TEARDOWN" => Next::Last(Response::new(200, cseq).header("Connection", "close")),
-            "PAUSE" => Next::Answer(Response::refusal(455, cseq, "NOT_PLAYING").header("Allow", METHODS)),
+            "PAUSE" => Next::Answer(Response::not_now(cseq, "NOT_PLAYING", &request.method, METHODS)),
             "GET_PARAMETER" | "SET_PARAMETER" => match &self.session {
                 Some(session) => {
                     Next::Answer(Response::new(200, cseq).header("Session", format_args!("{session};timeout=60")))
@@ -345,7 +345,7 @@ impl<S: Socket> Connection<S> {
 
     async fn describe(&mut self, request: &Request, cseq: Option<u32>) -> Next {
         if self.session.is_some() {
-            return Next::Answer(Response::refusal(455, cseq, "ALREADY_SET_UP").header("Allow", METHODS));
+            return Next::Answer(Response::not_now(cseq, "ALREADY_SET_UP", &request.method, METHODS));
         }
         let target = match self.admit(request).await {
             Ok(target) => target,

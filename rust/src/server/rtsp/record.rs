@@ -50,7 +50,7 @@ enum End {
 impl<S: Socket> Connection<S> {
     pub(super) fn announce(&mut self, request: &Request, cseq: Option<u32>) -> Next {
         if self.is_busy() {
-            return Next::Answer(Response::refusal(455, cseq, "ALREADY_SET_UP").header("Allow", METHODS));
+            return Next::Answer(Response::not_now(cseq, "ALREADY_SET_UP", &request.method, METHODS));
         }
         let target = match self.target(request) {
             Ok(target) => target,
@@ -313,7 +313,7 @@ impl<S: Socket> Reading<S> {
             "TEARDOWN" => (ok().header("Connection", "close"), Some(End::Gone("CLIENT_TEARDOWN"))),
             "PAUSE" => (Response::refusal(501, cseq, "LIVE_ONLY"), None),
             "ANNOUNCE" | "DESCRIBE" | "SETUP" | "PLAY" => {
-                (Response::refusal(455, cseq, "ALREADY_RECORDING").header("Allow", METHODS), None)
+                (Response::not_now(cseq, "ALREADY_RECORDING", method, METHODS), None)
             }
             _ => (Response::refusal(405, cseq, "METHOD_UNKNOWN").header("Allow", METHODS), None),
         };

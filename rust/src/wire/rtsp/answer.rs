@@ -19,6 +19,12 @@ impl Response {
         Self::start(status, cseq, Some(reason)).header("X-Vidhub-Reason", reason)
     }
 
+    /// 455 (RFC 2326 §11.3.6): `method` can't be had in the state that the connection is in. It names the others of `methods`.
+    pub fn not_now(cseq: Option<u32>, reason: &str, method: &str, methods: &str) -> Self {
+        let others: Vec<&str> = methods.split(", ").filter(|other| *other != method).collect();
+        Self::refusal(455, cseq, reason).header("Allow", others.join(", "))
+    }
+
     fn start(status: u16, cseq: Option<u32>, reason: Option<&str>) -> Self {
         let mut head = format!("RTSP/1.0 {status} {}", phrase(status));
         if let Some(reason) = reason {
@@ -96,5 +102,12 @@ mod tests {
             &bytes[..],
             b"RTSP/1.0 401 Unauthorized TICKET_EXPIRED\r\nCSeq: 3\r\nServer: vidhub\r\nX-Vidhub-Reason: TICKET_EXPIRED\r\nA: b\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn what_is_refused_for_now_is_not_among_what_may_be_tried() {
+        let bytes = Response::not_now(Some(3), "SETUP_MISSING", "PLAY", "SETUP, PLAY, TEARDOWN").into_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(text.starts_with("RTSP/1.0 455 ") && text.contains("\r\nAllow: SETUP, TEARDOWN\r\n"), "{text}");
     }
 }
