@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from sqlalchemy import Connection
 
 from vidhub import paging
@@ -26,6 +27,8 @@ _GIVERS = frozenset({Role.APPROVER, Role.SUPERVISOR, Role.ADMINISTRATOR})
 _SEE_ALL = _GIVERS | {Role.AUDITOR}
 # The clock is looked at again at least this often: it may jump.
 _LONGEST_WAIT_S = 60.0
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +188,16 @@ class Grants:
     async def run(self) -> None:
         """Until cancelled: gives the core each grant's next stretch when one ends, drops those that are over, and tells
         watchers of what begins and ends by the clock."""
-        last = self._clock()
+        last, lacking = self._clock(), False
         while True:
             now = self._clock()
             for grant, held in list(self._standing.values()):
                 self._move_on(grant, held, last, now)
+            # A clock that was put back had run ahead: what was over by it is not, as the store knows.
+            lacking = lacking or now < last
             last = now
+            if lacking:
+                lacking = not await self._revive(now)
             edges = (edge for _, held in self._standing.values() for edge in (held.start, held.end))
             wait = min((edge - now for edge in edges if edge > now), default=timedelta(seconds=_LONGEST_WAIT_S))
             self._moved.clear()
@@ -217,6 +224,25 @@ class Grants:
                 self._watches.sight_changed(grant.username, grant.department)
         elif last < held.start <= now:
             self._watches.sight_changed(grant.username, grant.department)
+
+    async def _revive(self, now: datetime) -> bool:
+        """Takes up again what stands and is not held; whether the store could be asked, which by its writer tells
+        nothing that is revoked meanwhile."""
+
+        def apply(standing: Sequence[Grant]) -> None:
+            for grant in standing:
+                held = None if grant.hub_id or grant.id in self._standing else hours.stretch(grant, now)
+                if held is not None:
+                    self._core.apply_grant(_within(grant, held))
+                    self._standing[grant.id] = grant, held
+                    self._watches.sight_changed(grant.username, grant.department)
+
+        try:
+            await self._store.write(lambda conn: grants.load_active(conn, now), apply=apply)
+        except VidhubError as error:
+            log.warning("grants could not be read since the clock was put back", reason=error.reason)
+            return False
+        return True
 
     def _refused(self, principal: Principal, grant: Grant, error: VidhubError) -> None:
         subject = f"user/{grant.username}" if grant.username else f"department/{grant.department}"

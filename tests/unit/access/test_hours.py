@@ -231,6 +231,40 @@ async def test_the_next_stretch_follows_by_the_clock(ready: Domain) -> None:
         running.cancel()
 
 
+async def test_a_clock_that_ran_ahead_and_was_put_right_gives_back_what_stands(ready: Domain) -> None:
+    clock = [datetime.now(UTC)]
+    own = Grants(
+        store=ready.store,
+        audit=ready.audit,
+        core=ready.core,
+        purposes=ready.sessions._purposes,
+        watches=ready.watches,
+        clock=lambda: clock[0],
+    )
+    given = await own.create(APPROVER, soon())
+    revoked = await own.create(APPROVER, soon())
+
+    async def is_held() -> bool:
+        return ready.core.authorise(OPERATOR, Action.VIEW_LIVE, camera(1).id, "patrol").allowed
+
+    async def is_not_held() -> bool:
+        return not await is_held()
+
+    running = asyncio.create_task(own.run())
+    try:
+        clock[0] += timedelta(days=400)
+        own.look_again()
+        await until(is_not_held)
+        await own.revoke(APPROVER, revoked.id, "调岗")
+        clock[0] -= timedelta(days=400)
+        own.look_again()
+        await until(is_held)
+        await ready.sessions.open(OPERATOR, camera(1).id, Purpose("patrol"))
+        assert list(own._standing) == [given.id]
+    finally:
+        running.cancel()
+
+
 async def test_a_restart_finds_the_stretch_that_holds(ready: Domain) -> None:
     await ready.grants.create(APPROVER, soon(these_days()))
     await ready.grants.load()
