@@ -17,7 +17,7 @@ from vidhub.core import Core
 from vidhub.errors import FailedPrecondition, NotFound
 from vidhub.model import AuditRecord, Camera, Principal, PrincipalKind, Revision
 from vidhub.store import Secrets, Store, cameras, changes, hubs, meta, remote_cameras
-from vidhub.store.remote_cameras import Conflict
+from vidhub.store.remote_cameras import Conflict, Holder
 
 # Rows in one transaction: interactive writes get in between (`store/writer.py`).
 CHUNK = 200
@@ -116,20 +116,14 @@ class ReceivedCameras:
         """Gives an id to one hub, which two claim. From a linked hub the camera is taken over as soon as it brings it;
         until then whoever has it keeps it. To this hub: another's camera of that id goes now, and none comes again.
 
-        Raises NotFound CAMERA_NOT_FOUND when nobody claims the id, FailedPrecondition CAMERA_IS_OURS when a camera of
-        this hub has it.
+        Raises NotFound CAMERA_NOT_FOUND when nobody claims the id; FailedPrecondition CAMERA_IS_OURS when a camera of
+        this hub has it, HUB_NOT_JOINED, CAMERA_NOT_CLAIMED when that hub does not claim it, CAMERA_NOT_DISPUTED when it
+        is to be this hub's and one hub alone claims it.
         """
 
         def work(conn: Connection) -> Taken:
             holder = remote_cameras.holders(conn, [camera_id]).get(camera_id)
-            offers = remote_cameras.conflicts_over(conn, [camera_id])
-            if holder is None and not offers:
-                raise NotFound("CAMERA_NOT_FOUND", f"no hub claims a camera {camera_id} here")
-            if holder is not None and not holder.hub_id:
-                raise FailedPrecondition(
-                    "CAMERA_IS_OURS",
-                    f"{camera_id} is a camera of a unit of this hub, or was: register the other one under another id",
-                )
+            _check_claim(conn, camera_id, hub_id, holder, is_own=hub_id == self._hub_id)
             remote_cameras.assign(conn, camera_id, hub_id, self._clock())
             detail = {"hub": hub_id, "from": "" if holder is None else holder.hub_id, "reason": reason}
             record = AuditRecord.of(
@@ -238,6 +232,35 @@ class ReceivedCameras:
             self._remote.put(peer, taken.upserted)
             self._core.apply_cameras(taken.number, taken.upserted, taken.removed)
             self._watches.wake()
+
+
+def _check_claim(conn: Connection, camera_id: str, hub_id: str, holder: Holder | None, *, is_own: bool) -> None:
+    """That the id may be given to the hub. Raises as `ReceivedCameras.assign`."""
+    offers = remote_cameras.conflicts_over(conn, [camera_id])
+    claimants = {one.hub_id for one in offers if one.reason == "CAMERA_ID_TAKEN"}
+    if holder is None and not claimants:
+        raise NotFound("CAMERA_NOT_FOUND", f"no hub claims a camera {camera_id} here")
+    if holder is not None and not holder.hub_id:
+        raise FailedPrecondition(
+            "CAMERA_IS_OURS",
+            f"{camera_id} is a camera of a unit of this hub, or was: register the other one under another id",
+        )
+    if is_own:
+        # Else one word would take a camera away that nobody else says is theirs.
+        if not claimants:
+            raise FailedPrecondition(
+                "CAMERA_NOT_DISPUTED",
+                f"no other hub claims {camera_id} than the one that shares it: have it retired or shared no more there",
+            )
+        return
+    hub = hubs.get(conn, hub_id)
+    if hub is None or not hub.joined:
+        raise FailedPrecondition("HUB_NOT_JOINED", f"{hub_id} is not linked: it has no cameras here")
+    if hub_id not in claimants and (holder is None or holder.hub_id != hub_id):
+        raise FailedPrecondition(
+            "CAMERA_NOT_CLAIMED",
+            f"{hub_id} has shared no camera {camera_id}: see `vidhub hub explain` for the hubs that have",
+        )
 
 
 def _entry(peer: str, number: int, stored: Sequence[Camera], gone: Sequence[str]) -> AuditRecord:

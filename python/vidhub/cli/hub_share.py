@@ -122,7 +122,7 @@ def digest(context: typer.Context, peer: str = _PEER) -> None:
 def assign(
     context: typer.Context,
     camera: str = typer.Argument(..., metavar="CAMERA", help="An id that two hubs claim, see `hub explain`."),
-    peer: str = typer.Argument(..., metavar="PEER", help="Whose it is: id or name, this hub's own too."),
+    peer: str = typer.Argument(..., metavar="PEER", help="Whose it is: a hub that claims it, or this one."),
     reason: str = typer.Option(..., help="Why; it goes on record."),
 ) -> None:
     """Say whose an id is: that hub's camera takes the place of the other's as soon as it comes."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from vidhub.access.grant_rules import covers
 from vidhub.access.shares import FIELD_GROUPS, Preview, Shares
 from vidhub.core import Core
-from vidhub.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from vidhub.errors import InvalidArgument, NotFound, PermissionDenied
 from vidhub.link.catalogue_in import CatalogueIn
 from vidhub.link.catalogue_out import CatalogueOut
 from vidhub.link.links import Links
@@ -123,7 +123,7 @@ class SharingDesk:
     async def assign(self, principal: Principal, camera_id: str, hub: str, reason: str) -> str:
         """Gives an id that two hubs claim to a linked hub or to this one; its id. See `ReceivedCameras.assign`.
 
-        Raises NotFound HUB_NOT_FOUND, InvalidArgument REASON_MISSING, FailedPrecondition HUB_NOT_JOINED.
+        Raises NotFound HUB_NOT_FOUND, InvalidArgument REASON_MISSING.
         """
         _may_look(principal)
         if not reason.strip():
@@ -133,8 +133,6 @@ class SharingDesk:
             await self._taken.assign(principal, camera_id, own.id, reason)
             return own.id
         peer = self._peers.find(hub)
-        if not peer.joined:
-            raise FailedPrecondition("HUB_NOT_JOINED", f"{peer.name} is not linked: it has no cameras here")
         await self._taken.assign(principal, camera_id, peer.id, reason)
         return peer.id
 

@@ -89,15 +89,20 @@ async def test_a_comparison_takes_over_as_a_delta_does(first: Sharing, city: Sha
     await city.know(other, HubSide.LOWER)
     async with joined(first, city):
         await in_step(first, city)
+        async with joined(other, city):
+            await is_refused(city, other, "district")
         await city.into.assign(SYSTEM, ID, "other", "x")
+        await city.domain.received.forget("other")
         async with joined(other, city):
             await until(lambda: holder(city) == "other")
             assert (await in_step(other, city))[0] == 2
 
 
-async def test_what_is_this_hub_s_own_goes_and_does_not_come_again(first: Sharing, city: Sharing) -> None:
-    async with joined(first, city):
-        await in_step(first, city)
+async def test_what_is_this_hub_s_own_goes_and_does_not_come_again(
+    first: Sharing, city: Sharing, other: Sharing
+) -> None:
+    async with joined(first, city), joined(other, city):
+        await is_refused(city, other, "district")
         await city.into.assign(SYSTEM, ID, "city", "本级的")
         assert ID not in city.ids()
         await until(lambda: first.out.refused("city", ID) == ("CAMERA_ID_TAKEN", "city"))
@@ -117,10 +122,19 @@ async def test_the_end_of_a_link_is_the_end_of_what_was_given_to_it(
     assert await city.domain.store.read(lambda conn: remote_cameras.assignments(conn, [ID])) == {}
 
 
-async def test_what_can_t_be_given(first: Sharing, city: Sharing) -> None:
+async def test_what_can_t_be_given(first: Sharing, city: Sharing, other: Sharing) -> None:
+    await city.know(other, HubSide.LOWER)
     (own,) = await city.register(50)
     with pytest.raises(FailedPrecondition, match="CAMERA_IS_OURS"):
         await city.into.assign(SYSTEM, own, "district", "x")
     with pytest.raises(NotFound, match="CAMERA_NOT_FOUND"):
         await city.into.assign(SYSTEM, camera(77).id, "district", "x")
+    # One hub has it, and nobody else says that it is theirs.
+    with pytest.raises(FailedPrecondition, match="CAMERA_NOT_DISPUTED"):
+        await city.into.assign(SYSTEM, ID, "city", "x")
+    with pytest.raises(FailedPrecondition, match="CAMERA_NOT_CLAIMED"):
+        await city.into.assign(SYSTEM, ID, "other", "x")
+    with pytest.raises(FailedPrecondition, match="HUB_NOT_JOINED"):
+        await city.into.assign(SYSTEM, ID, "elsewhere", "x")
+    assert holder(city) == "district"
     assert await city.domain.entries("catalogue.assign") == []
