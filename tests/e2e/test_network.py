@@ -150,6 +150,34 @@ async def test_what_the_other_hub_would_see_is_shown_before_it_is_shared(levels:
     await expect(give).to_have_count(0)
 
 
+async def test_a_rule_of_the_same_scope_is_changed_from_what_it_has(levels: tuple[HubProcess, ...], page: Page):
+    """It may be watched for patrols, not live: to add the legal record to it widens nothing else."""
+    _, city, _ = levels
+    where = {"hub": PROVINCE[0], "region_prefixes": ["3606", "3601"]}
+    await city.ask("hub_share", **where, actions=["list"], purposes=["patrol"], fields=["device"])
+    await opened(page, "guan")
+    await page.get_by_test_id(f"hub-{PROVINCE[0]}").get_by_role("button", name="共享预览").click()
+    dialog = page.get_by_role("dialog")
+    live, legal = dialog.get_by_label("实时视频"), dialog.get_by_label("依法登记信息")
+    standing = dialog.get_by_test_id("share-standing")
+    await expect(live).to_be_checked()
+    await expect(standing).to_have_count(0)
+    await dialog.get_by_label("行政区划").fill("3601 3606")
+    await expect(standing).to_contain_text("已有共享规则")
+    await expect(live).not_to_be_checked()
+    await expect(dialog.get_by_label("设备信息")).to_be_checked()
+    await legal.check()
+    await expect(standing).to_contain_text("将增加：依法登记信息")
+    assert await violations(page) == []
+    await dialog.get_by_role("button", name="预览").click()
+    await dialog.get_by_role("button", name="修改该规则").click()
+    await expect(dialog).to_have_count(0)
+    rules = (await city.ask("hub_shares", hub=PROVINCE[0]))["shares"]
+    (rule,) = [one for one in rules if len(one["scope"].get("region_prefixes", ())) == 2]
+    assert (rule["actions"], rule["purposes"], sorted(rule["fields"])) == (["list"], ["patrol"], ["device", "legal"])
+    await city.ask("hub_unshare", **where)
+
+
 async def test_a_supervisor_asks_who_sees_a_camera_and_whose_its_id_is(levels: tuple[HubProcess, ...], page: Page):
     province, city, _ = levels
     # The province's first: what the city shares with it must not come before.

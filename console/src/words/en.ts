@@ -58,10 +58,11 @@ export default {
     roundTrip: "Round trip",
     heard: "Last heard",
     share: {
-      open: "Preview sharing", title: "What {name} would see", hint: "See which cameras the other hub would have by such a rule, before it is given. Addresses of streams, users and passwords are never shared.",
+      open: "Preview sharing", title: "What {name} would see", hint: "See which cameras the other hub would have by such a rule, before it is given. Live video for every purpose is part of it unless chosen otherwise. Addresses of streams, users and passwords are never shared.",
       all: "All cameras, those to come as well", fields: "What goes along", legal: "The record by law", device: "The device", place: "The address of the place",
       seen: "Cameras that the other hub would see", counts: "{cameras} cameras, {added} of them new to it", first: "The first {count} are shown",
       name: "Name", id: "Id", unit: "Unit", region: "Region", preview: "Preview", give: "Share these",
+      standing: "A rule of this scope stands, and is what is shown below: it will be changed.", more: "Will be added: {list}", less: "Will be taken away: {list}", change: "Change the rule",
     },
     explain: {
       open: "Find a camera", title: "Whether other hubs see this camera", id: "Camera id (20 digits)", ask: "Ask", seen: "seen", unseen: "not seen",

@@ -58,10 +58,11 @@ export default {
     roundTrip: "往返时延",
     heard: "最近收到消息",
     share: {
-      open: "共享预览", title: "“{name}”能看到什么", hint: "按此规则共享前，先看对方会看到哪些摄像机。码流地址、账号和密码从不共享。",
+      open: "共享预览", title: "“{name}”能看到什么", hint: "按此规则共享前，先看对方会看到哪些摄像机。共享含实时查看，用途不限，除非另选；码流地址、账号和密码从不共享。",
       all: "全部摄像机（含以后新增）", fields: "随目录附带", legal: "依法登记信息", device: "设备信息", place: "详细地址",
       seen: "对方会看到的摄像机", counts: "共 {cameras} 个摄像机，其中 {added} 个对方此前看不到", first: "仅显示前 {count} 个",
       name: "名称", id: "编码", unit: "接入单位", region: "行政区划", preview: "预览", give: "按此共享",
+      standing: "该范围已有共享规则，以下是它的现有内容，修改后即替换。", more: "将增加：{list}", less: "将去掉：{list}", change: "修改该规则",
     },
     explain: {
       open: "查询摄像机", title: "其他平台能否看到这个摄像机", id: "摄像机编码（20 位）", ask: "查询", seen: "可见", unseen: "不可见",
