@@ -161,8 +161,16 @@ async def test_a_file_that_names_all_cameras_retires_the_others(tmp_path: Path) 
 
         # More than half of them: perhaps the wrong file.
         table(tmp_path / "cameras.csv", lines[:3])
-        done = await register("--retire-missing")
+        done = await register("--retire-missing", "--yes")
         assert (done.error["reason"], done.answer["retired"]) == ("RETIRE_TOO_MANY", [])
         assert await listed() == ids[:7]
-        assert (await register("--retire-missing", "--yes")).answer["retired"] == ids[3:7]
+        assert (await register("--retire-missing", "--yes", "--retire-most")).answer["retired"] == ids[3:7]
+        assert await listed() == ids[:3]
+
+        # None at all: certainly.
+        (tmp_path / "cameras.csv").write_text(",".join(lines[0]) + "\n", encoding="utf-8")
+        done = await register("--retire-missing", "--yes", "--retire-most", "--report", tmp_path / "report.csv")
+        assert (done.error["reason"], done.answer["retired"]) == ("RETIRE_ALL", [])
+        with (tmp_path / "report.csv").open(encoding="utf-8-sig", newline="") as report:
+            assert [(row["id"], row["kind"]) for row in csv.DictReader(report)] == [(one, "missing") for one in ids[:3]]
         assert await listed() == ids[:3]

@@ -36,7 +36,8 @@ def register(
     retire_missing: bool = typer.Option(
         False, "--retire-missing", help="The file names all of the unit's cameras: retire those that it lacks."
     ),
-    yes: bool = typer.Option(False, "--yes", help="Retire without asking, and more than half of them too."),
+    yes: bool = typer.Option(False, "--yes", help="Retire without asking."),
+    retire_most: bool = typer.Option(False, "--retire-most", help="Retire even more than half of the unit's cameras."),
 ) -> None:
     """Register the cameras of a .csv or .xlsx file; every bad line is told by field, rule and remedy."""
     chosen = settings(context)
@@ -58,7 +59,7 @@ def register(
         found = rpc.run(rpc.call(who, work.run))
     refusal: VidhubError | None = None
     if retire_missing and not dry_run:
-        refusal = _retire(who, file, found, yes=yes, progress=progress)
+        refusal = _retire(who, file, found, yes=yes, most=retire_most, progress=progress)
     if report is not None:
         found.write(report)
     if chosen.as_json:
@@ -72,12 +73,20 @@ def register(
 
 
 def _retire(
-    who: Identity, file: Path, found: camera_import.Report, *, yes: bool, progress: Progress
+    who: Identity, file: Path, found: camera_import.Report, *, yes: bool, most: bool, progress: Progress
 ) -> VidhubError | None:
     """Retires what the file lacks, or says why nothing was: what was registered is told all the same."""
     ask = partial(typer.confirm, err=True) if sys.stdin.isatty() else None
     try:
-        camera_retire.check(found.missing, of=found.before, rejected=len(found.rejected), yes=yes, confirm=ask)
+        camera_retire.check(
+            found.missing,
+            of=found.before,
+            named=found.accepted,
+            rejected=len(found.rejected),
+            yes=yes,
+            most=most,
+            confirm=ask,
+        )
         if found.missing:
             with progress:
                 task = progress.add_task("retiring", total=len(found.missing))
@@ -88,7 +97,7 @@ def _retire(
                         found.retired.append(camera_id)
 
                 async def end(channel: grpc.aio.Channel) -> None:
-                    await camera_retire.retire(channel, found.missing, f"not in {file.name[:100]}", note)
+                    await camera_retire.retire(channel, found.missing, camera_retire.reason(file), note)
 
                 rpc.run(rpc.call(who, end))
     except VidhubError as refusal:

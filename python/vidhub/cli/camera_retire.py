@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 
 import grpc
+import typer
 
 from vidhub.errors import FailedPrecondition
 from vidhub.v1 import camera_service_pb2, camera_service_pb2_grpc
@@ -29,10 +31,20 @@ async def own_ids(stub: camera_service_pb2_grpc.CameraServiceStub) -> AsyncItera
             return
 
 
-def check(missing: Sequence[str], *, of: int, rejected: int, yes: bool, confirm: Callable[[str], bool] | None) -> None:
-    """Whether the missing ones may go. of: cameras that the unit had before; confirm: asks a person, None without one.
+def check(
+    missing: Sequence[str],
+    *,
+    of: int,
+    named: int,
+    rejected: int,
+    yes: bool,
+    most: bool,
+    confirm: Callable[[str], bool] | None,
+) -> None:
+    """Whether the missing ones may go. of: cameras that the unit had before; named: those that the file names; most:
+    more than half may go; confirm: asks a person, None without one.
 
-    Raises FailedPrecondition RETIRE_AFTER_REJECTED, RETIRE_TOO_MANY, RETIRE_NOT_CONFIRMED.
+    Raises FailedPrecondition RETIRE_AFTER_REJECTED, RETIRE_ALL, RETIRE_TOO_MANY, RETIRE_NOT_CONFIRMED.
     """
     if not missing:
         return
@@ -41,15 +53,33 @@ def check(missing: Sequence[str], *, of: int, rejected: int, yes: bool, confirm:
             "RETIRE_AFTER_REJECTED",
             f"{rejected} lines were rejected, so nothing was retired: correct them, run again",
         )
+    if not named:  # an export that went wrong, more likely than a unit without cameras
+        raise FailedPrecondition(
+            "RETIRE_ALL", "the file names no camera, so nothing was retired: `vidhub camera retire` takes one out"
+        )
+    what = f"{len(missing)} of the unit's {of} cameras are not in the file"
+    if 2 * len(missing) > of and not most:
+        raise FailedPrecondition(
+            "RETIRE_TOO_MANY", f"{what}, more than half, so nothing was retired: give --retire-most if that is meant"
+        )
     if yes:
         return
-    what = f"{len(missing)} of the unit's {of} cameras are not in the file"
-    if 2 * len(missing) > of:
-        raise FailedPrecondition(
-            "RETIRE_TOO_MANY", f"{what}, more than half, so nothing was retired: give --yes if that is meant"
-        )
-    if confirm is None or not confirm(f"{what}. Retire them for good?"):
+    if confirm is None or not _is_confirmed(confirm, f"{what}. Retire them?"):
         raise FailedPrecondition("RETIRE_NOT_CONFIRMED", f"{what}; nothing was retired: give --yes if they shall go")
+
+
+def _is_confirmed(confirm: Callable[[str], bool], question: str) -> bool:
+    try:
+        return confirm(question)
+    except typer.Abort:  # Ctrl-C, or the end of what is typed
+        return False
+
+
+def reason(file: Path) -> str:
+    """What is put on record with each. A file's name may hold anything, of which the hub takes no control characters
+    and gRPC nothing that is no Unicode."""
+    name = "".join(letter if letter.isprintable() else "?" for letter in file.name[:100])
+    return f"not in {name}"
 
 
 async def retire(
