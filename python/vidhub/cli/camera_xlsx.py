@@ -23,7 +23,8 @@ LARGEST_UNPACKED_BYTES = 1024 * 1024 * 1024
 MOST_CELLS = 20_000_000
 # A spreadsheet keeps 15 digits of a number; an id has 20.
 _EXACT = 10**15
-_REFERENCE = re.compile(r"([A-Z]{1,3})([1-9]\d{0,6})")
+_REFERENCE = re.compile(r"([A-Z]{1,3})0*([1-9][0-9]{0,6})", re.IGNORECASE)
+_ROW = re.compile(r"0*([1-9][0-9]{0,6})")
 
 
 def read(path: Path) -> Iterator[Row]:
@@ -73,11 +74,12 @@ def _check_extent(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if sum(one.file_size for one in archive.infolist()) > LARGEST_UNPACKED_BYTES:
             raise InvalidArgument("XLSX_INVALID", f"{path} unpacks to more than 1 GiB: split it")
+        # A sheet may stand anywhere: the relations of the workbook say where.
         for one in archive.infolist():
-            if one.filename.startswith("xl/worksheets/") and one.filename.endswith(".xml"):
-                with archive.open(one) as sheet:
+            if one.filename.lower().endswith(".xml"):
+                with archive.open(one) as part:
                     extent = _Extent()
-                    while block := sheet.read(1024 * 1024):
+                    while block := part.read(1024 * 1024):
                         extent.feed(block)
                 if extent.cells > MOST_CELLS:
                     raise InvalidArgument(
@@ -87,11 +89,14 @@ def _check_extent(path: Path) -> None:
 
 
 class _Extent:
-    """The rectangle of cells that hold something, of the XML of a sheet."""
+    """The rectangle of cells that hold something, of the XML of a sheet; of another part there are none."""
 
     def __init__(self) -> None:
         self.last = ""
-        self._cell = ""
+        self._is_sheet = False
+        # Where the next cell stands that does not say where: behind the last, in the row that is open.
+        self._row, self._column = 0, 1
+        self._cell: tuple[int, int] | None = None
         self._rows = [0, 0]
         self._columns = [0, 0]
         self._parser = expat.ParserCreate()
@@ -100,36 +105,72 @@ class _Extent:
         self._parser.StartDoctypeDeclHandler = self._refuse
 
     def feed(self, block: bytes) -> None:
-        self._parser.Parse(block)
+        try:
+            self._parser.Parse(block)
+        except ValueError as cause:  # an encoding that expat does not know
+            raise expat.ExpatError(str(cause)) from cause
 
     @property
     def cells(self) -> int:
         return (self._rows[1] - self._rows[0] + 1) * (self._columns[1] - self._columns[0] + 1)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        # A cell without a value is one that was only coloured.
-        if name == "c":
-            self._cell = attributes.get("r", "")
-        elif self._cell and name in ("v", "is"):
-            self._grow(self._cell)
-            self._cell = ""
-
-    def _grow(self, reference: str) -> None:
-        found = _REFERENCE.fullmatch(reference)
-        if found is None:
+        name = name.rpartition(":")[2]  # the reader goes by local names too
+        if name == "sheetData":
+            self._is_sheet = True
+        elif not self._is_sheet:
             return
-        column = 0
-        for letter in found[1]:
-            column = column * 26 + ord(letter) - 64
-        for ends, place in ((self._rows, int(found[2])), (self._columns, column)):
+        elif name == "row":
+            self._row, self._column = _row(attributes.get("r")) or self._row + 1, 1
+        elif name == "c":
+            row, column = _place(attributes.get("r")) or (max(self._row, 1), self._column)
+            self._cell = row, column
+            self._column = column + 1
+        # A cell without a value is one that was only coloured.
+        elif self._cell is not None and name in ("v", "is"):
+            self._grow(*self._cell)
+            self._cell = None
+
+    def _grow(self, row: int, column: int) -> None:
+        for ends, place in ((self._rows, row), (self._columns, column)):
             if not ends[0] or place < ends[0]:
                 ends[0] = place
             if place > ends[1]:
                 ends[1] = place
-                self.last = reference
+                self.last = _reference(row, column)
 
     def _refuse(self, *_: object) -> None:
         raise expat.ExpatError("a document type of its own")
+
+
+def _row(number: str | None) -> int | None:
+    if number is None:
+        return None
+    found = _ROW.fullmatch(number)
+    if found is None:
+        raise expat.ExpatError("a row that is no number")
+    return int(found[1])
+
+
+def _place(reference: str | None) -> tuple[int, int] | None:
+    """Row and column of B7, counted from 1."""
+    if reference is None:
+        return None
+    found = _REFERENCE.fullmatch(reference)
+    if found is None:
+        raise expat.ExpatError("a cell that is nowhere")
+    column = 0
+    for letter in found[1].upper():
+        column = column * 26 + ord(letter) - 64
+    return int(found[2]), column
+
+
+def _reference(row: int, column: int) -> str:
+    letters = ""
+    while column:
+        column, digit = divmod(column - 1, 26)
+        letters = chr(65 + digit) + letters
+    return f"{letters}{row}"
 
 
 def _text(cell: object) -> str | Violation:

@@ -77,6 +77,80 @@ def test_a_cell_far_away_is_refused_before_room_is_made_for_all_between(tmp_path
     assert caught.value.reason == "XLSX_INVALID"
 
 
+def rewritten(tmp_path: Path, sheet: str, *, name: str = "xl/worksheets/sheet1.xml") -> Path:
+    """A workbook whose sheet is this XML, at this place."""
+    source, path = book(tmp_path, HEADER), tmp_path / "rewritten.xlsx"
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for one in old.infolist():
+            if one.filename == "xl/worksheets/sheet1.xml":
+                new.writestr(name, sheet)
+            else:
+                data = old.read(one)
+                if one.filename == "xl/_rels/workbook.xml.rels":
+                    data = data.replace(b"/xl/worksheets/sheet1.xml", f"/{name}".encode())
+                new.writestr(one.filename, data)
+    return path
+
+
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+FAR = '<c r="XFD1048576"><v>1</v></c>'
+
+
+@pytest.mark.parametrize(
+    ("sheet", "name", "last"),
+    [
+        pytest.param(
+            f'<x:worksheet xmlns:x="{MAIN}"><x:sheetData><x:row><x:c r="A1"><x:v>1</x:v></x:c></x:row>'
+            '<x:row r="1048576"><x:c r="XFD1048576"><x:v>1</x:v></x:c></x:row></x:sheetData></x:worksheet>',
+            "xl/worksheets/sheet1.xml",
+            "XFD1048576",
+            id="with a prefix",
+        ),
+        pytest.param(
+            f'<worksheet xmlns="{MAIN}"><sheetData><row><c r="a1"><v>1</v></c></row><row>{FAR.lower()}</row>'
+            "</sheetData></worksheet>",
+            "xl/worksheets/sheet1.xml",
+            "XFD1048576",
+            id="in small letters",
+        ),
+        pytest.param(
+            f'<worksheet xmlns="{MAIN}"><sheetData><row><c r="A1"><v>1</v></c></row><row>{FAR}</row></sheetData>'
+            "</worksheet>",
+            "xl/elsewhere.XML",
+            "XFD1048576",
+            id="at another place",
+        ),
+        pytest.param(
+            f'<worksheet xmlns="{MAIN}"><sheetData><row><c><v>1</v></c>{"<c/>" * 20}</row><row r="1000000">'
+            f"{'<c/>' * 20}<c><v>1</v></c></row></sheetData></worksheet>",
+            "xl/worksheets/sheet1.xml",
+            "U1000000",
+            id="by position",
+        ),
+    ],
+)
+def test_a_cell_far_away_is_seen_however_it_is_written(tmp_path: Path, sheet: str, name: str, last: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"cell {last} ") as caught:
+        camera_xlsx.count(rewritten(tmp_path, sheet, name=name))
+    assert caught.value.reason == "XLSX_INVALID"
+
+
+@pytest.mark.parametrize("place", ["1A", "A", "AAAA1", ""])
+def test_a_cell_that_is_nowhere_is_refused(tmp_path: Path, place: str) -> None:
+    sheet = f'<worksheet xmlns="{MAIN}"><sheetData><row><c r="{place}"><v>1</v></c></row></sheetData></worksheet>'
+    with pytest.raises(InvalidArgument) as caught:
+        camera_xlsx.count(rewritten(tmp_path, sheet))
+    assert caught.value.reason == "XLSX_INVALID"
+
+
+def test_cells_without_a_place_are_read_by_position(tmp_path: Path) -> None:
+    text = "".join(f'<c t="inlineStr"><is><t>{one}</t></is></c>' for one in ("name", "region_code"))
+    line = text.replace("name", "东门").replace("region_code", "360602")
+    sheet = f'<worksheet xmlns="{MAIN}"><sheetData><row>{text}</row><row>{line}</row></sheetData></worksheet>'
+    (row,) = camera_xlsx.read(rewritten(tmp_path, sheet))
+    assert (row.line, row.camera.name, row.camera.region_code) == (2, "东门", "360602")
+
+
 def test_cells_that_are_only_coloured_do_not_count(tmp_path: Path) -> None:
     workbook = openpyxl.Workbook()
     workbook.active.append(HEADER)
