@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -199,12 +200,17 @@ async def test_a_supervisor_asks_who_sees_a_camera_and_whose_its_id_is(levels: t
     await expect(assign).to_have_count(0)
     await dialog.get_by_label("摄像机编码").fill(camera_id)
     await dialog.get_by_role("button", name="查询").click()
-    await expect(dialog.get_by_test_id("findings")).to_contain_text("未被接受")
+    findings = dialog.get_by_test_id("findings")
+    await expect(findings).to_contain_text("未被接受")
+    # In the console's language, and of the hubs that claim it: the district has nothing to do with it.
+    await expect(findings).to_contain_text(f"该编码已由“{CITY[0]}”的摄像机使用")
+    assert not re.search(r"camera|offers|taken", await findings.inner_text())
+    assert await dialog.get_by_label("归属平台").locator("option").all_inner_texts() == [PROVINCE[0], CITY[0]]
     await expect(assign).to_be_disabled()
     await dialog.get_by_label("归属平台").select_option(PROVINCE[0])
     await dialog.get_by_label("原因").fill("编码在先")
     assert await violations(page) == []
     await assign.click()
     # The city's own unit has it: that is for the unit to retire.
-    await expect(dialog.get_by_role("alert")).to_contain_text(camera_id)
+    await expect(dialog.get_by_role("alert")).to_contain_text("该编码属于（或曾属于）本平台")
     assert (await city.ask("audit_list", action="catalogue.assign"))["entries"] == []

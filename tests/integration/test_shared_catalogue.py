@@ -131,6 +131,11 @@ async def test_a_supervisor_says_whose_an_id_is(tmp_path: Path):
         await city.ask("user_add", name="jian", roles=["supervisor"], password=PASSWORD)
         asked = {"cameraId": camera_id, "hub": "yuehu", "reason": "编码在先"}
         async with person(city, "jian") as supervisor:
+            # What the console makes its sentences of, and whom it lists.
+            told = (await supervisor.call("HubService/ExplainCamera", cameraId=camera_id))["findings"][0]
+            del told["message"]
+            about = {"offeringHubId": "yuehu", "holdingHubId": "guixi", "likelyHubId": "yuehu"}
+            assert told == {"reason": "CONFLICT", "cause": "CAMERA_ID_TAKEN", **about}
             assert await supervisor.call("HubService/AssignCamera", **asked) == {}
         await in_step(rightful, city, 1)
         await in_step(squatter, city, 0)

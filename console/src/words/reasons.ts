@@ -41,6 +41,16 @@ export const zh: Record<string, string> = {
   PURPOSE_RETIRED: "该用途已停用。",
   LIMIT_PURPOSES: "用途数量已达上限。",
   PAGE_TOKEN_INVALID: "列表已变化：请重新查询。",
+  CAMERA_IS_OURS: "该编码属于（或曾属于）本平台接入单位的摄像机：请对方换编码重新登记。",
+  CAMERA_NOT_CLAIMED: "所选平台没有提供该编码的摄像机。",
+  CAMERA_NOT_DISPUTED: "只有一个平台提供该编码，没有争议：请由对方注销，或不再共享。",
+  HUB_NOT_JOINED: "该平台还没有完成级联：请对方先使用接入文件加入。",
+  HUB_NOT_FOUND: "没有与该平台级联：可能刚被终止，请刷新页面。",
+  HUB_NOT_LINKED: "没有与该平台级联：可能刚被终止，请刷新页面。",
+  LIMIT_SHARES: "与一个平台的共享规则数量已达上限：请合并为范围更大的规则。",
+  SHARE_NOT_FOUND: "没有该共享规则：可能刚被撤销。",
+  FIELD_UNKNOWN: "所选的附带信息不能共享。",
+  REASON_MISSING: "请填写理由：它会记录在案。",
 };
 
 export const en: Record<string, string> = {
@@ -85,4 +95,14 @@ export const en: Record<string, string> = {
   PURPOSE_RETIRED: "The purpose is retired.",
   LIMIT_PURPOSES: "There are as many purposes as there may be.",
   PAGE_TOKEN_INVALID: "The list has changed: search again.",
+  CAMERA_IS_OURS: "A unit of this hub has a camera of this id, or had: the other one must be registered under another.",
+  CAMERA_NOT_CLAIMED: "The hub that was chosen brings no camera of this id.",
+  CAMERA_NOT_DISPUTED: "One hub alone brings this id, and nobody disputes it: have it retired there, or shared no more.",
+  HUB_NOT_JOINED: "The hub has not joined yet: it must use its invitation first.",
+  HUB_NOT_FOUND: "This hub is not linked to it: the link may just have been ended. Load the page again.",
+  HUB_NOT_LINKED: "This hub is not linked to it: the link may just have been ended. Load the page again.",
+  LIMIT_SHARES: "There are as many rules for one hub as there may be: use wider ones.",
+  SHARE_NOT_FOUND: "There is no such rule: it may just have been taken back.",
+  FIELD_UNKNOWN: "What was chosen to go along can't be shared.",
+  REASON_MISSING: "Say why: it goes on record.",
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -53,12 +54,7 @@ class ShareCalls:
         found = await self._desk.explain(call.caller, request.camera_id, request.hub)
         return pb.ExplainCameraResponse(
             visible=any(one.visible for one in found),
-            findings=[
-                pb.ExplainCameraResponse.Finding(
-                    hub_id=one.hub_id, visible=one.visible, reason=one.reason, message=one.message
-                )
-                for one in found
-            ],
+            findings=[pb.ExplainCameraResponse.Finding(**asdict(one)) for one in found],
         )
 
     async def assign_camera(self, request: pb.AssignCameraRequest, call: Call) -> pb.AssignCameraResponse:

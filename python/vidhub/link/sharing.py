@@ -33,12 +33,21 @@ _CONFLICTS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """hub_id: seen from which hub; "" where it is about this one."""
+    """hub_id: seen from which hub; "" where it is about this one. What follows the message is what it is made of: see
+    `ExplainCameraResponse.Finding`."""
 
     hub_id: str
     visible: bool
     reason: str
     message: str
+    cause: str = ""
+    offering_hub_id: str = ""
+    holding_hub_id: str = ""
+    assigned_hub_id: str = ""
+    likely_hub_id: str = ""
+    lag: int = 0
+    missing_fields: tuple[str, ...] = ()
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,38 +173,48 @@ class SharingDesk:
             return remote_cameras.conflicts_over(conn, ids), remote_cameras.assignments(conn, ids)
 
         conflicts, given = await self._store.read(work)
-        return [
-            Finding(
-                "",
-                False,
-                "CONFLICT",
+        found = []
+        for one in conflicts:
+            if one.hub_id not in names:
+                continue
+            owner = given.get(camera_id, "") if one.reason == "CAMERA_ID_TAKEN" else ""
+            likely, where = ("", "") if owner else self._likely(one)
+            said = (
                 f"{names[one.hub_id]} offers a camera of this id, which is not taken here ({one.reason}): "
                 + self._conflict(one.reason, one.holder_hub_id)
-                + self._whose(one, given.get(camera_id)),
+                + (f"; the id was given to {owner}" if owner else "")
+                + where
             )
-            for one in conflicts
-            if one.hub_id in names
-        ]
+            found.append(
+                Finding(
+                    "",
+                    False,
+                    "CONFLICT",
+                    said,
+                    cause=one.reason,
+                    offering_hub_id=one.hub_id,
+                    holding_hub_id=one.holder_hub_id,
+                    assigned_hub_id=owner,
+                    likely_hub_id=likely,
+                )
+            )
+        return found
 
-    def _whose(self, conflict: Conflict, given: str | None) -> str:
-        """What helps a supervisor to decide, or was decided."""
-        if conflict.reason != "CAMERA_ID_TAKEN":
-            return ""
-        if given is not None:
-            return f"; the id was given to {given}"
+    def _likely(self, conflict: Conflict) -> tuple[str, str]:
+        """The hub that offers, where the id lies in its region and not in that of the other; and that in words."""
         offers, holds = self._peers.get(conflict.hub_id), self._peers.get(conflict.holder_hub_id)
-        if offers is None or holds is None:
-            return ""
+        if conflict.reason != "CAMERA_ID_TAKEN" or offers is None or holds is None:
+            return "", ""
         inside = [hub for hub in (offers, holds) if conflict.camera_id.startswith(hub.region_prefix)]
-        if inside == [offers]:
-            return f"; by its first digits it lies in the region of {offers.name}, not of {holds.name}"
-        return ""
+        if inside != [offers]:
+            return "", ""
+        return offers.id, f"; by its first digits it lies in the region of {offers.name}, not of {holds.name}"
 
     def _seen_from(self, peer: LinkedHub, camera: Camera) -> Iterator[Finding]:
         is_up = self._links.get(peer.id) is not None
         if self._shares.is_from(peer.id, camera):
             state = "" if is_up else "; the link is down, so this is the last that was known"
-            yield Finding(peer.id, True, "THEIRS", f"it came from {peer.name}{state}")
+            yield Finding(peer.id, True, "THEIRS", f"it came from {peer.name}{state}", stale=not is_up)
             return
         covering = [share for share in self._shares.of(peer.id) if covers(share, camera)]
         if not covering:
@@ -208,12 +227,25 @@ class SharingDesk:
             return
         decision = self._core.authorise(Principal(PrincipalKind.HUB, peer.id), Action.LIST, camera.id, "")
         if not decision.allowed:
-            yield Finding(peer.id, False, "NOT_PERMITTED", f"policy keeps it from {peer.name}: {decision.reason}")
+            yield Finding(
+                peer.id,
+                False,
+                "NOT_PERMITTED",
+                f"policy keeps it from {peer.name}: {decision.reason}",
+                cause=decision.reason,
+            )
             return
         if (refused := self._told.refused(peer.id, camera.id)) is not None:
             reason, holder = refused
             why = self._conflict(reason, holder)
-            yield Finding(peer.id, False, "CONFLICT", f"{peer.name} has not taken it ({reason}): {why}")
+            yield Finding(
+                peer.id,
+                False,
+                "CONFLICT",
+                f"{peer.name} has not taken it ({reason}): {why}",
+                cause=reason,
+                holding_hub_id=holder,
+            )
             return
         if not is_up:
             yield Finding(
@@ -221,19 +253,26 @@ class SharingDesk:
                 False,
                 "LINK_DOWN",
                 f"the link to {peer.name} is down: it has what it was told before, marked stale; see `vidhub doctor`",
+                stale=True,
             )
             return
         lag = self._told.lag(peer.id)
         if not self._told.is_told(peer.id, camera.id):
-            yield Finding(peer.id, False, "LAGGING", f"{peer.name} has yet to be told: it lags {lag} revisions behind")
+            yield Finding(
+                peer.id, False, "LAGGING", f"{peer.name} has yet to be told: it lags {lag} revisions behind", lag=lag
+            )
             return
         yield Finding(peer.id, True, "SHARED", f"{peer.name} knows of it")
         if lag:
-            yield Finding(peer.id, True, "LAGGING", f"{peer.name} lags {lag} revisions behind")
+            yield Finding(peer.id, True, "LAGGING", f"{peer.name} lags {lag} revisions behind", lag=lag)
         missing = [group for group in FIELD_GROUPS if group not in self._shares.fields_for(peer.id, camera)]
         if missing:
             yield Finding(
-                peer.id, True, "FIELD_FILTERED", f"{peer.name} has it without {', '.join(missing)}: no rule shares them"
+                peer.id,
+                True,
+                "FIELD_FILTERED",
+                f"{peer.name} has it without {', '.join(missing)}: no rule shares them",
+                missing_fields=tuple(missing),
             )
 
     @staticmethod

@@ -213,16 +213,32 @@ class ExplainCameraRequest(_message.Message):
 class ExplainCameraResponse(_message.Message):
     __slots__ = ("visible", "findings")
     class Finding(_message.Message):
-        __slots__ = ("hub_id", "visible", "reason", "message")
+        __slots__ = ("hub_id", "visible", "reason", "message", "cause", "offering_hub_id", "holding_hub_id", "assigned_hub_id", "likely_hub_id", "lag", "missing_fields", "stale")
         HUB_ID_FIELD_NUMBER: _ClassVar[int]
         VISIBLE_FIELD_NUMBER: _ClassVar[int]
         REASON_FIELD_NUMBER: _ClassVar[int]
         MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        CAUSE_FIELD_NUMBER: _ClassVar[int]
+        OFFERING_HUB_ID_FIELD_NUMBER: _ClassVar[int]
+        HOLDING_HUB_ID_FIELD_NUMBER: _ClassVar[int]
+        ASSIGNED_HUB_ID_FIELD_NUMBER: _ClassVar[int]
+        LIKELY_HUB_ID_FIELD_NUMBER: _ClassVar[int]
+        LAG_FIELD_NUMBER: _ClassVar[int]
+        MISSING_FIELDS_FIELD_NUMBER: _ClassVar[int]
+        STALE_FIELD_NUMBER: _ClassVar[int]
         hub_id: str
         visible: bool
         reason: str
         message: str
-        def __init__(self, hub_id: _Optional[str] = ..., visible: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+        cause: str
+        offering_hub_id: str
+        holding_hub_id: str
+        assigned_hub_id: str
+        likely_hub_id: str
+        lag: int
+        missing_fields: _containers.RepeatedScalarFieldContainer[str]
+        stale: bool
+        def __init__(self, hub_id: _Optional[str] = ..., visible: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., cause: _Optional[str] = ..., offering_hub_id: _Optional[str] = ..., holding_hub_id: _Optional[str] = ..., assigned_hub_id: _Optional[str] = ..., likely_hub_id: _Optional[str] = ..., lag: _Optional[int] = ..., missing_fields: _Optional[_Iterable[str]] = ..., stale: _Optional[bool] = ...) -> None: ...
     VISIBLE_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     visible: bool
