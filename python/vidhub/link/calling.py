@@ -7,6 +7,9 @@ import contextlib
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
+
+from vidhub.v1 import link_service_pb2 as pb
 
 METHOD = "/vidhub.v1.LinkService/Link"
 OPTIONS = (
@@ -24,6 +27,7 @@ class Reading:
     def __init__(self, call: Any) -> None:
         self._call = call
         self._reading: asyncio.Future[Any] | None = None
+        self._last = b""
 
     async def next(self) -> Any:
         """Octets, or EOF. Raises grpc.aio.AioRpcError."""
@@ -31,16 +35,21 @@ class Reading:
             self._reading = asyncio.ensure_future(self._call.read())
         data = await asyncio.shield(self._reading)
         self._reading = None
+        if data is not grpc.aio.EOF:
+            self._last = data
         return data
 
-    async def rest(self) -> bool:
-        """Returns when the upper hub has nothing more to say; whether it has then read all that was sent to it, which
-        it has not where the call broke."""
+    async def rest(self, reason: str) -> bool:
+        """Returns when the upper hub has nothing more to say; whether it has taken the farewell for this reason. It
+        answers one with its own for the same reason, which comes last. A call that ends well is not enough: a hub that
+        stops says farewell by itself, and reads no more."""
         try:
             while await self.next() is not grpc.aio.EOF:
                 pass
-            return bool(await self._call.code() == grpc.StatusCode.OK)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            if await self._call.code() != grpc.StatusCode.OK:
+                return False
+            return bool(pb.LinkResponse.FromString(self._last).message.farewell.reason == reason)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, DecodeError):
             return False
 
     async def close(self) -> None:

@@ -143,7 +143,7 @@ class Dialer:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(FAREWELL_S):
                         await asyncio.wait({sending})
-                        link.was_heard = await reading.rest()
+                        link.was_heard = await reading.rest(link.end_reason)
                 sending.cancel()
         reason = link.end_reason
         log.info("a link is down", hub=hub.id, reason=reason)

@@ -31,6 +31,7 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 600.0
 # Who has not come back by then is not waited for.
 PATIENCE = timedelta(days=30)
+_REASON = "LINK_ENDED"
 # Answers of a hub that knows already, or has never known.
 _KNOWN = OVER | {"HUB_UNKNOWN", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED"}
 
@@ -135,10 +136,10 @@ class Farewells:
                     await call.write(pb.LinkRequest(message=self._greeter.hello(owed.hub)).SerializeToString())
                     if await reading.next() is grpc.aio.EOF:
                         return False
-                    farewell = pb.LinkMessage(farewell=pb.Farewell(reason="LINK_ENDED"))
+                    farewell = pb.LinkMessage(farewell=pb.Farewell(reason=_REASON))
                     await call.write(pb.LinkRequest(message=farewell).SerializeToString())
                     await call.done_writing()
-                    return await reading.rest()
+                    return await reading.rest(_REASON)
             except TimeoutError:
                 return False
             except grpc.aio.AioRpcError as error:
