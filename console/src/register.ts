@@ -1,7 +1,7 @@
 // The register of use as people search it.
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 
-import { audit, call } from "./api";
+import { HubError, audit, call } from "./api";
 import type { AuditEntry } from "./gen/vidhub/v1/audit_service_pb";
 import { i18n, sentenceOf } from "./i18n";
 import { purposeName } from "./hub";
@@ -30,16 +30,22 @@ export function blank(): Search {
   return { from: "", to: "", principal: "", action: "", cameraId: "", purposeKind: "", result: "", reason: "", traceId: "", sessionId: "" };
 }
 
-/** As ListEntries takes it. A name alone is a person's. */
+/** undefined for none. Throws where it is no time: an answer to a wider question would pass for the one that was asked. */
+function timeOf(text: string) {
+  const time = timeWritten(text);
+  if (text.trim() && !time) throw new HubError("TIME_INVALID", `no time: ${text}`);
+  return time && timestampFromDate(time);
+}
+
+/** As ListEntries takes it. A name alone is a person's. Throws HubError TIME_INVALID. */
 export function questionOf(search: Search) {
   const { from, to, principal, result, reason, ...rest } = search;
-  const [begin, end] = [timeWritten(from), timeWritten(to)];
   return {
     ...rest,
     result: reason || result,
     principal: !principal || principal.includes("/") || principal === "system" ? principal : `user/${principal}`,
-    from: begin && timestampFromDate(begin),
-    to: end && timestampFromDate(end),
+    from: timeOf(from),
+    to: timeOf(to),
   };
 }
 

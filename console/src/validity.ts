@@ -33,6 +33,12 @@ function look(field: Field): void {
   field.setCustomValidity(field.dataset.fault ?? "");
 }
 
+/** For a button that submits nothing: whether all fields of the form hold what they may; says where they do not. */
+export function isFilled(form: HTMLFormElement): boolean {
+  for (const field of form.elements) if (isField(field)) look(field);
+  return form.reportValidity();
+}
+
 export function speakOfFields(): void {
   // Before the browser judges: what was said at the last try may hold no more.
   addEventListener(

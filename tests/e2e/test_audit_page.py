@@ -66,6 +66,26 @@ async def test_an_auditor_searches_follows_proves_and_exports(site, office: Offi
     await office.tidy()
 
 
+async def test_what_is_no_time_is_refused_and_not_left_out(office: OfficePage):
+    """Else the answer, and the file, would be those of a wider question."""
+    await office.enter("auditor", "audit")
+    page = office.page
+    await expect(page.locator("[data-row]").first).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "ListEntries" in request.url else None)
+    begin = page.locator("#audit-from")
+    await begin.fill("2026-13-01")
+    for button in ("export", "search"):
+        await page.get_by_test_id(button).click()
+        assert "2026-01-31" in await begin.evaluate("field => field.validationMessage")
+    assert asked == []
+    # An address that was written by hand.
+    await page.goto(f"{page.url.split('?')[0]}?from=yesterday")
+    await expect(page.get_by_role("alert")).to_contain_text("时间不符合要求")
+    await expect(page.locator("[data-row]")).to_have_count(0)
+    assert asked == []
+
+
 async def test_who_administers_proves_the_register_and_does_not_read_it(office: OfficePage):
     await office.enter("administrator", "audit")
     await office.page.get_by_test_id("verify").click()

@@ -2,6 +2,7 @@
 export const zh: Record<string, string> = {
   METHOD_UNIMPLEMENTED: "平台版本较旧，还没有该功能：请升级平台。",
   REQUEST_INVALID: "填写的内容不符合要求。",
+  TIME_INVALID: "时间不符合要求：请按 2026-01-31 08:00 的形式填写。",
   USER_EXISTS: "该登录名已被使用。",
   NAME_INVALID: "名称不符合要求：不能为空，不含控制字符。",
   ROLES_EXCLUDE: "所选角色不能由同一账号兼任：请分设两个账号。",
@@ -56,6 +57,7 @@ export const zh: Record<string, string> = {
 export const en: Record<string, string> = {
   METHOD_UNIMPLEMENTED: "The hub is of an earlier version that has not got this: bring it up to date.",
   REQUEST_INVALID: "What was given breaks a rule.",
+  TIME_INVALID: "No such time: write it as in 2026-01-31 08:00.",
   USER_EXISTS: "The login is taken.",
   NAME_INVALID: "No such name: not empty, and no control characters.",
   ROLES_EXCLUDE: "One account can't hold these roles together: make two accounts.",
