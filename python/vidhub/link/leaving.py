@@ -56,9 +56,12 @@ class Farewells:
         self._greeter = greeter
         self._changed = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Hubs whose link is about to end.
+        self._waiting: set[str] = set()
 
     def owe(self, hub: LinkedHub, identity: LinkIdentity) -> None:
-        """Keeps what it takes to tell the hub; nothing is told before `begin`."""
+        """Keeps what it takes to tell the hub; nothing is told before `begin`, or a restart."""
+        self._waiting.add(hub.id)
         until = min(datetime.now(UTC) + PATIENCE, identity.not_after)
         words = {
             "id": hub.id,
@@ -71,14 +74,25 @@ class Farewells:
             "key_pem": identity.key_pem.decode(),
             "until": until.isoformat(),
         }
-        write_private(self._path(hub.id), json.dumps(words).encode())
+        try:
+            write_private(self._path(hub.id), json.dumps(words).encode())
+        except BaseException:
+            self._waiting.discard(hub.id)
+            raise
 
-    def settle(self, hub_id: str) -> None:
-        """It knows, or is given up."""
-        self._path(hub_id).unlink(missing_ok=True)
+    def settle(self, hub_id: str) -> bool:
+        """It knows, or is given up; whether nothing is kept any more."""
+        try:
+            self._path(hub_id).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("what was owed to a hub can't be removed", hub=hub_id, error=error.strerror)
+            return False
+        self._waiting.discard(hub_id)
+        return True
 
-    def begin(self) -> None:
-        """Something is owed that was not before."""
+    def begin(self, hub_id: str) -> None:
+        """The link has ended, and the hub is to hear of it."""
+        self._waiting.discard(hub_id)
         self._changed.set()
 
     async def run(self) -> None:
@@ -87,7 +101,7 @@ class Farewells:
             while True:
                 self._changed.clear()
                 for owed in await asyncio.to_thread(self._load):
-                    if owed.hub.id not in self._tasks:
+                    if owed.hub.id not in self._tasks and owed.hub.id not in self._waiting:
                         task = asyncio.create_task(self._keep(owed), name=f"farewell to {owed.hub.id}")
                         self._tasks[owed.hub.id] = task
                         task.add_done_callback(partial(self._done, owed.hub.id))
@@ -116,12 +130,18 @@ class Farewells:
                 pause = min(2 * pause, LONGEST_PAUSE_S)
         log.info("nothing is owed to a hub any more", hub=owed.hub.id, told=is_over)
         # A newer link of that hub may have ended meanwhile.
-        if owed in await asyncio.to_thread(self._load):
-            await asyncio.to_thread(self.settle, owed.hub.id)
+        while owed in await asyncio.to_thread(self._load):
+            if await asyncio.to_thread(self.settle, owed.hub.id):
+                return
+            await asyncio.sleep(LONGEST_PAUSE_S)
 
-    def _done(self, hub_id: str, _task: asyncio.Task[None]) -> None:
+    def _done(self, hub_id: str, task: asyncio.Task[None]) -> None:
         del self._tasks[hub_id]
-        self._changed.set()
+        if task.cancelled() or task.exception() is None:
+            self._changed.set()
+            return
+        log.error("telling a hub of the end of its link failed", hub=hub_id, exc_info=task.exception())
+        asyncio.get_running_loop().call_later(LONGEST_PAUSE_S, self._changed.set)
 
     async def _tell(self, owed: _Owed) -> bool:
         """Whether it has heard. Raises VidhubError with the hub's own reason, or why it is not reached."""
@@ -166,7 +186,10 @@ class Farewells:
                     ca_pem=words["ca_pem"],
                 )
                 certificate, key = (words[name].encode() for name in ("certificate_pem", "key_pem"))
-                found.append(_Owed(hub, certificate, key, datetime.fromisoformat(words["until"])))
+                until = datetime.fromisoformat(words["until"])
+                if until.tzinfo is None:
+                    raise ValueError("a time without its zone")
+                found.append(_Owed(hub, certificate, key, until))
             except (VidhubError, ValueError, KeyError, TypeError, AttributeError):
                 log.warning("what is owed to a hub can't be read, and is left", file=path.name)
         return found

@@ -133,21 +133,32 @@ class Linking:
     async def end(self, principal: Principal, id_or_name: str, reason: str) -> LinkedHub:
         """For good: the other side hears of it, its certificate is revoked or ours forgotten, its views end. An upper
         hub that is away hears of it when it is back; a lower one, when it dials."""
-        hub, revoked = await self._peers.end(principal, id_or_name, reason)
-        is_owed = heard = False
+        require_administrator(principal)
+        # What is owed is kept first: a hub that dies in between tells it all the same.
+        is_owed = await self._owe(self._peers.find(id_or_name))
         try:
-            is_owed = await self._owe(hub)
+            hub, revoked = await self._peers.end(principal, id_or_name, reason)
+        except Exception:
+            if is_owed:
+                self._farewells.settle(self._peers.find(id_or_name).id)
+            raise
+        heard = False
+        try:
             heard = await self._links.end(hub.id, "LINK_ENDED")
         finally:
             self._peers.register.learn(revoked, "LINK_ENDED")
             if hub.side is HubSide.UPPER:
-                self._keys.forget(hub.id)
-            if heard:
-                self._farewells.settle(hub.id)
-            elif is_owed:
-                self._farewells.begin()
+                self._forget_key(hub.id)
+            if is_owed and not (heard and self._farewells.settle(hub.id)):
+                self._farewells.begin(hub.id)
             await self._peers.tell_ended(hub.id)
         return hub
+
+    def _forget_key(self, hub_id: str) -> None:
+        try:
+            self._keys.forget(hub_id)
+        except OSError as error:  # no link comes up by it: the hub is not on record
+            log.warning("the key of an ended link can't be removed", hub=hub_id, error=error.strerror)
 
     async def _owe(self, hub: LinkedHub) -> bool:
         """Whether the end of the link can be told to an upper hub later."""
