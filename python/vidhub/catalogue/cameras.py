@@ -179,7 +179,7 @@ class Catalogue:
         return await self.get(principal, camera.id)
 
     async def retire(self, principal: Principal, camera_id: str, reason: str) -> None:
-        """Takes a camera out of the catalogue for good; its sessions end with CAMERA_RETIRED."""
+        """Takes a camera out until its unit registers it again; its sessions end with CAMERA_RETIRED."""
         unit_id = "" if principal.kind is PrincipalKind.SYSTEM else _unit_of(principal)
         reason = reason.strip()
         if not reason:

@@ -33,7 +33,9 @@ def share(
     purpose: list[str] = typer.Option([], help="For which purposes; without: all of the register."),
     fields: list[str] = _FIELDS,
 ) -> None:
-    """Let a linked hub know of cameras, until the rule is taken back. A rule of the same scope is replaced."""
+    """Let a linked hub know of cameras, until the rule is taken back. A rule of the same scope is changed to what is
+    given now: without --action it permits live view, without --purpose every purpose, without --fields no more than the
+    list, whatever it said before (`hub shares` tells)."""
     scope = _scope(region, unit, camera, industry, everything)
     given = {
         "actions": words("action", action),
