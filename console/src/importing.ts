@@ -3,6 +3,7 @@ import type { Camera } from "./gen/vidhub/v1/camera_pb";
 import { call, cameras } from "./api";
 import { CsvError, rowsOf, type Row as Line } from "./csv";
 import { cameraOf, FIELDS, fieldOf, pathOf, type Misfit, type Texts } from "./record";
+import type { Trouble } from "./workbook";
 
 /** Bounds of one file. A larger one is for `vidhub camera register`. */
 export const MOST_BYTES = 32 * 1024 * 1024;
@@ -39,7 +40,7 @@ export interface Report {
 export class FileError extends Error {
   constructor(
     readonly reason:
-      | "TOO_LARGE" | "TOO_MANY_ROWS" | "NOT_TEXT" | "NOT_WORKBOOK" | "EMPTY" | "COLUMN_UNKNOWN" | "COLUMN_TWICE" | "QUOTES",
+      | "TOO_LARGE" | "TOO_MANY_ROWS" | "NOT_TEXT" | "NOT_WORKBOOK" | "FAR_CELL" | "EMPTY" | "COLUMN_UNKNOWN" | "COLUMN_TWICE" | "QUOTES",
     readonly what: string = "",
   ) {
     super(`${reason} ${what}`);
@@ -67,7 +68,7 @@ export function textOf(bytes: ArrayBuffer): string {
 /** What a file holds, to be gone through as often as one wants. */
 export type Table = () => Iterable<Line>;
 
-/** A CSV file, or an Excel workbook by its first sheet. Throws FileError. */
+/** A CSV file, or an Excel workbook by its first sheet that is not hidden. Throws FileError. */
 export async function tableOf(file: File, signal: AbortSignal): Promise<Table> {
   if (file.size > MOST_BYTES) throw new FileError("TOO_LARGE");
   const bytes = await file.arrayBuffer();
@@ -89,7 +90,7 @@ async function readWorkbook(bytes: ArrayBuffer, signal: AbortSignal): Promise<Li
   const worker = new Worker(new URL("./workbook.worker.ts", import.meta.url), { type: "module" });
   try {
     return await new Promise((resolve, reject) => {
-      worker.onmessage = ({ data }: MessageEvent<{ rows?: Line[]; reason: "NOT_WORKBOOK" | "TOO_LARGE"; what: string }>) =>
+      worker.onmessage = ({ data }: MessageEvent<{ rows?: Line[]; reason: Trouble; what: string }>) =>
         data.rows ? resolve(data.rows) : reject(new FileError(data.reason, data.what));
       // Out of memory, for one.
       worker.onerror = (event) => reject(new FileError("NOT_WORKBOOK", event.message));

@@ -2,19 +2,20 @@ import { strToU8, zipSync } from "fflate";
 import { expect, test } from "vitest";
 
 import { camerasOf } from "../src/importing";
-import { MOST_UNPACKED, tableOf, WorkbookError } from "../src/workbook";
+import { MOST_CELLS, MOST_UNPACKED, tableOf, WorkbookError } from "../src/workbook";
 
 /** The least that makes a workbook of one sheet; style 1 is a date (format 14), 2 a date with its time (22). */
-function book(rows: string, padding?: Uint8Array): ArrayBuffer {
+function book(rows: string, padding?: Uint8Array, hidden?: string): ArrayBuffer {
   const main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
   const kinds = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
   const parts: Record<string, Uint8Array> = {
     "xl/workbook.xml": strToU8(
-      `<workbook xmlns="${main}" xmlns:r="${kinds}"><sheets><sheet name="a" sheetId="1" r:id="rId1"/></sheets></workbook>`,
+      `<workbook xmlns="${main}" xmlns:r="${kinds}"><sheets>${hidden === undefined ? "" : '<sheet name="b" sheetId="2" state="veryHidden" r:id="rId3"/>'}<sheet name="a" sheetId="1" r:id="rId1"/></sheets></workbook>`,
     ),
     "xl/_rels/workbook.xml.rels": strToU8(
       `<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">` +
         `<Relationship Id="rId1" Type="${kinds}/worksheet" Target="worksheets/sheet1.xml"/>` +
+        `<Relationship Id="rId3" Type="${kinds}/worksheet" Target="worksheets/sheet2.xml"/>` +
         `<Relationship Id="rId2" Type="${kinds}/styles" Target="styles.xml"/></Relationships>`,
     ),
     "xl/styles.xml": strToU8(
@@ -23,6 +24,7 @@ function book(rows: string, padding?: Uint8Array): ArrayBuffer {
     ),
     "xl/worksheets/sheet1.xml": strToU8(`<worksheet xmlns="${main}"><sheetData>${rows}</sheetData></worksheet>`),
   };
+  if (hidden !== undefined) parts["xl/worksheets/sheet2.xml"] = strToU8(`<worksheet xmlns="${main}"><sheetData>${hidden}</sheetData></worksheet>`);
   if (padding) parts["xl/padding.xml"] = padding;
   return zipSync(parts).buffer as ArrayBuffer;
 }
@@ -57,4 +59,22 @@ test("what is no workbook, or would burst, is refused before it is unpacked", as
   const directory = new Uint8Array(bomb).findIndex((byte, at, all) => byte === 0x50 && all[at + 1] === 0x4b && all[at + 2] === 1 && all[at + 3] === 2);
   new DataView(bomb).setUint32(directory + 24, MOST_UNPACKED, true);
   await expect(tableOf(bomb)).rejects.toMatchObject({ reason: "TOO_LARGE" });
+});
+
+test("a cell far out is told by its place before room is made for all up to it; one that is only coloured is not", async () => {
+  const stray = `<row r="3">${text("A3", "1")}${text("XFD3", " x")}</row><row r="${Math.ceil(MOST_CELLS / 16_384) + 1}">`;
+  const last = Math.ceil(MOST_CELLS / 16_384) + 1;
+  await expect(tableOf(book(`${HEADER}${stray}${text(`A${last}`, "2")}</row>`))).rejects.toMatchObject({ reason: "FAR_CELL", what: "XFD3" });
+  await expect(tableOf(book(`${HEADER}<row r="1048576">${text("K1048576", "2")}</row>`))).rejects.toMatchObject({ what: "K1048576" });
+  const coloured = `<row r="3">${text("B3", "东门")}<c r="XFD3" s="1"/></row><row r="1048576"><c r="A1048576" s="1"></c></row>`;
+  const rows = await tableOf(book(`${HEADER}${coloured}`));
+  expect(rows.map(({ line, cells }) => [line, cells[1]])).toEqual([[2, "name"], [3, "东门"]]);
+  // Elements may have a prefix, as the reader takes them.
+  const prefixed = book(`<x:row r="1"><x:c r="A1" t="inlineStr"><x:is><x:t>a</x:t></x:is></x:c></x:row><x:row r="9"><x:c r="XFD1048576"><x:v>1</x:v></x:c></x:row>`);
+  await expect(tableOf(prefixed)).rejects.toMatchObject({ reason: "FAR_CELL", what: "XFD1048576" });
+});
+
+test("the first sheet that is not hidden is read, as the command line reads it", async () => {
+  const hidden = `<row r="1">${text("A1", "old")}</row>`;
+  expect((await tableOf(book(HEADER, undefined, hidden)))[0]!.cells[0]).toBe("id");
 });

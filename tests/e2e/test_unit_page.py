@@ -119,7 +119,13 @@ async def test_a_workbook_is_judged_and_registered_within_the_policy(site, conso
     # Typed into a column of numbers: the spreadsheet keeps 15 digits of 20.
     sheet["A5"] = 36010300111322000099
     workbook.create_sheet("说明").append(["不是摄像机"])
+    # A template's own lists, which people do not see.
+    lists = workbook.create_sheet("选项", index=0)
+    lists.append(["street", "school"])
+    lists.sheet_state = "hidden"
     workbook.save(tmp_path / "cameras.xlsx")
+    sheet["XFD900"] = " x"
+    workbook.save(tmp_path / "far.xlsx")
     page, dialog = console.page, console.dialog
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if "Content Security" in message.text else None)
@@ -144,4 +150,7 @@ async def test_a_workbook_is_judged_and_registered_within_the_policy(site, conso
     await field.set_input_files(FilePayload(name="broken.xlsx", mimeType="", buffer=b"PK\x03\x04" + bytes(99)))
     await page.get_by_test_id("import-start").click()
     await expect(console.alert).to_contain_text("无法读取该工作簿")
+    await field.set_input_files(tmp_path / "far.xlsx")
+    await page.get_by_test_id("import-start").click()
+    await expect(console.alert).to_contain_text("单元格 XFD900 有内容")
     assert said == []
