@@ -332,6 +332,15 @@ fn where_the_main_stream_can_not_be_carried_the_sub_stream_is_played_and_the_rea
 }
 
 #[test]
+fn who_waits_for_a_keyframe_in_vain_is_given_the_sub_stream_too() {
+    let house = house(Source::MainHasNoKeyframe, Duration::from_millis(50), Duration::from_millis(300));
+    house.gate.apply_cameras(2, vec![with_sub()], &[]).unwrap();
+    let admission = house.admit(&house.open_profile("s1", None), Protocol::WebrtcUdp);
+    house.runtime.block_on(admission.ready()).unwrap();
+    assert_eq!((admission.profile(), admission.instead()), (Profile::Sub, "CAMERA_NO_KEYFRAME"));
+}
+
+#[test]
 fn a_camera_that_does_not_answer_is_not_tried_again_by_its_sub_stream() {
     let house = quick(Source::MainFails("CAMERA_UNREACHABLE"));
     house.gate.apply_cameras(2, vec![with_sub()], &[]).unwrap();

@@ -116,6 +116,7 @@ impl Lease {
                     "the camera sends media, but no keyframe came within {waited:.0} s: shorten its keyframe interval"
                 ),
             )
+            .because(Cause("CAMERA_NO_KEYFRAME"))
         } else {
             Error::new(
                 ErrorKind::Unavailable,

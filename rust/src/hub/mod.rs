@@ -49,6 +49,8 @@ use crate::ticket::Tickets;
 
 /// Streams that may run at once on one hub.
 const MAX_STREAMS: usize = 4096;
+/// Beyond what the door waits for a camera.
+const READY_MARGIN: Duration = Duration::from_secs(5);
 /// After a fault of ours on what a camera sends, before it is dialled again.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
@@ -124,7 +126,7 @@ impl Hub {
         let streams = Streams::new(
             StreamsOptions {
                 linger: Duration::from_secs_f64(options.stream.linger_s),
-                patience: Duration::from_secs_f64(options.source.connect_timeout_s + options.source.stall_timeout_s),
+                patience: patience(&options),
                 limits: StreamLimits { gop_cache_bytes: options.stream.gop_cache_bytes },
                 max_streams: MAX_STREAMS,
             },
@@ -229,6 +231,8 @@ impl Hub {
                     tls,
                     trusted_proxies: self.options.trusted_proxies.clone(),
                     grpc_port: self.options.grpc_port,
+                    // The door waits for the one stream of a camera, then for the other; its own words come first.
+                    ready_timeout: 2 * patience(&self.options) + READY_MARGIN,
                     ..HttpOptions::default()
                 };
                 Some((listener, options))
@@ -376,6 +380,11 @@ impl Drop for Hub {
 }
 
 /// The core's own log on stderr: once a process, whichever hub is first. On the frame path nothing is logged.
+/// How long whoever asks waits for a camera's stream.
+fn patience(options: &HubOptions) -> Duration {
+    Duration::from_secs_f64(options.source.connect_timeout_s + options.source.stall_timeout_s)
+}
+
 fn begin_log(filter: &str) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).parse_lossy(filter);
     // Another subscriber, such as a test's, stays.

@@ -394,7 +394,7 @@ mod tests {
     fn a_clock_of_another_rate_than_it_says_is_told_within_seconds_and_then_follows_arrival_smoothly() {
         // Milliseconds; 30 pictures a second set and 25 sent; a clock that stands; half the rate; microseconds, whose
         // first seconds have run ahead by five, which have to pass.
-        for (step, within) in [(40u32, 106), (3000, 106), (0, 106), (1800, 106), (40_000, 235)] {
+        for (step, within) in [(40u32, 106), (3000, 260), (0, 106), (1800, 260), (40_000, 235)] {
             let mut timeline = Timeline::new(&[VIDEO]);
             let out = play(&mut timeline, 0, (0..2_500u32).map(|n| n.wrapping_mul(step)));
             let apart_ms = |n: usize| out[n] / 90 - n as i64 * 40;
@@ -431,6 +431,20 @@ mod tests {
         let out: Vec<i64> = (0..1_000u64)
             .map(|n| timeline.place(0, n as u32 * FRAME, ms(if n < 100 { n * 40 } else { arrival(n) }), 0).unwrap().dts)
             .collect();
+        assert_steps(&out, 3600..=3600);
+    }
+
+    #[test]
+    fn a_network_that_brings_pictures_evenly_too_slowly_for_some_seconds_is_none_either() {
+        let mut timeline = Timeline::new(&[VIDEO]);
+        // Seven seconds at three quarters of the pace, then all that waited within one.
+        let arrival = |n: u64| match n {
+            0..100 => n * 40,
+            100..232 => 4_000 + (n - 100) * 53,
+            _ => (11_000 + (n - 232) * 10).max(n * 40),
+        };
+        let out: Vec<i64> =
+            (0..1_000u64).map(|n| timeline.place(0, n as u32 * FRAME, ms(arrival(n)), 0).unwrap().dts).collect();
         assert_steps(&out, 3600..=3600);
     }
 

@@ -26,7 +26,7 @@ pub struct Choice<T> {
     pub reason: &'static str,
 }
 
-/// Waits for the camera, at most `patience` for each of its streams, and asks of the description whether the viewer can play
+/// Waits for the camera, at most `patience`, and for the other stream as long again where it is asked for; asks of the description whether the viewer can play
 /// it. Afterwards the admission holds what was chosen. Errors: the camera's, or those of `fits` with a word on why the other
 /// stream is no help.
 pub async fn choose<T>(

@@ -24,6 +24,9 @@ const KEYFRAME_PATIENCE: u32 = 3;
 /// prober above all, and not be done with it: it is asked again after each of these before it counts as failed.
 const BUSY_PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 
+/// Only one that answers soon is asked again: whoever waits for a picture waits for all of it.
+const BUSY_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Pulls `target` into `stream` until `cancel`; to be spawned as a task of its own. What another hub gives is pulled once:
 /// its ticket is good for one connection, and the next comes with another.
 ///
@@ -125,10 +128,10 @@ impl Drop for Live {
 impl Pull {
     /// One connection from its beginning to its end. patient: with a camera that has no room at the moment.
     async fn once(&mut self, patient: bool) -> Failure {
-        let mut pauses = BUSY_PAUSES.iter();
+        let (began, mut pauses) = (Instant::now(), BUSY_PAUSES.iter());
         while let Err(failure) = self.open().await {
             match pauses.next() {
-                Some(&pause) if patient && failure.kind == FailureKind::Busy => {
+                Some(&pause) if patient && failure.kind == FailureKind::Busy && began.elapsed() < BUSY_PATIENCE => {
                     self.take_leave().await;
                     sleep(pause).await;
                 }

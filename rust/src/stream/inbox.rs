@@ -25,8 +25,9 @@ pub(super) const MAX_UNIT_BYTES: usize = 64 << 20;
 pub(super) const MAX_DATAGRAMS: usize = 1024;
 pub(super) const MAX_DATAGRAMS_PER_SINK: usize = 128;
 pub(super) const MAX_MESSAGES_PER_SINK: usize = 16;
-/// Datagrams that may wait wait until there are so many.
+/// Datagrams that may wait wait until there are so many, of all sinks or of one.
 const MANY_DATAGRAMS: usize = 256;
+const MANY_DATAGRAMS_OF_A_SINK: usize = 64;
 
 /// What `Sink::on_message` takes: one of the sink's own types.
 pub type Message = Box<dyn Any + Send>;
@@ -148,12 +149,11 @@ impl ShardInbox {
         Ok(())
     }
 
-    fn datagram(&self, datagram: Datagram) -> bool {
+    fn datagram(&self, datagram: Datagram, may_wait: bool) -> bool {
         let mut queues = self.queues.lock();
         if queues.is_closed || queues.datagrams.len() >= MAX_DATAGRAMS {
             return false;
         }
-        let may_wait = datagram.came.is_some();
         queues.datagrams.push_back(datagram);
         if !may_wait || queues.datagrams.len() >= MANY_DATAGRAMS {
             self.wake(queues);
@@ -263,9 +263,10 @@ impl SinkHandle {
         if is_gone.load(Acquire) {
             return false;
         }
-        if datagrams.fetch_add(1, Relaxed) >= MAX_DATAGRAMS_PER_SINK
-            || !shard.datagram(Datagram { sink: self.shared.clone(), from, to, data, is_framed, came })
-        {
+        let waiting = datagrams.fetch_add(1, Relaxed);
+        let may_wait = came.is_some() && waiting < MANY_DATAGRAMS_OF_A_SINK;
+        let datagram = Datagram { sink: self.shared.clone(), from, to, data, is_framed, came };
+        if waiting >= MAX_DATAGRAMS_PER_SINK || !shard.datagram(datagram, may_wait) {
             datagrams.fetch_sub(1, Relaxed);
             return false;
         }
@@ -377,7 +378,7 @@ mod tests {
     fn datagrams_that_may_wait_wake_nobody_until_there_are_many_and_keep_their_order() {
         let (_worker, inbox) = Worker::new().unwrap();
         let (peer, came) = (SocketAddr::from(([127, 0, 0, 1], 9)), Instant::now());
-        let sinks: Vec<SinkHandle> = (0..4).map(|id| SinkHandle::new(inbox.admit(id))).collect();
+        let sinks: Vec<SinkHandle> = (0..7).map(|id| SinkHandle::new(inbox.admit(id))).collect();
         assert!(sinks[0].datagram_that_waits(peer, peer, vec![1], came));
         assert!(!inbox.queues.lock().is_awake);
         assert!(sinks[0].datagram(peer, peer, vec![2]));
@@ -387,11 +388,19 @@ mod tests {
         let taken: Vec<_> = batch.datagrams.drain(..).map(|datagram| (datagram.data[0], datagram.came)).collect();
         assert_eq!(taken, [(1, Some(came)), (2, None)]);
         assert!(!inbox.take(&mut batch) && !inbox.queues.lock().is_awake);
-        let mut waiting = (0..MANY_DATAGRAMS).map(|number| &sinks[2 + number / MAX_DATAGRAMS_PER_SINK]);
+        let mut waiting = (0..MANY_DATAGRAMS).map(|number| &sinks[2 + number / MANY_DATAGRAMS_OF_A_SINK]);
         let last = waiting.next_back().unwrap();
         waiting.for_each(|sink| assert!(sink.datagram_that_waits(peer, peer, vec![1], came)));
         assert!(!inbox.queues.lock().is_awake);
         assert!(last.datagram_that_waits(peer, peer, vec![1], came) && inbox.queues.lock().is_awake);
+        // One sink's may not take all of its room asleep: what asks for something could not be taken.
+        assert!(inbox.take(&mut batch));
+        batch.datagrams.clear();
+        assert!(!inbox.take(&mut batch));
+        let greedy = &sinks[6];
+        (0..MANY_DATAGRAMS_OF_A_SINK).for_each(|_| assert!(greedy.datagram_that_waits(peer, peer, vec![1], came)));
+        assert!(!inbox.queues.lock().is_awake);
+        assert!(greedy.datagram_that_waits(peer, peer, vec![1], came) && inbox.queues.lock().is_awake);
     }
 
     #[test]

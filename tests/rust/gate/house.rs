@@ -44,6 +44,8 @@ pub enum Source {
     Silent,
     /// The main stream fails for this cause; the sub stream plays.
     MainFails(&'static str),
+    /// The main stream has pictures but no keyframe; the sub stream plays.
+    MainHasNoKeyframe,
 }
 
 /// How a sub stream's URL ends.
@@ -67,7 +69,11 @@ pub fn house(source: Source, linger: Duration, patience: Duration) -> House {
                     cause,
                     message: "the main stream is no use".into(),
                 }),
-                Source::Plays | Source::MainFails(_) => {
+                Source::MainHasNoKeyframe if !target.url.ends_with(SUB_URL) => {
+                    stream.describe(vec![video(&[0x68])]);
+                    stream.publish(unit(false, 100));
+                }
+                Source::Plays | Source::MainFails(_) | Source::MainHasNoKeyframe => {
                     stream.describe(vec![video(&[0x68])]);
                     stream.publish(unit(true, 100));
                 }

@@ -158,6 +158,9 @@ impl Peers {
 
     /// What comes from `address` by UDP is the peer's from now on.
     pub fn hears(&self, peer: &Arc<Peer>, address: SocketAddr) {
+        if self.book.read().by_address.get(&address).is_some_and(|owner| owner.number == peer.number) {
+            return;
+        }
         self.book.write().by_address.insert(address, peer.clone());
     }
 

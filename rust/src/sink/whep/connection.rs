@@ -29,6 +29,9 @@ const UNCHECKED: Duration = Duration::from_secs(7);
 /// Consent to be sent media (RFC 7675 §5.1): so long after the last check or report from where it goes, it has expired.
 const CONSENT: Duration = Duration::from_secs(30);
 
+/// For a viewer that was followed by a check to report from where its media goes now.
+const PROOF: Duration = Duration::from_secs(10);
+
 /// A viewer's place at the port. Dropping it gives everything back.
 pub trait Place: Send {
     /// Sends `datagrams`, equal pieces of `segment` bytes (the last may be shorter), from the local address `from`.
@@ -72,6 +75,8 @@ pub(super) struct Connection {
     heard: Instant,
     /// When it last reported from where media goes, or passed a check there.
     consented: Instant,
+    /// Since when media goes where a check has led it that may be an old one: no report has come since.
+    unproven: Option<Instant>,
     /// The handshake is done.
     is_connected: bool,
     /// It has restarted ICE and not yet said which way is the one to be taken.
@@ -130,6 +135,7 @@ impl Connection {
             nominated: None,
             heard: now,
             consented: now,
+            unproven: None,
             is_connected: false,
             is_moving: false,
             restarts,
@@ -163,7 +169,8 @@ impl Connection {
         if self.restarts.deadline().is_some_and(|deadline| now >= deadline) {
             return Outcome::Over("VIEWER_SILENT");
         }
-        if now >= self.consented + CONSENT {
+        let is_unproven = self.unproven.is_some_and(|since| now >= since + PROOF);
+        if is_unproven || now >= self.consented + CONSENT {
             return Outcome::Over("VIEWER_SILENT");
         }
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
@@ -201,6 +208,7 @@ impl Connection {
     /// The viewer has reported from there, with its own key: that is the way it has chosen.
     pub fn heard_from(&mut self, from: Remote, to: SocketAddr, now: Instant) {
         self.heard = now;
+        self.unproven = None;
         if let Some(candidate) = self.candidate(to) {
             self.route = Some(Route { to: from, candidate });
             self.consented = now;
@@ -270,6 +278,9 @@ impl Connection {
     fn passed(&mut self, route: Route, now: Instant) {
         self.hear(route.to);
         if self.nominated == Some(route) && self.route.is_some() {
+            if !self.is_moving && route.to.carrier == Carrier::Udp && self.route != Some(route) {
+                self.unproven.get_or_insert(now);
+            }
             self.route = self.nominated.take();
             self.is_moving = false;
         }
@@ -306,9 +317,9 @@ impl Connection {
 
     fn hear(&mut self, remote: Remote) {
         let Self { remotes, route, place, .. } = self;
-        if remotes.add(remote, route.map(|route| route.to), |forgotten| place.forgets(forgotten)) {
-            place.hears(remote);
-        }
+        remotes.add(remote, route.map(|route| route.to), |forgotten| place.forgets(forgotten));
+        // Also of one that is known: another may have passed a check from there meanwhile, and gone.
+        place.hears(remote);
     }
 
     /// The candidate that a datagram to the local address `to` was sent to.

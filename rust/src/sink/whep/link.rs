@@ -310,6 +310,11 @@ impl Link {
         is_lossy || self.queues.back().is_some_and(|(_, queue)| *queue > QUEUE)
     }
 
+    /// Whether the viewer has told anything since then.
+    pub fn heard_after(&self, moment: Instant) -> bool {
+        self.last_feedback > moment
+    }
+
     /// Whether the viewer has told what became of what was sent up to then.
     pub fn is_told(&self, until: Instant) -> bool {
         self.horizon + SEND_STEP.as_micros() as u64 >= self.micros(until)

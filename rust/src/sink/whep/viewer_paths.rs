@@ -254,6 +254,22 @@ fn a_viewer_that_says_nothing_from_where_its_pictures_go_is_sent_none_any_more()
 }
 
 #[test]
+fn a_check_that_somebody_has_kept_is_followed_for_seconds_at_most_when_the_viewer_has_gone() {
+    let mut world = World::watching();
+    let elsewhere: SocketAddr = ELSEWHERE.parse().unwrap();
+    let kept = world.check.clone().unwrap();
+    world.passes = [false, false];
+    assert_eq!(world.run(Duration::from_millis(7_500)), Flow::Continue);
+    let (led, mut flow) = (world.now, Flow::Continue);
+    while flow == Flow::Continue && world.now < led + Duration::from_secs(60) {
+        world.arrives(elsewhere, &kept);
+        flow = world.run(Duration::from_secs(1));
+    }
+    assert_eq!(flow, Flow::Close("VIEWER_SILENT"));
+    assert!(world.now - led <= Duration::from_secs(12), "{:?}", world.now - led);
+}
+
+#[test]
 fn a_viewer_that_checks_no_way_is_ended_sooner() {
     let mut world = World::watching();
     let began = world.now;

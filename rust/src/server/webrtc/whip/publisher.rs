@@ -140,9 +140,8 @@ impl Publisher {
 
     fn hear(&mut self, remote: Remote) {
         let Self { remotes, source, berth, .. } = self;
-        if remotes.add(remote, *source, |forgotten| berth.forgets(forgotten)) {
-            berth.hears(remote);
-        }
+        remotes.add(remote, *source, |forgotten| berth.forgets(forgotten));
+        berth.hears(remote);
     }
 
     /// The place of a section's track among those announced.

@@ -62,10 +62,11 @@ impl Media {
         let is_idle = self.leaving.is_empty() && self.history.waiting() == 0;
         let Some(probe) = &mut self.probe else { return };
         if is_idle && self.keyframes.taken.is_some_and(|taken| probe.waits_for(taken)) {
-            let bps = self.rate.probe_bps(self.bitrate.bps());
+            let stream_bps = self.bitrate.bps();
+            let bps = self.rate.probe_bps(stream_bps);
             // TCP tells of no queue.
             let is_udp = line.connection.route().is_some_and(|route| route.to.carrier == Carrier::Udp);
-            if !is_udp || !probe.begin(self.keyframes.left(now), bps, now) {
+            if !is_udp || !probe.begin(self.keyframes.left(now), bps, stream_bps, now) {
                 // As it was before there were probes: by trying.
                 self.change = Some((self.open(now), now));
                 return;
@@ -106,18 +107,27 @@ impl Media {
 
     /// What the viewer has told of a probe.
     pub(super) fn judge_probe(&mut self, now: Instant) -> Option<Change> {
-        let probe = self.probe.as_ref().filter(|probe| probe.is_on())?;
+        let probe = self.probe.as_mut().filter(|probe| probe.is_on())?;
         if self.link.is_filled() {
             self.probe = None;
             self.link.restart(now);
             self.rate.refused(now);
             return None;
         }
-        let is_told = self.video.counts_transport() && probe.ended().is_some_and(|ended| self.link.is_told(ended));
-        if !is_told && !probe.is_over(now) {
+        let ended = probe.ended();
+        let is_heard = ended.is_some_and(|ended| self.link.heard_after(ended));
+        let is_told = self.video.counts_transport() && ended.is_some_and(|ended| self.link.is_told(ended));
+        if !is_told && !probe.is_over(is_heard, now) {
             return None;
         }
-        if self.rate.granted(probe.bps(), self.bitrate.bps(), now) {
+        // Silence is no yes.
+        if !probe.has_asked() || !is_told && !is_heard {
+            self.probe = None;
+            self.link.restart(now);
+            self.rate.refused(now);
+            return None;
+        }
+        if self.rate.granted(probe.bps(), probe.stream_bps(), now) {
             return Some(self.open(now));
         }
         self.probe = Some(Probe::new(now));
