@@ -186,6 +186,12 @@ async def test_a_hello_that_is_refused(city: HubProcess, said: dict[str, Any], r
     await city.ask("hub_end", hub="by-hand", reason="the test is over")
 
 
+async def on_record(city: HubProcess) -> set[str]:
+    """Why messages of the hub by hand were refused."""
+    entries = (await city.ask("audit_list", action="link.refused", principal="hub/by-hand"))["entries"]
+    return {one["result"] for one in entries}
+
+
 @pytest.mark.parametrize(
     ("first", "reason"),
     [
@@ -195,12 +201,6 @@ async def test_a_hello_that_is_refused(city: HubProcess, said: dict[str, Any], r
         (bytes(600 * 1024), "MESSAGE_TOO_LARGE"),
     ],
 )
-async def on_record(city: HubProcess) -> set[str]:
-    """Why messages of the hub by hand were refused."""
-    entries = (await city.ask("audit_list", action="link.refused", principal="hub/by-hand"))["entries"]
-    return {one["result"] for one in entries}
-
-
 async def test_a_call_that_does_not_begin_with_hello(city: HubProcess, first: bytes, reason: str):
     place = ("by-hand", "district", "360602")
     impostor = await Impostor.enrolled(city, place)
