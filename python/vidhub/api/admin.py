@@ -24,7 +24,6 @@ from starlette.routing import Route
 from vidhub import errors
 from vidhub.access.sessions import Sessions
 from vidhub.api import MESSAGE_MAX_BYTES, convert
-from vidhub.audit import AuditLog
 from vidhub.catalogue.cameras import Catalogue
 from vidhub.errors import (
     Internal,
@@ -66,7 +65,6 @@ class AdminOperations:
         units: Units,
         catalogue: Catalogue,
         sessions: Sessions,
-        audit: AuditLog,
         grpc_address: Callable[[], str],
         status: Callable[[], dict[str, Any]],
         bench: bool,
@@ -76,7 +74,6 @@ class AdminOperations:
         self._units = units
         self._catalogue = catalogue
         self._sessions = sessions
-        self._audit = audit
         self._grpc_address = grpc_address
         self._status = status
         self._bench = bench
@@ -88,8 +85,6 @@ class AdminOperations:
         self.add(self.camera_list, region_prefix="", text="")
         self.add(self.camera_show, id=text)
         self.add(self.camera_retire, id=text, reason=text)
-        self.add(self.audit_list, camera_id="", principal="", action="", limit=100)
-        self.add(self.audit_verify)
         self.add(self.status)
         self.add(self.bench_ticket, camera_id=text, viewers=int)
         self.add(self.bench_stall, milliseconds=int)
@@ -140,26 +135,7 @@ class AdminOperations:
         await self._catalogue.retire(self._principal, id, reason)
         return {"id": id}
 
-    # The register of use, and the hub itself.
-
-    async def audit_list(self, camera_id: str, principal: str, action: str, limit: int) -> dict[str, Any]:
-        page = await self._audit.list(
-            camera_id=camera_id, principal=principal, action=action, limit=max(1, min(limit, 1_000))
-        )
-        return {"entries": [as_json(convert.to_entry(entry)) for entry in page.entries]}
-
-    async def audit_verify(self) -> dict[str, Any]:
-        verdict = await self._audit.verify()
-        restores = await self._audit.list(action="hub.restore", limit=1_000)
-        bad = verdict.first_bad
-        return {
-            "intact": verdict.intact,
-            "entries": verdict.entries,
-            "chains": verdict.chains,
-            "first_bad": None if bad is None else {"chain_id": bad[0], "seq": bad[1]},
-            "reason": verdict.reason,
-            "restores": [as_json(convert.to_entry(entry)) for entry in restores.entries],
-        }
+    # The hub itself.
 
     async def status(self) -> dict[str, Any]:
         return self._status()

@@ -15,6 +15,7 @@ from vidhub import __version__
 from vidhub.access.addresses import MediaAddresses
 from vidhub.api.admin import AdminOperations, admin_app
 from vidhub.api.admin_access import AccessOperations
+from vidhub.api.admin_audit import AuditOperations
 from vidhub.api.admin_people import PeopleOperations
 from vidhub.api.asgi import AsgiServer, PrivateDirectory, tcp_listener
 from vidhub.api.audit import AuditServicer
@@ -73,11 +74,11 @@ class App:
             units=parts.units,
             catalogue=parts.catalogue,
             sessions=parts.sessions,
-            audit=parts.audit,
             grpc_address=self._grpc_address,
             status=self._status,
             bench=config.bench,
         )
+        AuditOperations(parts.system, parts.audit).add_to(self.operations)
         PeopleOperations(parts.system, parts.people).add_to(self.operations)
         AccessOperations(parts.system, parts.grants, parts.explainer, parts.purpose_desk).add_to(self.operations)
         parts.links.add_operations(

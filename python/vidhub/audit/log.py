@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Connection
 
 from vidhub.audit import chain
 from vidhub.audit.chain import Head
+from vidhub.audit.export import seal_bytes
 from vidhub.audit.refusals import Refusals
+from vidhub.audit.search import Conditions, Search
 from vidhub.audit.verify import Verdict, verify
 from vidhub.errors import InvalidArgument, VidhubError
 from vidhub.model import AuditEntry, AuditRecord
@@ -30,8 +32,6 @@ CHECKPOINT_EVERY = 1_000
 CHECKPOINT_INTERVAL_S = 60.0
 _MAX_TEXT = 1_024
 _MAX_DETAIL = 16_384
-# In a search, any result but "ok"; reasons are in capitals.
-REFUSED = "refused"
 # One page looks through so many entries at most, however few of them are asked for.
 MOST_LOOKED_THROUGH = 20_000
 
@@ -48,27 +48,6 @@ class AuditPage:
     entries: list[AuditEntry]
     next_after: str
     searched_to: datetime | None = None
-
-
-class _Conditions:
-    """That all hold together, as SQL. One of another name than these never comes in: names are ours, values theirs."""
-
-    def __init__(self) -> None:
-        self._texts = ["1 = 1"]
-        self.values: list[Any] = []
-
-    def __str__(self) -> str:
-        return " AND ".join(self._texts)
-
-    def add(self, text: str, *values: object) -> None:
-        self._texts.append(text)
-        self.values += values
-
-    def equal(self, **columns: str) -> None:
-        """Of the columns those that are asked for."""
-        for name, value in columns.items():
-            if value:
-                self.add(f"{name} = ?", value)
 
 
 class _State(NamedTuple):
@@ -212,8 +191,19 @@ class AuditLog:
         """Records that stand alone, durable when it returns: what they tell of is in no transaction of the store."""
         await self._store.write(lambda conn: self.append(conn, records))
 
-    async def checkpoint(self) -> None:
-        await self._store.write(self._sign)
+    async def checkpoint(self) -> int:
+        """Its number."""
+        return await self._store.write(self._sign)
+
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        """Proves checkpoints and exports."""
+        return self._key.public_key()
+
+    async def seal_export(self, record: AuditRecord, sha256: bytes) -> bytes:
+        """The signature of a file's SHA-256, once `record` of it is durable: none leaves without."""
+        await self.record([record])
+        return self._key.sign(seal_bytes(sha256))
 
     async def list(
         self,
@@ -237,32 +227,27 @@ class AuditLog:
         A page looks through MOST_LOOKED_THROUGH entries at most, so it may be short of `limit`, or empty, and have a
         next one. Raises InvalidArgument PAGE_TOKEN_INVALID.
         """
+        search = Search(
+            camera_id=camera_id,
+            principal=principal,
+            trace_id=trace_id,
+            session_id=session_id,
+            action=action,
+            purpose_kind=purpose_kind,
+            result=result,
+            unit_id=unit_id,
+            start=start,
+            end=end,
+        )
         # What an index leads to narrows what is looked through; the rest is asked of each entry.
-        leads = _Conditions()
-        if camera_id:
-            leads.add("resource IN (?, ?)", f"camera/{camera_id}", camera_id)
-        leads.equal(principal=principal, trace_id=trace_id, session_id=session_id)
-        if start is not None:
-            leads.add("time >= ?", to_us(start))
-        if end is not None:
-            leads.add("time < ?", to_us(end))
+        leads, asked = search.leads(), search.asked()
         if after:
             leads.add("(time, chain_id, seq) < (?, ?, ?)", *_parse_after(after))
-        asked = _Conditions()
-        asked.equal(action=action, purpose_kind=purpose_kind, result="" if result == REFUSED else result)
-        if result == REFUSED:
-            asked.add("result <> ?", "ok")
-        if unit_id:
-            asked.add(
-                "(principal_unit = ? OR principal = ? OR (resource LIKE 'camera/%' "
-                "AND substr(resource, 8) IN (SELECT id FROM cameras WHERE unit_id = ?)))",
-                *(unit_id, f"unit/{unit_id}", unit_id),
-            )
         order = "ORDER BY time DESC, chain_id DESC, seq DESC LIMIT ?"
         furthest = f"SELECT time, chain_id, seq FROM audit_entries WHERE {leads} {order} OFFSET ?"
 
         def read(conn: Connection) -> AuditPage:
-            within = _Conditions()
+            within = Conditions()
             place = None
             if asked.values:
                 place = conn.exec_driver_sql(furthest, (*leads.values, 1, MOST_LOOKED_THROUGH - 1)).first()
@@ -307,7 +292,7 @@ class AuditLog:
             except VidhubError as error:  # the checkpoint itself is in the store
                 log.error("audit anchor not written", path=str(self._anchor), reason=error.reason)
 
-    def _sign(self, conn: Connection) -> None:
+    def _sign(self, conn: Connection) -> int:
         state = self._state
         number, time_us = state.checkpoint + 1, to_us(self._clock())
         heads = [*self._others, Head(self._chain_id, state.seq, state.hash)]
@@ -329,6 +314,7 @@ class AuditLog:
             indent=1,
         )
         self._state = state._replace(since=0, checkpoint=number, checkpoint_text=text + "\n")
+        return number
 
 
 def _heads(conn: Connection) -> dict[str, Head]:

@@ -10,12 +10,11 @@ from typing import Any
 import grpc
 import typer
 from google.protobuf.json_format import MessageToDict
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from vidhub.cli import camera_import, camera_retire, local, rpc
 from vidhub.cli.identity_files import Identity, load_identity
-from vidhub.cli.report import settings
+from vidhub.cli.report import bars, settings
 from vidhub.errors import VidhubError
 from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
@@ -43,14 +42,7 @@ def register(
     chosen = settings(context)
     who = load_identity(identity)
     total = camera_import.table_of(file).count(file)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=chosen.as_json,
-    )
+    progress = bars(chosen)
     with progress:
         task = progress.add_task("checking" if dry_run else "registering", total=total)
         work = camera_import.Import(

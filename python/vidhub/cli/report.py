@@ -14,6 +14,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from vidhub.config import Config, load
@@ -61,6 +62,18 @@ def settings(context: typer.Context) -> Settings:
     """The settings that the callback of the whole command left in the context."""
     found = context.find_object(Settings)
     return found if found is not None else Settings()
+
+
+def bars(chosen: Settings) -> Progress:
+    """Bars that count, on stderr; none with --json."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=chosen.as_json,
+    )
 
 
 def fail(error: VidhubError, *, as_json: bool) -> None:

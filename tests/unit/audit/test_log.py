@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from vidhub.audit import AuditLog, chain, log
+from vidhub.audit import AuditLog, chain, log, search
 from vidhub.audit.refusals import MAX_APART, MAX_APART_OF_HUB
 from vidhub.errors import Aborted, InvalidArgument
 from vidhub.model import AuditEntry, AuditRecord
@@ -71,7 +71,7 @@ async def test_what_has_no_index_is_looked_for_in_bounded_steps(
         facts = {"purpose_kind": "patrol", "result": "ok"} if i == 1 else {"result": "NO_GRANT"}
         trace, session = ("a" * 32, "s1") if i in (2, 9) else ("b" * 32, "s2")
         await write(store, audit, viewed("c1", trace_id=trace, session_id=session, **facts))
-    assert len(await entries_of(audit, result=log.REFUSED, limit=5)) == 5
+    assert len(await entries_of(audit, result=search.REFUSED, limit=5)) == 5
     for question in ({"purpose_kind": "patrol"}, {"result": "ok", "action": "session.open"}):
         pages = [page := await audit.list(**question)]
         while page.next_after:
