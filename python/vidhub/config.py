@@ -45,7 +45,8 @@ class HubOptions:
 class ListenOptions:
     """ADDRESS:PORT of each listener; port 0 picks a free one, "off" closes it.
 
-    rtsp_udp: where RTP of `rtsp` comes from; RTCP has the next port.
+    rtsp_udp: where RTP of `rtsp` comes from; RTCP has the next port. Where `rtsp` alone is set it goes along: the same
+    address, and a free pair of ports unless `rtsp` keeps its own.
     """
 
     http: str = "127.0.0.1:8080"
@@ -201,6 +202,8 @@ def _resolve(
     for key, value in flags.items():
         if value is not None:
             take(key, key, value, "flag")
+    if "listen.rtsp" in values and "listen.rtsp_udp" not in values and (beside := _beside(str(values["listen.rtsp"]))):
+        values["listen.rtsp_udp"], sources["listen.rtsp_udp"] = beside, f"listen.rtsp ({sources['listen.rtsp']})"
     if not violations:
         config = _build(values)
         violations.extend(_check(config))
@@ -442,6 +445,21 @@ def _listener(text: str) -> str:
     except ValueError:
         raise ValueError(f"{text!r}: {host!r} is no IP address of this machine") from None
     return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"
+
+
+def _beside(rtsp: str) -> str:
+    """Where media of this RTSP listener goes by UDP; "" where that is none. Else a second hub on one machine, whose
+    listeners were all moved as far as its administrator knows of them, would meet the first one here."""
+    try:
+        listener = _listener(rtsp)
+    except ValueError:
+        return ""
+    if listener == OFF:
+        return OFF
+    address, port = listener.rsplit(":", 1)
+    default = ListenOptions()
+    own, beside = (split_address(one)[1] for one in (default.rtsp, default.rtsp_udp))
+    return f"{address}:{beside if int(port) == own else 0}"
 
 
 def _normalised(config: Config) -> Config:

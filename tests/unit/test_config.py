@@ -133,6 +133,23 @@ def test_a_listener_is_completed(tmp_path, given, full):
     assert load(tmp_path, **{"listen.rtsp": given}).listen.rtsp == full
 
 
+@pytest.mark.parametrize(
+    ("rtsp", "udp"),
+    [
+        ("127.0.0.2:8554", "127.0.0.2:8556"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("[::1]:9554", "[::1]:0"),
+        ("off", "off"),
+    ],
+)
+def test_media_by_udp_goes_along_with_an_rtsp_listener_that_is_moved(tmp_path, rtsp, udp):
+    """Two hubs on one machine that are given every listener of the contract do not meet at a port of neither."""
+    assert load(tmp_path, **{"listen.rtsp": rtsp}).listen.rtsp_udp == udp
+    own = {"listen.rtsp": rtsp, "listen.rtsp_udp": "127.0.0.1:9000"}
+    assert load(tmp_path, **own).listen.rtsp_udp == "127.0.0.1:9000"
+    assert load(tmp_path).listen.rtsp_udp == "127.0.0.1:8556"
+
+
 def test_a_listener_beyond_loopback_wants_tls(tmp_path):
     for name in ("http", "rtsp", "rtsp_udp", "metrics"):
         error = refusal(tmp_path, **{f"listen.{name}": "0.0.0.0:1234"})
