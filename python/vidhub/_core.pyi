@@ -86,13 +86,33 @@ class CameraBasic:
 
 @final
 class CameraPage:
-    """cameras: in order of id. next_after: id to go on from, or None. total: all that match and the caller may know of."""
+    """Cameras in order of id, as the registry held them when they were asked for."""
 
-    cameras: list[CameraBasic]
-    next_after: str | None
-    total: int
-    epoch: str
-    revision: int
+    @property
+    def cameras(self) -> list[CameraBasic]:
+        """Made anew each time."""
+    @property
+    def next_after(self) -> str | None:
+        """The id to go on from, or None."""
+    @property
+    def total(self) -> int:
+        """All that match and the caller may know of."""
+    @property
+    def epoch(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def unit_ids(self) -> list[str]:
+        """Units of the page's cameras, each once; likewise the codes of their regions."""
+    @property
+    def region_codes(self) -> list[str]: ...
+    @property
+    def foreign(self) -> list[tuple[str, str]]:
+        """(id, unit id) of the cameras of other hubs."""
+    def message(self, units: dict[str, str], regions: dict[str, str], foreign: dict[str, tuple[bool, str]], /) -> bytes:
+        """The cameras as a message `vidhub.v1.ListCamerasResponse` with nothing else in it, and of each what the registry
+        holds. units, regions: names by id and code, where there are any. foreign: by id of a camera of another hub whether
+        it is stale, and what its hub calls its unit, or ""."""
 
 @final
 class CameraCounts:

@@ -181,8 +181,19 @@ class Core:
         self._revision = Revision(self._revision.epoch, number)
 
     def list_cameras(self, principal: Principal, wanted: CameraFilter, *, limit: int, after: str = "") -> BasicPage:
+        page = self.list_rows(principal, wanted, limit=limit, after=after)
+        return BasicPage(
+            cameras=tuple(_camera(basic, page.epoch) for basic in page.cameras),
+            next_after=page.next_after,
+            total=page.total,
+            revision=Revision(page.epoch, page.revision),
+        )
+
+    def list_rows(self, principal: Principal, wanted: CameraFilter, *, limit: int, after: str = "") -> _core.CameraPage:
+        """As `list_cameras`, without a value for each: for who wants them written out. Drop it soon: it keeps a whole
+        state of the registry."""
         within = wanted.within
-        page = self._inner.list_cameras(
+        return self._inner.list_cameras(
             _principal(principal),
             region_prefix=wanted.region_prefix,
             unit_ids=wanted.unit_ids,
@@ -193,12 +204,6 @@ class Core:
             within=None if within is None else (within.latitude, within.longitude, within.radius_m),
             limit=limit,
             after=after,
-        )
-        return BasicPage(
-            cameras=tuple(_camera(basic, page.epoch) for basic in page.cameras),
-            next_after=page.next_after,
-            total=page.total,
-            revision=Revision(page.epoch, page.revision),
         )
 
     def count_cameras(

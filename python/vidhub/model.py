@@ -418,6 +418,16 @@ class CameraPage:
     revision: Revision
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenPage:
+    """A page as callers get it. message: `vidhub.v1.ListCamerasResponse` with the cameras alone, in order of id."""
+
+    message: bytes
+    next_page_token: str
+    total_size: int
+    revision: Revision
+
+
 class CameraGrouping(enum.Enum):
     """What the cameras of one group share."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -24,6 +24,7 @@ from vidhub.model import (
     RejectedCamera,
     Revision,
     WatchEvent,
+    WrittenPage,
 )
 from vidhub.telemetry import Telemetry
 from vidhub.v1 import camera_pb2
@@ -60,6 +61,16 @@ class Catalogue(Protocol):
         page_token: str = "",
         full: bool = False,
     ) -> CameraPage: ...
+    async def list_written(
+        self,
+        principal: Principal,
+        wanted: CameraFilter,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        unit_name: Callable[[str], str],
+        region_name: Callable[[str], str],
+    ) -> WrittenPage: ...
     async def give_way(self) -> None: ...
     async def count(
         self, principal: Principal, wanted: CameraFilter, grouping: CameraGrouping, *, region_digits: int = 6
@@ -140,19 +151,25 @@ class CameraServicer:
         return pb.GetCameraResponse(camera=convert.to_camera(found, self._names))
 
     async def list_cameras(self, request: pb.ListCamerasRequest, call: Call) -> pb.ListCamerasResponse:
-        page = await self._catalogue.list(
-            call.caller,
-            convert.from_filter(request.filter),
-            page_size=request.page_size,
-            page_token=request.page_token,
-            full=request.view == pb.CAMERA_VIEW_FULL,
+        page: CameraPage | WrittenPage
+        wanted, size, token = convert.from_filter(request.filter), request.page_size, request.page_token
+        if request.view == pb.CAMERA_VIEW_FULL:
+            page = await self._catalogue.list(call.caller, wanted, page_size=size, page_token=token, full=True)
+            answer = pb.ListCamerasResponse(cameras=[convert.to_camera(one, self._names) for one in page.cameras])
+        else:
+            names = self._names
+            page = await self._catalogue.list_written(
+                call.caller, wanted, page_size=size, page_token=token, unit_name=names.unit, region_name=names.region
+            )
+            answer = pb.ListCamerasResponse.FromString(page.message)
+        answer.MergeFrom(
+            pb.ListCamerasResponse(
+                next_page_token=page.next_page_token,
+                total_size=page.total_size,
+                revision=convert.to_revision(page.revision),
+            )
         )
-        return pb.ListCamerasResponse(
-            cameras=[convert.to_camera(camera, self._names) for camera in page.cameras],
-            next_page_token=page.next_page_token,
-            total_size=page.total_size,
-            revision=convert.to_revision(page.revision),
-        )
+        return answer
 
     async def count_cameras(self, request: pb.CountCamerasRequest, call: Call) -> pb.CountCamerasResponse:
         grouping = convert.from_grouping(request.group_by)

@@ -8,10 +8,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::frames::FrameReader;
+use super::pages::CameraPage;
 use super::records::PlainRecord;
 use super::values::{
-    self, CameraBasic, CameraCounts, CameraPage, CameraPoints, CameraRow, ChangeRow, Decision, Event, FilterRow,
-    GrantRow, Principal, StateRow,
+    self, CameraBasic, CameraCounts, CameraPoints, CameraRow, ChangeRow, Decision, Event, FilterRow, GrantRow,
+    Principal, StateRow,
 };
 use crate::error::{Error, ErrorKind, reason_word};
 use crate::gate::{self, SessionSpec};
@@ -162,10 +163,9 @@ impl Core {
         within: Option<(f64, f64, f64)>,
         limit: usize,
         after: &str,
-    ) -> PyResult<CameraPage> {
+    ) -> CameraPage {
         let filter = values::filter((region_prefix, unit_ids, industries, place_categories, states, text, within));
-        let page = py.detach(|| self.hub.gate().list(&principal.inner, &filter, after, limit));
-        CameraPage::new(py, page)
+        py.detach(|| self.hub.gate().list(&principal.inner, &filter, after, limit)).into()
     }
 
     #[pyo3(signature = (principal, wanted, grouping, region_digits, stale, /))]

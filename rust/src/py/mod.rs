@@ -7,6 +7,7 @@ mod core;
 mod errors;
 mod frames;
 mod json;
+mod pages;
 mod records;
 mod values;
 
@@ -19,10 +20,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<frames::FrameReader>()?;
     module.add_class::<frames::FrameUnit>()?;
     module.add_class::<json::JsonWriter>()?;
+    module.add_class::<pages::CameraPage>()?;
     module.add_class::<values::Principal>()?;
     module.add_class::<values::CameraBasic>()?;
     module.add_class::<values::CameraCounts>()?;
-    module.add_class::<values::CameraPage>()?;
     module.add_class::<values::CameraPoints>()?;
     module.add_class::<values::Decision>()?;
     module.add_class::<values::Event>()?;

@@ -32,6 +32,10 @@ pub fn profile(number: u8) -> Result<Profile> {
     }
 }
 
+pub fn profile_numbers(row: &registry::Row) -> Vec<u8> {
+    row.profiles().into_iter().map(|profile| if profile == Profile::Main { 1 } else { 2 }).collect()
+}
+
 /// Which of a camera's streams a session asks for; None: AUTO.
 pub fn wanted(number: u8) -> Result<Option<Profile>> {
     match number {
@@ -207,29 +211,8 @@ impl From<&registry::Row> for CameraBasic {
             state_reason: status.reason.to_string(),
             revision: row.revision(),
             home_hub_id: row.home_hub_id().to_owned(),
-            profiles: row.profiles().into_iter().map(|profile| if profile == Profile::Main { 1 } else { 2 }).collect(),
+            profiles: profile_numbers(row),
         }
-    }
-}
-
-#[pyclass(frozen, get_all, module = "vidhub._core")]
-pub struct CameraPage {
-    cameras: Vec<Py<CameraBasic>>,
-    next_after: Option<String>,
-    total: usize,
-    epoch: String,
-    revision: u64,
-}
-
-impl CameraPage {
-    pub fn new(py: Python<'_>, page: registry::Page) -> PyResult<Self> {
-        Ok(Self {
-            cameras: page.rows.iter().map(|row| Py::new(py, CameraBasic::from(row))).collect::<PyResult<_>>()?,
-            next_after: page.next_after,
-            total: page.total,
-            epoch: page.epoch.to_string(),
-            revision: page.revision,
-        })
     }
 }
 

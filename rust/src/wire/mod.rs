@@ -13,6 +13,7 @@ pub mod h264;
 pub mod h264_pay;
 pub mod h265;
 pub mod h265_pay;
+pub mod listing;
 pub mod mp4_codecs;
 pub mod nal;
 pub mod opus;

@@ -1,8 +1,9 @@
-//! The fields of a message of Protocol Buffers where they lie: prost's own messages would copy each before it is looked at.
+//! The fields of a message of Protocol Buffers, read where they lie and written one after the other: prost's own messages
+//! would copy each before it is looked at, or sent.
 
 use std::str;
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 
 /// One field's value, by its wire type.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,9 +88,77 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// Writes a message, field by field in order of their numbers; what is empty or zero is left out, as proto3 has it.
+#[derive(Default)]
+pub struct Writer(Vec<u8>);
+
+impl Writer {
+    pub fn text(&mut self, number: u32, text: &str) {
+        if !text.is_empty() {
+            self.bytes(number, text.as_bytes());
+        }
+    }
+
+    /// Of every whole type without a sign, enums and booleans too.
+    pub fn unsigned(&mut self, number: u32, value: impl Into<u64>) {
+        let value = value.into();
+        if value != 0 {
+            encode_key(number, WireType::Varint, &mut self.0);
+            encode_varint(value, &mut self.0);
+        }
+    }
+
+    pub fn double(&mut self, number: u32, value: f64) {
+        if value.to_bits() != 0 {
+            encode_key(number, WireType::SixtyFourBit, &mut self.0);
+            self.0.extend(value.to_le_bytes());
+        }
+    }
+
+    /// A message within: there even when nothing is in it.
+    pub fn message(&mut self, number: u32, write: impl FnOnce(&mut Self)) {
+        let mut inner = Self::default();
+        write(&mut inner);
+        self.bytes(number, &inner.0);
+    }
+
+    pub fn finish(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn bytes(&mut self, number: u32, bytes: &[u8]) {
+        encode_key(number, WireType::LengthDelimited, &mut self.0);
+        encode_varint(bytes.len() as u64, &mut self.0);
+        self.0.extend_from_slice(bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again_and_zeros_are_left_out() {
+        let mut writer = Writer::default();
+        writer.text(1, "月湖");
+        writer.text(2, "");
+        writer.unsigned(3, u64::MAX);
+        writer.unsigned(4, false);
+        writer.double(5, -0.0);
+        writer.double(6, 0.0);
+        writer.message(7, |inner| inner.unsigned(1, 7u8));
+        writer.message(2_000, |_| {});
+        let message = writer.finish();
+        let found = read(&message).unwrap();
+        let expected = [
+            (1, Value::Bytes("月湖".as_bytes())),
+            (3, Value::Varint(u64::MAX)),
+            (5, Value::Fixed64((-0.0f64).to_le_bytes())),
+            (7, Value::Bytes(&[8, 7])),
+            (2_000, Value::Bytes(&[])),
+        ];
+        assert_eq!(found, expected);
+    }
 
     fn read(message: &[u8]) -> Option<Vec<(u32, Value<'_>)>> {
         Fields::new(message).collect()
