@@ -86,8 +86,10 @@ async def test_ffmpeg_reads_what_a_viewer_is_given(
     assert (audio["codec_name"], audio["sample_rate"]) == (camera["audio"], "48000")
     packets = [packet for packet in found["packets"] if packet["stream_index"] == 0]
     assert "K" in packets[0]["flags"]
+    # ffprobe gives each picture the usual duration; a source ahead of its clock is steered by a sixteenth at most.
     ends = [int(packet["dts"]) + int(packet["duration"]) for packet in packets]
-    assert ends[:-1] == [int(packet["dts"]) for packet in packets[1:]], "decoding times follow each other without a gap"
+    gaps = [int(packet["dts"]) - end for packet, end in zip(packets[1:], ends, strict=False)]
+    assert all(16 * abs(gap) <= int(packets[0]["duration"]) for gap in gaps), f"gaps: {gaps}"
     shown = sorted(int(packet["pts"]) for packet in packets)
     assert len(set(shown)) == len(shown), "no two pictures at one time"
     pictures, sounds = await decoded(path)
