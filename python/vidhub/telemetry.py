@@ -59,6 +59,14 @@ class HouseFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class ComplianceFigures:
+    """records: (state, region code, industry, this hub's own cameras). units: (state, this hub's units)."""
+
+    records: tuple[tuple[str, str, str, int], ...]
+    units: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AlarmFigures:
     """begun: (kind, events since the start). lasting, unacknowledged: events that are so now. stalled_s: seconds for
     which the control plane stood still."""
@@ -134,6 +142,10 @@ class Telemetry:
         """Adds what people were told of; `figures` is asked once a scrape."""
         self.registry.register(_AlarmCollector(figures))
 
+    def watch_compliance(self, figures: Callable[[], ComplianceFigures]) -> None:
+        """Adds what the supervisor asks for; `figures` is asked once a scrape."""
+        self.registry.register(_ComplianceCollector(figures))
+
     def watch_house(self, figures: Callable[[], HouseFigures]) -> None:
         """Adds what runs out unseen; `figures` is asked once a scrape."""
         self.registry.register(_HouseCollector(figures))
@@ -165,6 +177,32 @@ class _AlarmCollector(Collector):
         )
         yield CounterMetricFamily("vidhub_stalled_seconds", "For how long it stood still.", value=found.stalled_s)
         yield CounterMetricFamily("vidhub_clock_jumps", "Times the clock was set.", value=found.clock_jumps)
+
+
+class _ComplianceCollector(Collector):
+    def __init__(self, figures: Callable[[], ComplianceFigures]) -> None:
+        self._figures = figures
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: otherwise registering would read every figure."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        found = self._figures()
+        records = GaugeMetricFamily(
+            "vidhub_camera_records",
+            "Records of the hub's own cameras: complete, incomplete, or overdue.",
+            labels=["state", "region", "industry"],
+        )
+        for state, region, industry, cameras in found.records:
+            records.add_metric([state, region, industry], cameras)
+        yield records
+        units = GaugeMetricFamily(
+            "vidhub_units", "The hub's own units: connected, waiting to be, or overdue.", labels=["state"]
+        )
+        for state, count in found.units:
+            units.add_metric([state], count)
+        yield units
 
 
 class _HouseCollector(Collector):

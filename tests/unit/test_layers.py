@@ -40,7 +40,7 @@ PYTHON = [
     {"audit", "events"},
     {"identity"},
     {"catalogue", "backup"},
-    {"access"},
+    {"access", "compliance"},
     {"api"},
     {"link"},
     {"doctor"},

@@ -16,6 +16,7 @@ from vidhub.access.addresses import MediaAddresses
 from vidhub.api.admin import AdminOperations, admin_app
 from vidhub.api.admin_access import AccessOperations
 from vidhub.api.admin_audit import AuditOperations
+from vidhub.api.admin_compliance import ComplianceOperations
 from vidhub.api.admin_people import PeopleOperations
 from vidhub.api.asgi import AsgiServer, PrivateDirectory, tcp_listener
 from vidhub.api.audit import AuditServicer
@@ -79,6 +80,7 @@ class App:
             bench=config.bench,
         )
         AuditOperations(parts.system, parts.audit).add_to(self.operations)
+        ComplianceOperations(parts.compliance, is_serving=lambda: bool(self.addresses)).add_to(self.operations)
         PeopleOperations(parts.system, parts.people).add_to(self.operations)
         AccessOperations(parts.system, parts.grants, parts.explainer, parts.purpose_desk).add_to(self.operations)
         parts.links.add_operations(
@@ -143,6 +145,7 @@ class App:
             ("storms", parts.storms.run()),
             ("alarms", parts.alarms.run()),
             ("pulse", parts.alarms.pulse.run()),
+            ("compliance", parts.compliance.run()),
         ):
             self._supervise(name, work)
         bound = await parts.core.start()

@@ -36,6 +36,7 @@ from vidhub.catalogue.media import MediaNotes
 from vidhub.catalogue.received import ReceivedCameras
 from vidhub.catalogue.remote import RemoteCameras
 from vidhub.catalogue.watch import Watches
+from vidhub.compliance import Compliance
 from vidhub.config import OFF, Config, HubOptions, split_address
 from vidhub.core import Change, Core
 from vidhub.errors import FailedPrecondition
@@ -95,6 +96,7 @@ class Parts:
     event_desk: EventDesk
     storms: Storms
     alarms: Alarms
+    compliance: Compliance
 
     @property
     def system(self) -> Principal:
@@ -254,6 +256,14 @@ async def build(
         links=links.metrics,
         version=__version__,
     )
+    compliance = Compliance(
+        store=store,
+        core=core,
+        remote=remote,
+        regions=table,
+        principal=Principal(PrincipalKind.SYSTEM, hub_id=hub.id),
+    )
+    telemetry.watch_compliance(compliance.figures)
     storms = Storms(events, core, hub.id)
     alarms = Alarms(events, core, units.register, links.metrics, hub.id)
     telemetry.watch_alarms(alarms.figures)
@@ -305,6 +315,7 @@ async def build(
         EventDesk(events, core, audit.append),
         storms,
         alarms,
+        compliance,
     )
     await _load(parts, secrets)
     if online:

@@ -25,6 +25,7 @@ from vidhub.cli import (
     hub,
     hub_share,
     purpose,
+    report_compliance,
     serve,
     unit,
     user,
@@ -80,6 +81,7 @@ app.add_typer(camera.app, name="camera")
 app.add_typer(grant.app, name="grant")
 app.add_typer(purpose.app, name="purpose")
 app.add_typer(audit.app, name="audit")
+app.add_typer(report_compliance.app, name="report")
 hub_share.add_to(hub.app)
 app.add_typer(hub.app, name="hub")
 app.add_typer(config.app, name="config")
