@@ -349,6 +349,8 @@ class Core:
         """(JWT, its expiry): EdDSA, claims sid, cam, aud, op, exp."""
     def end_session(self, session_id: str, reason: str, /) -> bool: ...
     def end_sessions_of(self, principal_kind: str, principal_id: str, reason: str, /) -> int: ...
+    def cut_cameras(self, camera_ids: Sequence[str], reason: str, /) -> None:
+        """Ends every session and stream of these cameras; unknown ones are passed over."""
 
     # Media between hubs.
     def supply_stream(self, camera_id: str, profile: int, *, peer: str, url: str, ticket: str, ca_pem: str) -> None:

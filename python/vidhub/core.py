@@ -334,6 +334,11 @@ class Core:
     def end_sessions_of(self, kind: PrincipalKind, principal_id: str, reason: str) -> int:
         return self._inner.end_sessions_of(kind.value, principal_id, reason)
 
+    def cut_cameras(self, camera_ids: Sequence[str], reason: str) -> None:
+        """Ends every session and stream of these cameras; called before they go for another reason than that they are
+        retired."""
+        self._inner.cut_cameras(camera_ids, reason)
+
     # Media between hubs: what is wanted and what ends is told by events (`_core.Event`).
 
     def supply_stream(self, camera_id: str, profile: Profile, *, peer: str, url: str, ticket: str, ca_pem: str) -> None:

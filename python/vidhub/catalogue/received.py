@@ -49,8 +49,9 @@ class Chunk:
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What a chunk came to. conflicts_moved: whether other cameras are refused than before. freed: offers of other
-    links that were refused for the sake of a camera that has gone now. displaced: cameras of other hubs whose ids were
-    given to the one that brings them now, with those hubs, and the revision at which they went."""
+    links that were refused for the sake of a camera that has gone now. dropped: those of `removed` that break a rule of
+    this hub's now. displaced: cameras of other hubs whose ids were given to the one that brings them now, with those
+    hubs, and the revision at which they went."""
 
     number: int = 0
     upserted: tuple[Camera, ...] = ()
@@ -58,6 +59,7 @@ class Taken:
     refused: tuple[Conflict, ...] = ()
     conflicts_moved: bool = False
     freed: tuple[Conflict, ...] = ()
+    dropped: tuple[Conflict, ...] = ()
     displaced: tuple[Conflict, ...] = ()
     displaced_at: int = 0
 
@@ -172,7 +174,14 @@ class ReceivedCameras:
         taken = self._change(conn, peer, wanted, sorted(gone))
         if chunk.have is not None:
             hubs.set_have(conn, peer, chunk.have)
-        return replace(taken, refused=tuple(conflicts), conflicts_moved=moved, displaced=told, displaced_at=number)
+        return replace(
+            taken,
+            refused=tuple(conflicts),
+            conflicts_moved=moved,
+            dropped=tuple(one for one in conflicts if one.camera_id in gone),
+            displaced=told,
+            displaced_at=number,
+        )
 
     def _displace(self, conn: Connection, to: str, holders: dict[str, str]) -> tuple[int, tuple[Conflict, ...]]:
         """Takes ids from the hubs that hold them; the revision, and what is refused from now on."""
@@ -224,14 +233,24 @@ class ReceivedCameras:
         if taken.displaced:
             # Views of the camera that was there end: the one that comes now is another's.
             ids = [one.camera_id for one in taken.displaced]
+            self._core.cut_cameras(ids, "CAMERA_ID_TAKEN")
             self._remote.drop(ids)
             self._core.apply_cameras(taken.displaced_at, (), ids)
             self._watches.wake()
+        for one in taken.dropped:
+            # Who watches is told what the camera's hub is told; nobody has retired it.
+            self._core.cut_cameras([one.camera_id], _end_reason(one.reason))
         if taken.number:
             self._remote.drop(taken.removed)
             self._remote.put(peer, taken.upserted)
             self._core.apply_cameras(taken.number, taken.upserted, taken.removed)
             self._watches.wake()
+
+
+def _end_reason(rule: str) -> str:
+    """Why views end of a camera that breaks the rule from now on: which field of a record is wrong is nothing to those
+    who watch."""
+    return rule if rule in ("REGION_NOT_OF_PEER", "PATH_CYCLE") else "CAMERA_RECORD_INVALID"
 
 
 def _check_claim(conn: Connection, camera_id: str, hub_id: str, holder: Holder | None, *, is_own: bool) -> None:

@@ -152,15 +152,21 @@ impl Gate {
         let changed: Vec<String> = upserts.iter().map(|camera| camera.id.clone()).collect();
         self.registry.apply(revision, upserts, removed)?;
         for camera in removed {
-            for session in self.sessions.of_camera(camera) {
-                self.sessions.end(&session.spec.id, "CAMERA_RETIRED");
-            }
-            self.streams.stop_camera(camera, "CAMERA_RETIRED");
+            self.cut_camera(camera, "CAMERA_RETIRED");
         }
         for camera in &changed {
             self.review(camera);
         }
         Ok(())
+    }
+
+    /// Ends every session of one camera, and its streams. Of a camera that goes for another reason than that it is
+    /// retired, before it goes.
+    pub fn cut_camera(&self, camera: &str, reason: &'static str) {
+        for session in self.sessions.of_camera(camera) {
+            self.sessions.end(&session.spec.id, reason);
+        }
+        self.streams.stop_camera(camera, reason);
     }
 
     /// Judges the sessions of one camera anew.
@@ -403,7 +409,7 @@ fn camera_not_found(camera: &str) -> Error {
 }
 
 /// Ways of a session's end that the control plane may name.
-const END_REASONS: [&str; 15] = [
+const END_REASONS: [&str; 19] = [
     "SESSION_CLOSED",
     "SESSION_EXPIRED",
     "GRANT_REVOKED",
@@ -412,6 +418,10 @@ const END_REASONS: [&str; 15] = [
     "USER_SUSPENDED",
     "CAMERA_RETIRED",
     "CAMERA_QUARANTINED",
+    "CAMERA_ID_TAKEN",
+    "CAMERA_RECORD_INVALID",
+    "REGION_NOT_OF_PEER",
+    "PATH_CYCLE",
     "LINK_LEASE_EXPIRED",
     "SESSION_LOST",
     "HUB_DRAINING",

@@ -359,6 +359,12 @@ impl Core {
         py.detach(|| self.hub.gate().sessions.end(session_id, gate::end_reason(reason)))
     }
 
+    #[pyo3(signature = (camera_ids, reason, /))]
+    fn cut_cameras(&self, py: Python<'_>, camera_ids: Vec<String>, reason: &str) {
+        let reason = gate::end_reason(reason);
+        py.detach(|| camera_ids.iter().for_each(|camera| self.hub.gate().cut_camera(camera, reason)));
+    }
+
     #[pyo3(signature = (principal_kind, principal_id, reason, /))]
     fn end_sessions_of(&self, py: Python<'_>, principal_kind: &str, principal_id: &str, reason: &str) -> usize {
         let reason = gate::end_reason(reason);

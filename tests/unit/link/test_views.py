@@ -28,13 +28,15 @@ from support.views import (
 )
 
 from vidhub.api import convert
+from vidhub.catalogue.received import Chunk, Received
 from vidhub.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Unavailable
 from vidhub.link import answering, asking, live
 from vidhub.link.allowance import Allowance
 from vidhub.link.clocks import by_our_clock
 from vidhub.link.grants import GrantWriter
-from vidhub.model import Action, PrincipalKind, Purpose, Role
-from vidhub.store import users
+from vidhub.model import Action, HubLevel, HubSide, LinkedHub, PrincipalKind, Purpose, Role
+from vidhub.store import hubs, users
+from vidhub.store.remote_cameras import Conflict
 from vidhub.v1 import link_service_pb2 as pb
 
 
@@ -139,6 +141,35 @@ async def test_an_end_anywhere_is_an_end_everywhere(levels: Levels, ender: str) 
     }
     where = {"city": "city", "viewer": "province", "grant": "province", "suspended": "province"}.get(ender, "district")
     assert told == {hub.id: None if hub.id == where else where for hub in levels.all}
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("REGION_NOT_OF_PEER", "REGION_NOT_OF_PEER"),
+        ("PATH_CYCLE", "PATH_CYCLE"),
+        ("NAME_INVALID", "CAMERA_RECORD_INVALID"),
+        ("given", "CAMERA_ID_TAKEN"),
+    ],
+)
+async def test_a_camera_that_the_hub_takes_no_more_ends_its_views_by_the_rule_it_breaks(
+    levels: Levels, rule: str, told: str
+) -> None:
+    """Nobody has retired it."""
+    await watch(levels.province)
+    domain = levels.city.domain
+    for name in ("district", "other"):
+        linked = LinkedHub(
+            name, name, HubLevel.DISTRICT, "360602", HubSide.LOWER, joined=True, create_time=datetime.now(UTC)
+        )
+        await domain.store.write(lambda conn, hub=linked: hubs.put(conn, hub))
+    if rule == "given":
+        await domain.received.take("other", Chunk(cameras=[Received(camera(1, home_hub_id="other"), bytes(32))]))
+        await domain.received.assign(SYSTEM, CAMERA, "other", "x")
+        await domain.received.take("other", Chunk(cameras=[Received(camera(1, home_hub_id="other"), bytes(32))]))
+    else:
+        await domain.received.take("district", Chunk(refused=[Conflict("district", CAMERA, rule)]))
+    await all_ended(levels.all, told)
 
 
 async def test_renewing_is_judged_on_every_hub_again(levels: Levels) -> None:
