@@ -31,7 +31,7 @@ export function sentencesOf(finding: Finding, nameOf: Names): string {
   switch (reason) {
     case "CONFLICT": {
       const offer = finding.offeringHubId;
-      const parts = [offer ? said("offered", { hub: nameOf(offer) }) : said("notTaken"), whyNot(finding, nameOf)];
+      const parts = [offer ? said("offered", { hub: nameOf(offer) }) : said("notTaken"), whyNot(finding.cause, finding.holdingHubId, nameOf)];
       if (finding.assignedHubId) parts.push(said("assigned", { hub: nameOf(finding.assignedHubId) }));
       if (finding.likelyHubId) parts.push(said("likely", { hub: nameOf(finding.likelyHubId) }));
       return parts.join("");
@@ -49,7 +49,8 @@ export function sentencesOf(finding: Finding, nameOf: Names): string {
   }
 }
 
-function whyNot({ cause, holdingHubId }: Finding, nameOf: Names): string {
+/** Why a camera is not taken; `holdingHubId`: whose camera has the id. */
+export function whyNot(cause: string, holdingHubId: string, nameOf: Names): string {
   const key = `network.explain.why.${cause}`;
   const holder = holdingHubId ? nameOf(holdingHubId) : t("network.explain.another");
   return te(key) ? t(key, { hub: holder }) : t("network.explain.why.other", { reason: cause });

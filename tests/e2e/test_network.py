@@ -214,3 +214,50 @@ async def test_a_supervisor_asks_who_sees_a_camera_and_whose_its_id_is(levels: t
     # The city's own unit has it: that is for the unit to retire.
     await expect(dialog.get_by_role("alert")).to_contain_text("该编码属于（或曾属于）本平台")
     assert (await city.ask("audit_list", action="catalogue.assign"))["entries"] == []
+
+
+async def test_rules_are_listed_and_taken_back_once_the_loss_was_shown(levels: tuple[HubProcess, ...], page: Page):
+    _, city, _ = levels
+    for rule in (await city.ask("hub_shares", hub=PROVINCE[0]))["shares"]:
+        await city.ask("hub_unshare", hub=PROVINCE[0], **rule["scope"])
+    ids = await register(await enrol(city), camera(21), camera(22))
+    for shared in (ids, ids[:1]):
+        await city.ask("hub_share", hub=PROVINCE[0], camera_ids=shared, actions=["list"], purposes=["patrol"])
+    await opened(page, "jian")
+    above = page.get_by_test_id(f"hub-{PROVINCE[0]}")
+    await above.get_by_role("button", name="共享规则").click()
+    dialog = page.get_by_role("dialog")
+    item = dialog.get_by_test_id("rules-to").get_by_role("listitem").filter(has_text=ids[1])
+    await expect(item).to_contain_text("日常巡查")
+    await expect(item.get_by_role("button")).to_have_count(0)
+    assert await violations(page) == []
+    await dialog.get_by_role("button", name="关闭").click()
+    await page.get_by_test_id("logout").click()
+    await opened(page, "guan")
+    await above.get_by_role("button", name="共享规则").click()
+    await item.get_by_role("button", name="撤回").click()
+    await expect(item.get_by_test_id("rule-loss")).to_contain_text("失去 1 个摄像机")
+    await expect(item.get_by_test_id("rule-loss")).to_contain_text("另有 1 个仍由其他规则共享")
+    assert await violations(page) == []
+    await item.get_by_role("button", name="确认撤回").click()
+    await expect(item).to_have_count(0)
+    left = (await city.ask("hub_shares", hub=PROVINCE[0]))["shares"]
+    assert [one["scope"] for one in left if "camera_ids" in one["scope"]] == [{"camera_ids": ids[:1]}]
+    await city.ask("hub_unshare", hub=PROVINCE[0], camera_ids=ids[:1])
+
+
+async def test_cameras_that_are_not_taken_are_listed_with_whose_they_are(levels: tuple[HubProcess, ...], page: Page):
+    province, city, _ = levels
+    (camera_id,) = await register(await enrol(province), camera(31))
+    await register(await enrol(city), camera(31))
+    await province.ask("hub_share", hub=CITY[0], camera_ids=[camera_id])
+    await opened(page, "jian")
+    above = page.get_by_test_id(f"hub-{PROVINCE[0]}")
+    await above.get_by_role("button", name="未被接受的摄像机").click(timeout=30_000)
+    dialog = page.get_by_role("dialog")
+    row = dialog.get_by_role("row").filter(has_text=camera_id)
+    await expect(row).to_contain_text(f"“{PROVINCE[0]}”提供给“{CITY[0]}”")
+    await expect(row).to_contain_text(f"该编码已由“{CITY[0]}”的摄像机使用")
+    # The city's own unit has it: nothing is to be decided here.
+    await expect(row.get_by_role("button")).to_have_count(0)
+    assert await violations(page) == []

@@ -64,6 +64,16 @@ export default {
       name: "Name", id: "Id", unit: "Unit", region: "Region", preview: "Preview", give: "Share these",
       standing: "A rule of this scope stands, and is what is shown below: it will be changed.", more: "Will be added: {list}", less: "Will be taken away: {list}", change: "Change the rule",
     },
+    rules: {
+      open: "Sharing rules", title: "Sharing rules with {name}", close: "Close", to: "What {name} may know of here", from: "What {name} shares with this hub, as it says",
+      none: "None.", since: "Since {time} ({by})", remove: "Take back…", confirm: "Take it back now",
+      loss: "{name} loses {alone} cameras, and views of them end at once; {kept} more stay shared by other rules.",
+    },
+    conflict: {
+      open: "Show", title: "Cameras not taken: {name}", hint: "One camera that breaks a rule is refused alone; the others are not affected. It is taken as soon as it keeps the rule.",
+      none: "None.", camera: "Camera id", offered: "From, to", way: "from {from} to {to}", why: "Why it is not taken", owner: "Whose the id is", acts: "Actions",
+      assigned: "given to {hub}", likely: "by its first digits: {hub}", settle: "Settle…",
+    },
     explain: {
       open: "Find a camera", title: "Whether other hubs see this camera", id: "Camera id (20 digits)", ask: "Ask", seen: "seen", unseen: "not seen",
       assignHint: "Two hubs bring this id: the one that was first keeps it. You may say whose it is: that hub's camera takes over as soon as it comes. Your word and its reason go on record.",
@@ -243,6 +253,10 @@ export default {
     CAMERA_NO_PICTURE: "The camera has no picture that can be shown: its unit must set its video encoding to H.264 or H.265.",
     CAMERA_QUARANTINED: "This camera is cut off by law.",
     CAMERA_RETIRED: "This camera is out of service.",
+    CAMERA_ID_TAKEN: "The id belongs to another camera now.",
+    CAMERA_RECORD_INVALID: "The camera's record breaks a rule of this hub now: its own hub must correct it.",
+    REGION_NOT_OF_PEER: "The camera's record names a region that is not of the hub that shares it: that hub must correct it.",
+    PATH_CYCLE: "The camera came back to the hub that it is of, so it is not taken by that way.",
     CODEC_NOT_OFFERED:
       "This browser plays neither the camera's codec nor a sub stream of it: ask the unit for an H.264 sub stream, or use a browser with H.265.",
     B_FRAMES: "The camera sends B-frames, which WebRTC can't play: its unit must switch them off.",

@@ -64,6 +64,16 @@ export default {
       name: "名称", id: "编码", unit: "接入单位", region: "行政区划", preview: "预览", give: "按此共享",
       standing: "该范围已有共享规则，以下是它的现有内容，修改后即替换。", more: "将增加：{list}", less: "将去掉：{list}", change: "修改该规则",
     },
+    rules: {
+      open: "共享规则", title: "与“{name}”的共享规则", close: "关闭", to: "本平台向“{name}”共享", from: "“{name}”向本平台共享（对方告知）",
+      none: "无。", since: "自 {time}（{by}）", remove: "撤回…", confirm: "确认撤回",
+      loss: "“{name}”将失去 {alone} 个摄像机，对其的查看立即终止；另有 {kept} 个仍由其他规则共享。",
+    },
+    conflict: {
+      open: "查看", title: "未被接受的摄像机：{name}", hint: "不符合要求的摄像机单独拒收，其余不受影响；改正后即自动接受。",
+      none: "无。", camera: "摄像机编码", offered: "提供方与接收方", way: "“{from}”提供给“{to}”", why: "未接受的原因", owner: "编码归属", acts: "操作",
+      assigned: "已裁定归“{hub}”", likely: "按编码前几位属“{hub}”", settle: "裁定…",
+    },
     explain: {
       open: "查询摄像机", title: "其他平台能否看到这个摄像机", id: "摄像机编码（20 位）", ask: "查询", seen: "可见", unseen: "不可见",
       assignHint: "两个平台提供了相同的编码：先进入目录的保留。可以裁定该编码归谁所有，对方的摄像机一到即接替，裁定和理由记录在案。",
@@ -243,6 +253,10 @@ export default {
     CAMERA_NO_PICTURE: "摄像机没有可播放的画面：请接入单位把视频编码设为 H.264 或 H.265。",
     CAMERA_QUARANTINED: "该摄像机已被依法封存。",
     CAMERA_RETIRED: "该摄像机已停用。",
+    CAMERA_ID_TAKEN: "该编码现属于另一摄像机。",
+    CAMERA_RECORD_INVALID: "该摄像机的登记内容已不符合本平台要求：由其所属平台更正。",
+    REGION_NOT_OF_PEER: "该摄像机登记的行政区划不在提供平台的区域内：由该平台更正。",
+    PATH_CYCLE: "该摄像机绕回了所属的平台，不经此路径接受。",
     CODEC_NOT_OFFERED: "浏览器不能播放该摄像机的编码，摄像机也没有能播放的子码流：请接入单位配置 H.264 子码流，或换用支持 H.265 的浏览器。",
     B_FRAMES: "该摄像机的码流含 B 帧，无法用 WebRTC 播放：请接入单位关闭 B 帧。",
     CODEC_CHANGED: "摄像机更换了编码，正在重连。",

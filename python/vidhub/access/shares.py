@@ -54,11 +54,15 @@ Listener = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a hub would see by a rule. added: how many of them it can't see now."""
+    """What a hub would see by a rule. share: the rule as it would be given, with what is permitted where nothing was
+    said. added: how many of the cameras it can't see now. alone: how many no other rule shares, so that it loses them
+    when the rule of this scope is taken back."""
 
+    share: Grant
     cameras: int
     sample: tuple[Camera, ...]
     added: int
+    alone: int
 
 
 class Shares:
@@ -131,20 +135,7 @@ class Shares:
         """
         _may_share(principal)
         now = self._clock()
-        share = Grant(
-            id=new_id("s", now),
-            username="",
-            department="",
-            scope=scope,
-            actions=with_list(actions or DEFAULT_ACTIONS),
-            purposes=tuple(dict.fromkeys(purposes or (one.kind for one in self._purposes.kinds()))),
-            not_before=ALWAYS,
-            not_after=FAR_END,
-            created_by=principal.ref,
-            create_time=now,
-            hub_id=hub_id,
-            fields=tuple(group for group in FIELD_GROUPS if group in fields),
-        )
+        share = self._rule(principal, hub_id, scope, actions, purposes, fields)
         found = [*self._violations(share), *_unknown_fields(fields)]
 
         def work(conn: Connection) -> tuple[Grant, int]:
@@ -159,7 +150,7 @@ class Shares:
             if broken:
                 raise invalid(broken)
             standing = [one for one in grants.load_active(conn, now) if one.hub_id == hub_id]
-            changed = next((one for one in standing if one.scope == scope), None)
+            changed = next((one for one in standing if _is_same(one.scope, scope)), None)
             if changed is None and len(standing) >= MOST_SHARES:
                 raise ResourceExhausted("LIMIT_SHARES", f"{MOST_SHARES} rules are the most for one hub: use wider ones")
             given = share
@@ -195,7 +186,7 @@ class Shares:
 
     async def delete_of(self, principal: Principal, hub_id: str, scope: Scope) -> Grant:
         """Takes back the rule of this very scope. Raises NotFound SHARE_NOT_FOUND."""
-        share = next((one for one in self.of(hub_id) if one.scope == scope), None)
+        share = next((one for one in self.of(hub_id) if _is_same(one.scope, scope)), None)
         if share is None:
             raise NotFound("SHARE_NOT_FOUND", "no sharing rule has this scope: see `vidhub hub shares`")
         return await self.delete(principal, share.id)
@@ -240,23 +231,34 @@ class Shares:
         async for page in self._pages(Principal(PrincipalKind.HUB, hub_id)):
             yield tuple(camera for camera in page if not self.is_from(hub_id, camera))
 
-    async def preview(self, principal: Principal, hub_id: str, scope: Scope) -> Preview:
-        """What the hub would see by a rule of this scope, alone."""
+    async def preview(
+        self,
+        principal: Principal,
+        hub_id: str,
+        scope: Scope,
+        *,
+        actions: Sequence[Action] = (),
+        purposes: Sequence[str] = (),
+        fields: Sequence[str] = (),
+    ) -> Preview:
+        """What the hub would see by such a rule, alone. Raises InvalidArgument as `create`."""
         _may_share(principal, Role.SUPERVISOR)
-        wanted = Grant("", "", "", scope, (Action.LIST,), (), self._clock(), FAR_END, hub_id=hub_id)
-        found = [one for one in self._violations(wanted) if one.field == "share.scope"]
+        wanted = self._rule(principal, hub_id, scope, actions, purposes, fields)
+        found = [*self._violations(wanted), *_unknown_fields(fields)]
         if found:
             raise invalid(found)
-        count = added = 0
+        count = added = alone = 0
         sample: list[Camera] = []
         async for page in self._pages(_SYSTEM):
             for camera in page:
                 if covers(wanted, camera) and not self.is_from(hub_id, camera):
+                    by = [share for share in self.of(hub_id) if covers(share, camera)]
                     count += 1
-                    added += not any(covers(share, camera) for share in self.of(hub_id))
+                    added += not by
+                    alone += all(_is_same(share.scope, scope) for share in by)
                     if len(sample) < SAMPLE:
                         sample.append(camera)
-        return Preview(count, tuple(sample), added)
+        return Preview(wanted, count, tuple(sample), added, alone)
 
     async def _pages(self, principal: Principal) -> AsyncGenerator[tuple[Camera, ...]]:
         after: str | None = ""
@@ -266,6 +268,31 @@ class Shares:
             after = page.next_after
 
     # Inside.
+
+    def _rule(
+        self,
+        principal: Principal,
+        hub_id: str,
+        scope: Scope,
+        actions: Sequence[Action],
+        purposes: Sequence[str],
+        fields: Sequence[str],
+    ) -> Grant:
+        now = self._clock()
+        return Grant(
+            id=new_id("s", now),
+            username="",
+            department="",
+            scope=scope,
+            actions=with_list(actions or DEFAULT_ACTIONS),
+            purposes=tuple(dict.fromkeys(purposes or (one.kind for one in self._purposes.kinds()))),
+            not_before=ALWAYS,
+            not_after=FAR_END,
+            created_by=principal.ref,
+            create_time=now,
+            hub_id=hub_id,
+            fields=tuple(group for group in FIELD_GROUPS if group in fields),
+        )
 
     def _apply(self, hub_id: str, new: Grant | None, ended: Sequence[Grant], number: int) -> None:
         if new is not None:
@@ -298,6 +325,12 @@ class Shares:
 
 
 _KEY = "shares/"
+
+
+def _is_same(one: Scope, other: Scope) -> bool:
+    """Whatever the order in which the entries of a list were written."""
+    names = ("camera_ids", "unit_ids", "region_prefixes", "industries")
+    return all(set(getattr(one, name)) == set(getattr(other, name)) for name in names)
 
 
 def _changed(conn: Connection, hub_id: str) -> int:

@@ -255,6 +255,7 @@ SERVICES: Mapping[str, Mapping[str, Method]] = {
             "CreateShare": _ADMINISTER,
             "DeleteShare": _ADMINISTER,
             "ExplainCamera": _OVERSEE,
+            "ListConflicts": _OVERSEE,
             "AssignCamera": _OVERSEE,
         },
     ),

@@ -18,6 +18,8 @@ _UNIT = typer.Option([], "--unit", metavar="ID", help="Cameras of this unit; may
 _CAMERA = typer.Option([], "--camera", metavar="ID", help="This camera; may be repeated.")
 _INDUSTRY = typer.Option([], "--industry", metavar="C", help="Cameras of this industry; may be repeated.")
 _ALL = typer.Option(False, "--all", help="All cameras, those to come as well.")
+_ACTIONS = typer.Option([], "--action", help="What may be done, separated by commas; without: list,view_live.")
+_PURPOSES = typer.Option([], "--purpose", help="For which purposes; without: all of the register.")
 _FIELDS = typer.Option([], "--fields", help="What goes along beside the list: legal,device,location.address.")
 
 
@@ -29,21 +31,19 @@ def share(
     camera: list[str] = _CAMERA,
     industry: list[str] = _INDUSTRY,
     everything: bool = _ALL,
-    action: list[str] = typer.Option([], help="What may be done, separated by commas; without: list,view_live."),
-    purpose: list[str] = typer.Option([], help="For which purposes; without: all of the register."),
+    action: list[str] = _ACTIONS,
+    purpose: list[str] = _PURPOSES,
     fields: list[str] = _FIELDS,
 ) -> None:
     """Let a linked hub know of cameras, until the rule is taken back. A rule of the same scope is changed to what is
     given now: without --action it permits live view, without --purpose every purpose, without --fields no more than the
     list, whatever it said before (`hub shares` tells)."""
     scope = _scope(region, unit, camera, industry, everything)
-    given = {
-        "actions": words("action", action),
-        "purposes": words("purpose", purpose),
-        "fields": words("fields", fields),
-    }
+    given = _given(action, purpose, fields)
     rule = local.call(settings(context), "hub_share", {"hub": peer, **scope, **given})
-    settings(context).answer(rule, f"{_told(rule)} is shared with {rule['hub']}, until it is unshared ({rule['id']})")
+    settings(context).answer(
+        rule, f"{_told(rule)} is shared with {rule['hub']}, until it is unshared ({rule['id']})\n{_terms(rule)}"
+    )
 
 
 def unshare(
@@ -55,11 +55,14 @@ def unshare(
     industry: list[str] = _INDUSTRY,
     everything: bool = _ALL,
 ) -> None:
-    """Take the sharing rule of this very scope back; pictures by it end at once."""
+    """Take the sharing rule of this very scope back; pictures by it end at once. What other rules share stays."""
     rule = local.call(
         settings(context), "hub_unshare", {"hub": peer, **_scope(region, unit, camera, industry, everything)}
     )
-    settings(context).answer(rule, f"{_told(rule)} is no longer shared with {rule['hub']}")
+    told = f"{_told(rule)} is no longer shared with {rule['hub']} by this rule"
+    if left := rule["still_shared"]:
+        told += f"; {left} of its cameras still are by other rules: see `vidhub hub shares {rule['hub']}`"
+    settings(context).answer(rule, told)
 
 
 def shares(context: typer.Context, peer: str = typer.Argument("", metavar="[PEER]", help="Id or name.")) -> None:
@@ -85,16 +88,21 @@ def preview(
     camera: list[str] = _CAMERA,
     industry: list[str] = _INDUSTRY,
     everything: bool = _ALL,
+    action: list[str] = _ACTIONS,
+    purpose: list[str] = _PURPOSES,
     fields: list[str] = _FIELDS,
 ) -> None:
-    """What the other hub would see by such a rule, before it is given."""
+    """What the other hub would see by such a rule, and might do, before it is given."""
     scope = _scope(region, unit, camera, industry, everything)
-    answer = local.call(settings(context), "hub_preview", {"hub": peer, **scope, "fields": words("fields", fields)})
+    given = _given(action, purpose, fields)
+    answer = local.call(settings(context), "hub_preview", {"hub": peer, **scope, **given})
     settings(context).table(
         answer,
         [f"{answer['cameras']} cameras, {answer['added']} new", "name", "region"],
         ([one["id"], one.get("name", ""), one.get("regionCode", "")] for one in answer["sample"]),
     )
+    if not settings(context).as_json:
+        typer.echo(_terms(answer))
 
 
 def explain(
@@ -108,6 +116,29 @@ def explain(
         answer,
         ["hub", "visible", "reason", "message"],
         ([one["hub"], "yes" if one["visible"] else "no", one["reason"], one["message"]] for one in answer["reasons"]),
+    )
+
+
+def conflicts(context: typer.Context, peer: str = typer.Argument("", metavar="[PEER]", help="Id or name.")) -> None:
+    """List the cameras that are not taken: theirs here, and this hub's there."""
+    answer = local.call(settings(context), "hub_conflicts", {"hub": peer})
+    settings(context).table(
+        answer,
+        ["camera", "offered by", "not taken by", "reason", "whose it is", "given to"],
+        (
+            [
+                one[key]
+                for key in (
+                    "camera_id",
+                    "offering_hub_id",
+                    "refusing_hub_id",
+                    "reason",
+                    "holding_hub_id",
+                    "assigned_hub_id",
+                )
+            ]
+            for one in answer["conflicts"]
+        ),
     )
 
 
@@ -134,7 +165,7 @@ def assign(
 
 def add_to(app: typer.Typer) -> None:
     """The commands under `vidhub hub`."""
-    for command in (share, unshare, shares, preview, explain, digest, assign):
+    for command in (share, unshare, shares, preview, explain, conflicts, digest, assign):
         app.command(command.__name__)(command)
 
 
@@ -150,6 +181,20 @@ def _scope(
         "region_prefixes": words("region", region),
         "industries": words("industry", industry),
     }
+
+
+def _given(action: Sequence[str], purpose: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
+    return {
+        "actions": words("action", action),
+        "purposes": words("purpose", purpose),
+        "fields": words("fields", fields),
+    }
+
+
+def _terms(rule: dict[str, Any]) -> str:
+    """What a rule permits, so that nobody who has left something out is surprised by the widest."""
+    lists = {name: ", ".join(rule[name]) for name in ("actions", "purposes", "fields")}
+    return f"it may: {lists['actions']}; for: {lists['purposes']}; beside the list: {lists['fields'] or 'nothing'}"
 
 
 def _told(rule: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,8 +183,12 @@ class CatalogueOut:
 
     def refused(self, hub_id: str, camera_id: str) -> tuple[str, str] | None:
         """(reason, whose it is) of a camera that the hub has not taken, as it says."""
+        return self.all_refused(hub_id).get(camera_id)
+
+    def all_refused(self, hub_id: str) -> Mapping[str, tuple[str, str]]:
+        """(reason, whose it is) by id of what the hub has not taken, as it says; the newest thousand."""
         telling = self._tellings.get(hub_id)
-        return None if telling is None else telling.sender.refused.get(camera_id)
+        return {} if telling is None else telling.sender.refused
 
     def refused_count(self, hub_id: str) -> int:
         telling = self._tellings.get(hub_id)
@@ -193,7 +197,6 @@ class CatalogueOut:
     async def digest(self, hub_id: str) -> tuple[int, bytes]:
         """How many cameras are shared with the hub, and the digest of them; without those it says it has not taken."""
         entries: list[Entry] = await self.records.digests(hub_id)
-        telling = self._tellings.get(hub_id)
-        refused = {} if telling is None else telling.sender.refused
+        refused = self.all_refused(hub_id)
         kept = [entry for entry in entries if entry[0] not in refused]
         return len(kept), digest.of(kept)

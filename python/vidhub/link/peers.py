@@ -193,6 +193,8 @@ class Peers:
                 "REGION_UNKNOWN", f"{region_code!r} is no region code of 6 digits (GB/T 2260) known here"
             )
         check_below(level, region_code, HubLevel(self.own.level), self.own.region)
+        if name in (self.own.id, self.own.name):
+            raise AlreadyExists("HUB_NAME_TAKEN", f"{name} is this very hub: take another name for the one below")
         earlier = self._hubs.get(name) or self._named(name)
         if earlier is not None and (earlier.joined or earlier.side is HubSide.UPPER):
             raise AlreadyExists(

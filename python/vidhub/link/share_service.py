@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
+from vidhub import paging
 from vidhub.access.shares import EVERYTHING
 from vidhub.api import convert
 from vidhub.api.admin import AdminOperations
@@ -31,8 +32,20 @@ class ShareCalls:
 
     async def preview_share(self, request: pb.PreviewShareRequest, call: Call) -> pb.PreviewShareResponse:
         share = request.share
-        preview, sample = await self._desk.preview(call.caller, share.hub_id, _scope(share), tuple(share.fields))
-        return pb.PreviewShareResponse(cameras=preview.cameras, sample=sample, added=preview.added)
+        preview, sample = await self._desk.preview(
+            call.caller,
+            share.hub_id,
+            _scope(share),
+            actions=convert.from_actions(share.actions),
+            purposes=tuple(share.purposes),
+            fields=tuple(share.fields),
+        )
+        would_be = to_share(preview.share)
+        for name in ("id", "create_time", "created_by"):  # it is not there yet
+            would_be.ClearField(name)
+        return pb.PreviewShareResponse(
+            cameras=preview.cameras, sample=sample, added=preview.added, alone=preview.alone, share=would_be
+        )
 
     async def create_share(self, request: pb.CreateShareRequest, call: Call) -> pb.CreateShareResponse:
         share = request.share
@@ -57,6 +70,14 @@ class ShareCalls:
             findings=[pb.ExplainCameraResponse.Finding(**asdict(one)) for one in found],
         )
 
+    async def list_conflicts(self, request: pb.ListConflictsRequest, call: Call) -> pb.ListConflictsResponse:
+        found, token = await self._desk.conflicts(
+            call.caller, request.hub, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListConflictsResponse(
+            conflicts=[pb.ListConflictsResponse.Conflict(**asdict(one)) for one in found], next_page_token=token
+        )
+
     async def assign_camera(self, request: pb.AssignCameraRequest, call: Call) -> pb.AssignCameraResponse:
         await self._desk.assign(call.caller, request.camera_id, request.hub, request.reason)
         return pb.AssignCameraResponse()
@@ -73,9 +94,10 @@ class ShareOperations:
         scope: dict[str, object] = dict.fromkeys(("camera_ids", "unit_ids", "region_prefixes", "industries"), ())
         operations.add(self.hub_share, hub=str, everything=False, actions=(), purposes=(), fields=(), **scope)
         operations.add(self.hub_unshare, hub=str, everything=False, **scope)
-        operations.add(self.hub_preview, hub=str, everything=False, fields=(), **scope)
+        operations.add(self.hub_preview, hub=str, everything=False, actions=(), purposes=(), fields=(), **scope)
         operations.add(self.hub_shares, hub="")
         operations.add(self.hub_explain, camera_id=str, hub="")
+        operations.add(self.hub_conflicts, hub="")
         operations.add(self.hub_digest, hub=str)
         operations.add(self.hub_assign, camera_id=str, hub=str, reason=str)
 
@@ -99,15 +121,32 @@ class ShareOperations:
         return to_dict(share)
 
     async def hub_unshare(self, hub: str, everything: bool, **lists: list[str]) -> dict[str, Any]:
-        return to_dict(await self._desk.unshare(self._principal, hub, _words_to_scope(everything, lists)))
+        share, left = await self._desk.unshare(self._principal, hub, _words_to_scope(everything, lists))
+        return {**to_dict(share), "still_shared": left}
 
-    async def hub_preview(self, hub: str, everything: bool, fields: list[str], **lists: list[str]) -> dict[str, Any]:
+    async def hub_preview(
+        self,
+        hub: str,
+        everything: bool,
+        actions: list[str],
+        purposes: list[str],
+        fields: list[str],
+        **lists: list[str],
+    ) -> dict[str, Any]:
         preview, sample = await self._desk.preview(
-            self._principal, hub, _words_to_scope(everything, lists), tuple(fields)
+            self._principal,
+            hub,
+            _words_to_scope(everything, lists),
+            actions=[_action(word) for word in actions],
+            purposes=purposes,
+            fields=fields,
         )
+        rule = to_dict(preview.share)
         return {
             "cameras": preview.cameras,
             "added": preview.added,
+            "alone": preview.alone,
+            **{name: rule[name] for name in ("actions", "purposes", "fields")},
             "sample": [MessageToDict(camera) for camera in sample],
         }
 
@@ -126,6 +165,16 @@ class ShareOperations:
                 for one in found
             ],
         }
+
+    async def hub_conflicts(self, hub: str) -> dict[str, Any]:
+        """All of them, of each hub as many as are kept."""
+        conflicts: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            page, token = await self._desk.conflicts(self._principal, hub, page_size=paging.MOST, page_token=token)
+            conflicts += [asdict(one) for one in page]
+            if not token:
+                return {"conflicts": conflicts}
 
     async def hub_digest(self, hub: str) -> dict[str, Any]:
         found = await self._desk.digest(self._principal, hub)

@@ -13,6 +13,7 @@ from vidhub.core import Core
 from vidhub.errors import InvalidArgument, NotFound, PermissionDenied
 from vidhub.link.catalogue_in import CatalogueIn
 from vidhub.link.catalogue_out import CatalogueOut
+from vidhub.link.disputes import Dispute, Disputes
 from vidhub.link.links import Links
 from vidhub.link.notices import Notices
 from vidhub.link.peers import Peers
@@ -79,6 +80,7 @@ class SharingDesk:
         self._told = told
         self._taken = taken
         self._notices = notices
+        self._disputes = Disputes(store, peers, told)
 
     # Rules. hub: id or name.
 
@@ -105,17 +107,32 @@ class SharingDesk:
         peer = self._peers.find(hub)
         return await self._shares.create(principal, peer.id, scope, actions=actions, purposes=purposes, fields=fields)
 
-    async def unshare(self, principal: Principal, hub: str, scope: Scope) -> Grant:
-        return await self._shares.delete_of(principal, self._peers.find(hub).id, scope)
+    async def unshare(self, principal: Principal, hub: str, scope: Scope) -> tuple[Grant, int]:
+        """The rule that was taken back, and how many of its cameras other rules still share with the hub."""
+        share = await self._shares.delete_of(principal, self._peers.find(hub).id, scope)
+        if not self._shares.of(share.hub_id):
+            return share, 0
+        left = await self._shares.preview(principal, share.hub_id, share.scope)
+        return share, left.cameras - left.added
 
     async def delete(self, principal: Principal, share_id: str) -> Grant:
         return await self._shares.delete(principal, share_id)
 
     async def preview(
-        self, principal: Principal, hub: str, scope: Scope, fields: Sequence[str] = ()
+        self,
+        principal: Principal,
+        hub: str,
+        scope: Scope,
+        *,
+        actions: Sequence[Action] = (),
+        purposes: Sequence[str] = (),
+        fields: Sequence[str] = (),
     ) -> tuple[Preview, list[camera_pb2.Camera]]:
         """What the hub would see by such a rule, and the first of them as it would have them."""
-        preview = await self._shares.preview(principal, self._peers.find(hub).id, scope)
+        peer = self._peers.find(hub)
+        preview = await self._shares.preview(
+            principal, peer.id, scope, actions=actions, purposes=purposes, fields=fields
+        )
         ids = [camera.id for camera in preview.sample]
         return preview, await self._told.records.with_fields(ids, frozenset(fields))
 
@@ -128,6 +145,14 @@ class SharingDesk:
         return Digest(told, taken) if peer.side is HubSide.UPPER else Digest(taken, told)
 
     # Whose an id is.
+
+    async def conflicts(
+        self, principal: Principal, hub: str = "", *, page_size: int = 0, page_token: str = ""
+    ) -> tuple[tuple[Dispute, ...], str]:
+        """Cameras that are not taken, between one linked hub and this one or all; see `Disputes.page`."""
+        _may_look(principal)
+        hubs = [self._peers.find(hub)] if hub else self._peers.all()
+        return await self._disputes.page(hubs, page_size=page_size, page_token=page_token)
 
     async def assign(self, principal: Principal, camera_id: str, hub: str, reason: str) -> str:
         """Gives an id that two hubs claim to a linked hub or to this one; its id. See `ReceivedCameras.assign`.
@@ -178,7 +203,8 @@ class SharingDesk:
             if one.hub_id not in names:
                 continue
             owner = given.get(camera_id, "") if one.reason == "CAMERA_ID_TAKEN" else ""
-            likely, where = ("", "") if owner else self._likely(one)
+            likely = "" if owner else self._disputes.likely(one)
+            where = self._in_words(one) if likely else ""
             said = (
                 f"{names[one.hub_id]} offers a camera of this id, which is not taken here ({one.reason}): "
                 + self._conflict(one.reason, one.holder_hub_id)
@@ -200,15 +226,9 @@ class SharingDesk:
             )
         return found
 
-    def _likely(self, conflict: Conflict) -> tuple[str, str]:
-        """The hub that offers, where the id lies in its region and not in that of the other; and that in words."""
-        offers, holds = self._peers.get(conflict.hub_id), self._peers.get(conflict.holder_hub_id)
-        if conflict.reason != "CAMERA_ID_TAKEN" or offers is None or holds is None:
-            return "", ""
-        inside = [hub for hub in (offers, holds) if conflict.camera_id.startswith(hub.region_prefix)]
-        if inside != [offers]:
-            return "", ""
-        return offers.id, f"; by its first digits it lies in the region of {offers.name}, not of {holds.name}"
+    def _in_words(self, conflict: Conflict) -> str:
+        offers, holds = (self._peers.find(one).name for one in (conflict.hub_id, conflict.holder_hub_id))
+        return f"; by its first digits it lies in the region of {offers}, not of {holds}"
 
     def _seen_from(self, peer: LinkedHub, camera: Camera) -> Iterator[Finding]:
         is_up = self._links.get(peer.id) is not None

@@ -144,6 +144,17 @@ def conflicts(conn: Connection, hub_id: str, limit: int) -> list[Conflict]:
     return [Conflict(*row) for row in rows]
 
 
+def conflicts_after(conn: Connection, hub_ids: Sequence[str], after: tuple[str, str], limit: int) -> list[Conflict]:
+    """Of these hubs, from the place (camera id, hub id) on, that one included; in this order."""
+    marks = ", ".join("?" * len(hub_ids))
+    rows = conn.exec_driver_sql(
+        "SELECT hub_id, camera_id, reason, holder_hub_id FROM camera_conflicts "
+        f"WHERE hub_id IN ({marks}) AND (camera_id, hub_id) >= (?, ?) ORDER BY camera_id, hub_id LIMIT ?",
+        (*hub_ids, *after, limit),
+    )
+    return [Conflict(*row) for row in rows]
+
+
 def conflicts_between(conn: Connection, hub_id: str, after: str, last: str) -> set[str]:
     rows = conn.exec_driver_sql(
         "SELECT camera_id FROM camera_conflicts WHERE hub_id = ? AND camera_id > ? AND (camera_id <= ? OR ? = '')",

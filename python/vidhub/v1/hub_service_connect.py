@@ -21,7 +21,7 @@ from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from pyqwest import Client, SyncClient
 
-from .hub_service_pb2 import AcceptHubRequest, AcceptHubResponse, AssignCameraRequest, AssignCameraResponse, CreateShareRequest, CreateShareResponse, DeleteShareRequest, DeleteShareResponse, EndHubRequest, EndHubResponse, ExplainCameraRequest, ExplainCameraResponse, ListHubsRequest, ListHubsResponse, ListSharesRequest, ListSharesResponse, PreviewShareRequest, PreviewShareResponse
+from .hub_service_pb2 import AcceptHubRequest, AcceptHubResponse, AssignCameraRequest, AssignCameraResponse, CreateShareRequest, CreateShareResponse, DeleteShareRequest, DeleteShareResponse, EndHubRequest, EndHubResponse, ExplainCameraRequest, ExplainCameraResponse, ListConflictsRequest, ListConflictsResponse, ListHubsRequest, ListHubsResponse, ListSharesRequest, ListSharesResponse, PreviewShareRequest, PreviewShareResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -86,6 +86,12 @@ class HubService(Protocol):
     async def explain_camera(self, request: ExplainCameraRequest, ctx: RequestContext[ExplainCameraRequest, ExplainCameraResponse], /) -> ExplainCameraResponse:
         """
         Why a camera can or can't be seen from the hubs linked to this one.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_conflicts(self, request: ListConflictsRequest, ctx: RequestContext[ListConflictsRequest, ListConflictsResponse], /) -> ListConflictsResponse:
+        """
+        Cameras that are not taken: theirs here, and this hub's there. Supervisors and administrators.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -196,6 +202,17 @@ class HubServiceASGIApplication(ConnectASGIApplication[HubService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.explain_camera,
+                ),
+                "/vidhub.v1.HubService/ListConflicts": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListConflicts",
+                        service_name="vidhub.v1.HubService",
+                        input=ListConflictsRequest,
+                        output=ListConflictsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_conflicts,
                 ),
                 "/vidhub.v1.HubService/AssignCamera": Endpoint.unary(
                     method=MethodInfo(
@@ -433,6 +450,29 @@ class HubServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def list_conflicts(
+        self,
+        request: ListConflictsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListConflictsResponse:
+        """
+        Cameras that are not taken: theirs here, and this hub's there. Supervisors and administrators.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListConflicts",
+                service_name="vidhub.v1.HubService",
+                input=ListConflictsRequest,
+                output=ListConflictsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     async def assign_camera(
         self,
         request: AssignCameraRequest,
@@ -506,6 +546,12 @@ class HubServiceSync(Protocol):
     def explain_camera(self, request: ExplainCameraRequest, ctx: RequestContext[ExplainCameraRequest, ExplainCameraResponse], /) -> ExplainCameraResponse:
         """
         Why a camera can or can't be seen from the hubs linked to this one.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_conflicts(self, request: ListConflictsRequest, ctx: RequestContext[ListConflictsRequest, ListConflictsResponse], /) -> ListConflictsResponse:
+        """
+        Cameras that are not taken: theirs here, and this hub's there. Supervisors and administrators.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -614,6 +660,17 @@ class HubServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.explain_camera,
+                ),
+                "/vidhub.v1.HubService/ListConflicts": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListConflicts",
+                        service_name="vidhub.v1.HubService",
+                        input=ListConflictsRequest,
+                        output=ListConflictsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_conflicts,
                 ),
                 "/vidhub.v1.HubService/AssignCamera": EndpointSync.unary(
                     method=MethodInfo(
@@ -845,6 +902,29 @@ class HubServiceClientSync(ConnectClientSync):
                 service_name="vidhub.v1.HubService",
                 input=ExplainCameraRequest,
                 output=ExplainCameraResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_conflicts(
+        self,
+        request: ListConflictsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListConflictsResponse:
+        """
+        Cameras that are not taken: theirs here, and this hub's there. Supervisors and administrators.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListConflicts",
+                service_name="vidhub.v1.HubService",
+                input=ListConflictsRequest,
+                output=ListConflictsResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

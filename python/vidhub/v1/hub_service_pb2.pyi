@@ -171,14 +171,18 @@ class PreviewShareRequest(_message.Message):
     def __init__(self, share: _Optional[_Union[Share, _Mapping]] = ...) -> None: ...
 
 class PreviewShareResponse(_message.Message):
-    __slots__ = ("cameras", "sample", "added")
+    __slots__ = ("cameras", "sample", "added", "alone", "share")
     CAMERAS_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_FIELD_NUMBER: _ClassVar[int]
     ADDED_FIELD_NUMBER: _ClassVar[int]
+    ALONE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     cameras: int
     sample: _containers.RepeatedCompositeFieldContainer[_camera_pb2.Camera]
     added: int
-    def __init__(self, cameras: _Optional[int] = ..., sample: _Optional[_Iterable[_Union[_camera_pb2.Camera, _Mapping]]] = ..., added: _Optional[int] = ...) -> None: ...
+    alone: int
+    share: Share
+    def __init__(self, cameras: _Optional[int] = ..., sample: _Optional[_Iterable[_Union[_camera_pb2.Camera, _Mapping]]] = ..., added: _Optional[int] = ..., alone: _Optional[int] = ..., share: _Optional[_Union[Share, _Mapping]] = ...) -> None: ...
 
 class CreateShareRequest(_message.Message):
     __slots__ = ("share",)
@@ -244,6 +248,43 @@ class ExplainCameraResponse(_message.Message):
     visible: bool
     findings: _containers.RepeatedCompositeFieldContainer[ExplainCameraResponse.Finding]
     def __init__(self, visible: _Optional[bool] = ..., findings: _Optional[_Iterable[_Union[ExplainCameraResponse.Finding, _Mapping]]] = ...) -> None: ...
+
+class ListConflictsRequest(_message.Message):
+    __slots__ = ("hub", "page_size", "page_token")
+    HUB_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    hub: str
+    page_size: int
+    page_token: str
+    def __init__(self, hub: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListConflictsResponse(_message.Message):
+    __slots__ = ("conflicts", "next_page_token")
+    class Conflict(_message.Message):
+        __slots__ = ("camera_id", "reason", "offering_hub_id", "refusing_hub_id", "holding_hub_id", "assigned_hub_id", "likely_hub_id", "assignable")
+        CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        OFFERING_HUB_ID_FIELD_NUMBER: _ClassVar[int]
+        REFUSING_HUB_ID_FIELD_NUMBER: _ClassVar[int]
+        HOLDING_HUB_ID_FIELD_NUMBER: _ClassVar[int]
+        ASSIGNED_HUB_ID_FIELD_NUMBER: _ClassVar[int]
+        LIKELY_HUB_ID_FIELD_NUMBER: _ClassVar[int]
+        ASSIGNABLE_FIELD_NUMBER: _ClassVar[int]
+        camera_id: str
+        reason: str
+        offering_hub_id: str
+        refusing_hub_id: str
+        holding_hub_id: str
+        assigned_hub_id: str
+        likely_hub_id: str
+        assignable: bool
+        def __init__(self, camera_id: _Optional[str] = ..., reason: _Optional[str] = ..., offering_hub_id: _Optional[str] = ..., refusing_hub_id: _Optional[str] = ..., holding_hub_id: _Optional[str] = ..., assigned_hub_id: _Optional[str] = ..., likely_hub_id: _Optional[str] = ..., assignable: _Optional[bool] = ...) -> None: ...
+    CONFLICTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    conflicts: _containers.RepeatedCompositeFieldContainer[ListConflictsResponse.Conflict]
+    next_page_token: str
+    def __init__(self, conflicts: _Optional[_Iterable[_Union[ListConflictsResponse.Conflict, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class AssignCameraRequest(_message.Message):
     __slots__ = ("camera_id", "hub", "reason")

@@ -75,6 +75,11 @@ class HubServiceStub:
                 request_serializer=vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraRequest.SerializeToString,
                 response_deserializer=vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraResponse.FromString,
                 _registered_method=True)
+        self.ListConflicts = channel.unary_unary(
+                '/vidhub.v1.HubService/ListConflicts',
+                request_serializer=vidhub_dot_v1_dot_hub__service__pb2.ListConflictsRequest.SerializeToString,
+                response_deserializer=vidhub_dot_v1_dot_hub__service__pb2.ListConflictsResponse.FromString,
+                _registered_method=True)
         self.AssignCamera = channel.unary_unary(
                 '/vidhub.v1.HubService/AssignCamera',
                 request_serializer=vidhub_dot_v1_dot_hub__service__pb2.AssignCameraRequest.SerializeToString,
@@ -142,6 +147,13 @@ class HubServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConflicts(self, request, context):
+        """Cameras that are not taken: theirs here, and this hub's there. Supervisors and administrators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AssignCamera(self, request, context):
         """Gives an id that two hubs claim to one of them, which takes it over. Supervisors and administrators.
         """
@@ -191,6 +203,11 @@ def add_HubServiceServicer_to_server(servicer, server):
                     servicer.ExplainCamera,
                     request_deserializer=vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraRequest.FromString,
                     response_serializer=vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraResponse.SerializeToString,
+            ),
+            'ListConflicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConflicts,
+                    request_deserializer=vidhub_dot_v1_dot_hub__service__pb2.ListConflictsRequest.FromString,
+                    response_serializer=vidhub_dot_v1_dot_hub__service__pb2.ListConflictsResponse.SerializeToString,
             ),
             'AssignCamera': grpc.unary_unary_rpc_method_handler(
                     servicer.AssignCamera,
@@ -415,6 +432,33 @@ class HubService:
             '/vidhub.v1.HubService/ExplainCamera',
             vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraRequest.SerializeToString,
             vidhub_dot_v1_dot_hub__service__pb2.ExplainCameraResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConflicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vidhub.v1.HubService/ListConflicts',
+            vidhub_dot_v1_dot_hub__service__pb2.ListConflictsRequest.SerializeToString,
+            vidhub_dot_v1_dot_hub__service__pb2.ListConflictsResponse.FromString,
             options,
             channel_credentials,
             insecure,

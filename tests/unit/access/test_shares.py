@@ -185,6 +185,37 @@ async def test_a_preview_counts_what_is_new(domain: Domain) -> None:
     assert len(domain.shares.of("city")) == 1
 
 
+async def test_a_scope_is_the_same_in_whatever_order_it_is_written(domain: Domain) -> None:
+    one, two = camera(1).id, camera(2).id
+    first = await domain.shares.create(SYSTEM, "city", Scope(camera_ids=(one, two)))
+    changed = await domain.shares.create(SYSTEM, "city", Scope(camera_ids=(two, one)), actions=[Action.LIST])
+    assert (changed.id, len(domain.shares.of("city"))) == (first.id, 1)
+    await domain.shares.delete_of(SYSTEM, "city", Scope(camera_ids=(two, one)))
+    assert sees(domain) == set()
+
+
+async def test_a_preview_tells_the_whole_rule_and_what_goes_with_it(domain: Domain) -> None:
+    """Who leaves out what may be done gives the widest: it is said before."""
+    seen = await domain.shares.preview(SYSTEM, "city", REGION)
+    assert (seen.share.actions, len(seen.share.purposes)) == ((Action.LIST, Action.VIEW_LIVE), 7)
+    seen = await domain.shares.preview(
+        SYSTEM, "city", REGION, actions=[Action.LIST], purposes=["patrol"], fields=["legal"]
+    )
+    assert (seen.share.actions, seen.share.purposes, seen.share.fields) == ((Action.LIST,), ("patrol",), ("legal",))
+    assert domain.shares.all() == ()
+    for given in ({"purposes": ["nope"]}, {"fields": ["password"]}):
+        with pytest.raises(InvalidArgument):
+            await domain.shares.preview(SYSTEM, "city", REGION, **given)
+
+
+async def test_a_preview_counts_what_no_other_rule_shares(domain: Domain) -> None:
+    wide, narrow = Scope(camera_ids=(camera(1).id, camera(2).id)), Scope(camera_ids=(camera(2).id,))
+    assert (await domain.shares.preview(SYSTEM, "city", wide)).alone == 2
+    for scope in (wide, narrow):
+        await domain.shares.create(SYSTEM, "city", scope)
+    assert [(await domain.shares.preview(SYSTEM, "city", scope)).alone for scope in (wide, narrow)] == [1, 0]
+
+
 async def test_rules_that_an_end_has_left_go_at_the_next_start(domain: Domain) -> None:
     await domain.shares.create(SYSTEM, "city", EVERYTHING)
     await domain.shares.start(SYSTEM, {"city"})

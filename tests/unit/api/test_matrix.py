@@ -80,6 +80,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "HubService/CreateShare": ("", "administrator"),
     "HubService/DeleteShare": ("", "administrator"),
     "HubService/ExplainCamera": ("", "supervisor administrator"),
+    "HubService/ListConflicts": ("", "supervisor administrator"),
     "HubService/AssignCamera": ("", "supervisor administrator"),
     "SystemService/GetStatus": ("unit hub", ALL),
 }

@@ -92,6 +92,12 @@ async def test_who_may_not_be_invited(bench: Bench, name: str, level: str, regio
     assert bench.peers.all() == []
 
 
+@pytest.mark.parametrize("name", [OWN.id, OWN.name])
+async def test_a_hub_below_is_not_called_as_this_one(bench: Bench, name: str) -> None:
+    """Administrators write names: whose an id is would be said of the wrong one."""
+    assert await reason_of(bench.peers.invite(SYSTEM, name, HubLevel.DISTRICT, "360602")) == "HUB_NAME_TAKEN"
+
+
 async def test_only_administrators_invite_accept_and_end(bench: Bench) -> None:
     someone = Principal(PrincipalKind.USER, "zhang", roles=frozenset({Role.SUPERVISOR}))
     await bench.enrol(await bench.invite())

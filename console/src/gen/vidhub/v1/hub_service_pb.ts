@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vidhub/v1/hub_service.proto.
  */
 export const file_vidhub_v1_hub_service: GenFile = /*@__PURE__*/
-  fileDesc("Cht2aWRodWIvdjEvaHViX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSLNBQoDSHViEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSIgoFbGV2ZWwYAyABKA4yEy52aWRodWIudjEuSHViTGV2ZWwSEwoLcmVnaW9uX2NvZGUYBCABKAkSIAoEc2lkZRgFIAEoDjISLnZpZGh1Yi52MS5IdWJTaWRlEiIKBXN0YXRlGAYgASgOMhMudmlkaHViLnYxLkh1YlN0YXRlEhUKDWFjY2VwdGVkX2hlcmUYByABKAgSFgoOYWNjZXB0ZWRfdGhlcmUYCCABKAgSEAoIc29mdHdhcmUYCSABKAkSGAoQcHJvdG9jb2xfdmVyc2lvbhgKIAEoDRIwCgxjb25uZWN0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmhlYXJkX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHJvdW5kX3RyaXBfcxgNIAEoARIUCgxjbG9ja19za2V3X3MYDiABKAESCwoDbGFnGA8gASgEEhYKDm1lZGlhX2J5dGVzX2luGBAgASgEEhcKD21lZGlhX2J5dGVzX291dBgRIAEoBBI7ChdjZXJ0aWZpY2F0ZV9leHBpcmVfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2FtZXJhc19pbhgTIAEoBBITCgtjYW1lcmFzX291dBgUIAEoBBIWCg50cm91YmxlX3JlYXNvbhgVIAEoCRIXCg90cm91YmxlX21lc3NhZ2UYFiABKAkSEQoJY29uZmxpY3RzGBcgASgEEi8KC2NyZWF0ZV90aW1lGBggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxsaW5rX2FkZHJlc3MYGSABKAkSFQoNbWVkaWFfYWRkcmVzcxgaIAEoCSIRCg9MaXN0SHVic1JlcXVlc3QiTgoQTGlzdEh1YnNSZXNwb25zZRIcCgRzZWxmGAEgASgLMg4udmlkaHViLnYxLkh1YhIcCgRodWJzGAIgAygLMg4udmlkaHViLnYxLkh1YiI5ChBBY2NlcHRIdWJSZXF1ZXN0EiUKA2h1YhgBIAEoCUIYukgVchMQARiAATIMXlteXHB7Q2N9XSokIjAKEUFjY2VwdEh1YlJlc3BvbnNlEhsKA2h1YhgBIAEoCzIOLnZpZGh1Yi52MS5IdWIiYAoNRW5kSHViUmVxdWVzdBIlCgNodWIYASABKAlCGLpIFXITEAEYgAEyDF5bXlxwe0NjfV0qJBIoCgZyZWFzb24YAiABKAlCGLpIFXITEAEYgAQyDF5bXlxwe0NjfV0qJCIQCg5FbmRIdWJSZXNwb25zZSKfAgoFU2hhcmUSEwoCaWQYASABKAlCB7pIBHICGEASFwoGaHViX2lkGAIgASgJQge6SARyAhhAEh8KBXNjb3BlGAMgASgLMhAudmlkaHViLnYxLlNjb3BlEgsKA2FsbBgEIAEoCBIzCgdhY3Rpb25zGAUgAygOMhEudmlkaHViLnYxLkFjdGlvbkIPukgMkgEJEBAiBYIBAhABEiAKCHB1cnBvc2VzGAYgAygJQg66SAuSAQgQQCIEcgIYQBIeCgZmaWVsZHMYByADKAlCDrpIC5IBCBAQIgRyAhhAEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjcmVhdGVkX2J5GAkgASgJIjgKEUxpc3RTaGFyZXNSZXF1ZXN0EiMKA2h1YhgBIAEoCUIWukgTchEYgAEyDF5bXlxwe0NjfV0qJCJaChJMaXN0U2hhcmVzUmVzcG9uc2USIAoGc2hhcmVzGAEgAygLMhAudmlkaHViLnYxLlNoYXJlEiIKCHJlY2VpdmVkGAIgAygLMhAudmlkaHViLnYxLlNoYXJlIj4KE1ByZXZpZXdTaGFyZVJlcXVlc3QSJwoFc2hhcmUYASABKAsyEC52aWRodWIudjEuU2hhcmVCBrpIA8gBASJZChRQcmV2aWV3U2hhcmVSZXNwb25zZRIPCgdjYW1lcmFzGAEgASgEEiEKBnNhbXBsZRgCIAMoCzIRLnZpZGh1Yi52MS5DYW1lcmESDQoFYWRkZWQYAyABKAQiPQoSQ3JlYXRlU2hhcmVSZXF1ZXN0EicKBXNoYXJlGAEgASgLMhAudmlkaHViLnYxLlNoYXJlQga6SAPIAQEiNgoTQ3JlYXRlU2hhcmVSZXNwb25zZRIfCgVzaGFyZRgBIAEoCzIQLnZpZGh1Yi52MS5TaGFyZSI5ChJEZWxldGVTaGFyZVJlcXVlc3QSIwoCaWQYASABKAlCF7pIFHISEAEYQDIMXlteXHB7Q2N9XSokIhUKE0RlbGV0ZVNoYXJlUmVzcG9uc2UiYgoURXhwbGFpbkNhbWVyYVJlcXVlc3QSJQoJY2FtZXJhX2lkGAEgASgJQhK6SA9yDTILXlswLTldezIwfSQSIwoDaHViGAIgASgJQha6SBNyERiAATIMXlteXHB7Q2N9XSokItYCChVFeHBsYWluQ2FtZXJhUmVzcG9uc2USDwoHdmlzaWJsZRgBIAEoCBI6CghmaW5kaW5ncxgCIAMoCzIoLnZpZGh1Yi52MS5FeHBsYWluQ2FtZXJhUmVzcG9uc2UuRmluZGluZxrvAQoHRmluZGluZxIOCgZodWJfaWQYASABKAkSDwoHdmlzaWJsZRgCIAEoCBIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRINCgVjYXVzZRgFIAEoCRIXCg9vZmZlcmluZ19odWJfaWQYBiABKAkSFgoOaG9sZGluZ19odWJfaWQYByABKAkSFwoPYXNzaWduZWRfaHViX2lkGAggASgJEhUKDWxpa2VseV9odWJfaWQYCSABKAkSCwoDbGFnGAogASgEEhYKDm1pc3NpbmdfZmllbGRzGAsgAygJEg0KBXN0YWxlGAwgASgIIo0BChNBc3NpZ25DYW1lcmFSZXF1ZXN0EiUKCWNhbWVyYV9pZBgBIAEoCUISukgPcg0yC15bMC05XXsyMH0kEiUKA2h1YhgCIAEoCUIYukgVchMQARiAATIMXlteXHB7Q2N9XSokEigKBnJlYXNvbhgDIAEoCUIYukgVchMQARiABDIMXlteXHB7Q2N9XSokIhYKFEFzc2lnbkNhbWVyYVJlc3BvbnNlKksKB0h1YlNpZGUSGAoUSFVCX1NJREVfVU5TUEVDSUZJRUQQABISCg5IVUJfU0lERV9VUFBFUhABEhIKDkhVQl9TSURFX0xPV0VSEAIqeAoISHViU3RhdGUSGQoVSFVCX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRSFVCX1NUQVRFX0lOVklURUQQARIUChBIVUJfU1RBVEVfSk9JTkVEEAISEAoMSFVCX1NUQVRFX1VQEAMSEgoOSFVCX1NUQVRFX0RPV04QBDK1BQoKSHViU2VydmljZRJDCghMaXN0SHVicxIaLnZpZGh1Yi52MS5MaXN0SHVic1JlcXVlc3QaGy52aWRodWIudjEuTGlzdEh1YnNSZXNwb25zZRJGCglBY2NlcHRIdWISGy52aWRodWIudjEuQWNjZXB0SHViUmVxdWVzdBocLnZpZGh1Yi52MS5BY2NlcHRIdWJSZXNwb25zZRI9CgZFbmRIdWISGC52aWRodWIudjEuRW5kSHViUmVxdWVzdBoZLnZpZGh1Yi52MS5FbmRIdWJSZXNwb25zZRJJCgpMaXN0U2hhcmVzEhwudmlkaHViLnYxLkxpc3RTaGFyZXNSZXF1ZXN0Gh0udmlkaHViLnYxLkxpc3RTaGFyZXNSZXNwb25zZRJPCgxQcmV2aWV3U2hhcmUSHi52aWRodWIudjEuUHJldmlld1NoYXJlUmVxdWVzdBofLnZpZGh1Yi52MS5QcmV2aWV3U2hhcmVSZXNwb25zZRJMCgtDcmVhdGVTaGFyZRIdLnZpZGh1Yi52MS5DcmVhdGVTaGFyZVJlcXVlc3QaHi52aWRodWIudjEuQ3JlYXRlU2hhcmVSZXNwb25zZRJMCgtEZWxldGVTaGFyZRIdLnZpZGh1Yi52MS5EZWxldGVTaGFyZVJlcXVlc3QaHi52aWRodWIudjEuRGVsZXRlU2hhcmVSZXNwb25zZRJSCg1FeHBsYWluQ2FtZXJhEh8udmlkaHViLnYxLkV4cGxhaW5DYW1lcmFSZXF1ZXN0GiAudmlkaHViLnYxLkV4cGxhaW5DYW1lcmFSZXNwb25zZRJPCgxBc3NpZ25DYW1lcmESHi52aWRodWIudjEuQXNzaWduQ2FtZXJhUmVxdWVzdBofLnZpZGh1Yi52MS5Bc3NpZ25DYW1lcmFSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_vidhub_v1_camera, file_vidhub_v1_grant_service, file_vidhub_v1_link_service]);
+  fileDesc("Cht2aWRodWIvdjEvaHViX3NlcnZpY2UucHJvdG8SCXZpZGh1Yi52MSLNBQoDSHViEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSIgoFbGV2ZWwYAyABKA4yEy52aWRodWIudjEuSHViTGV2ZWwSEwoLcmVnaW9uX2NvZGUYBCABKAkSIAoEc2lkZRgFIAEoDjISLnZpZGh1Yi52MS5IdWJTaWRlEiIKBXN0YXRlGAYgASgOMhMudmlkaHViLnYxLkh1YlN0YXRlEhUKDWFjY2VwdGVkX2hlcmUYByABKAgSFgoOYWNjZXB0ZWRfdGhlcmUYCCABKAgSEAoIc29mdHdhcmUYCSABKAkSGAoQcHJvdG9jb2xfdmVyc2lvbhgKIAEoDRIwCgxjb25uZWN0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmhlYXJkX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHJvdW5kX3RyaXBfcxgNIAEoARIUCgxjbG9ja19za2V3X3MYDiABKAESCwoDbGFnGA8gASgEEhYKDm1lZGlhX2J5dGVzX2luGBAgASgEEhcKD21lZGlhX2J5dGVzX291dBgRIAEoBBI7ChdjZXJ0aWZpY2F0ZV9leHBpcmVfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2FtZXJhc19pbhgTIAEoBBITCgtjYW1lcmFzX291dBgUIAEoBBIWCg50cm91YmxlX3JlYXNvbhgVIAEoCRIXCg90cm91YmxlX21lc3NhZ2UYFiABKAkSEQoJY29uZmxpY3RzGBcgASgEEi8KC2NyZWF0ZV90aW1lGBggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxsaW5rX2FkZHJlc3MYGSABKAkSFQoNbWVkaWFfYWRkcmVzcxgaIAEoCSIRCg9MaXN0SHVic1JlcXVlc3QiTgoQTGlzdEh1YnNSZXNwb25zZRIcCgRzZWxmGAEgASgLMg4udmlkaHViLnYxLkh1YhIcCgRodWJzGAIgAygLMg4udmlkaHViLnYxLkh1YiI5ChBBY2NlcHRIdWJSZXF1ZXN0EiUKA2h1YhgBIAEoCUIYukgVchMQARiAATIMXlteXHB7Q2N9XSokIjAKEUFjY2VwdEh1YlJlc3BvbnNlEhsKA2h1YhgBIAEoCzIOLnZpZGh1Yi52MS5IdWIiYAoNRW5kSHViUmVxdWVzdBIlCgNodWIYASABKAlCGLpIFXITEAEYgAEyDF5bXlxwe0NjfV0qJBIoCgZyZWFzb24YAiABKAlCGLpIFXITEAEYgAQyDF5bXlxwe0NjfV0qJCIQCg5FbmRIdWJSZXNwb25zZSKfAgoFU2hhcmUSEwoCaWQYASABKAlCB7pIBHICGEASFwoGaHViX2lkGAIgASgJQge6SARyAhhAEh8KBXNjb3BlGAMgASgLMhAudmlkaHViLnYxLlNjb3BlEgsKA2FsbBgEIAEoCBIzCgdhY3Rpb25zGAUgAygOMhEudmlkaHViLnYxLkFjdGlvbkIPukgMkgEJEBAiBYIBAhABEiAKCHB1cnBvc2VzGAYgAygJQg66SAuSAQgQQCIEcgIYQBIeCgZmaWVsZHMYByADKAlCDrpIC5IBCBAQIgRyAhhAEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjcmVhdGVkX2J5GAkgASgJIjgKEUxpc3RTaGFyZXNSZXF1ZXN0EiMKA2h1YhgBIAEoCUIWukgTchEYgAEyDF5bXlxwe0NjfV0qJCJaChJMaXN0U2hhcmVzUmVzcG9uc2USIAoGc2hhcmVzGAEgAygLMhAudmlkaHViLnYxLlNoYXJlEiIKCHJlY2VpdmVkGAIgAygLMhAudmlkaHViLnYxLlNoYXJlIj4KE1ByZXZpZXdTaGFyZVJlcXVlc3QSJwoFc2hhcmUYASABKAsyEC52aWRodWIudjEuU2hhcmVCBrpIA8gBASKJAQoUUHJldmlld1NoYXJlUmVzcG9uc2USDwoHY2FtZXJhcxgBIAEoBBIhCgZzYW1wbGUYAiADKAsyES52aWRodWIudjEuQ2FtZXJhEg0KBWFkZGVkGAMgASgEEg0KBWFsb25lGAQgASgEEh8KBXNoYXJlGAUgASgLMhAudmlkaHViLnYxLlNoYXJlIj0KEkNyZWF0ZVNoYXJlUmVxdWVzdBInCgVzaGFyZRgBIAEoCzIQLnZpZGh1Yi52MS5TaGFyZUIGukgDyAEBIjYKE0NyZWF0ZVNoYXJlUmVzcG9uc2USHwoFc2hhcmUYASABKAsyEC52aWRodWIudjEuU2hhcmUiOQoSRGVsZXRlU2hhcmVSZXF1ZXN0EiMKAmlkGAEgASgJQhe6SBRyEhABGEAyDF5bXlxwe0NjfV0qJCIVChNEZWxldGVTaGFyZVJlc3BvbnNlImIKFEV4cGxhaW5DYW1lcmFSZXF1ZXN0EiUKCWNhbWVyYV9pZBgBIAEoCUISukgPcg0yC15bMC05XXsyMH0kEiMKA2h1YhgCIAEoCUIWukgTchEYgAEyDF5bXlxwe0NjfV0qJCLWAgoVRXhwbGFpbkNhbWVyYVJlc3BvbnNlEg8KB3Zpc2libGUYASABKAgSOgoIZmluZGluZ3MYAiADKAsyKC52aWRodWIudjEuRXhwbGFpbkNhbWVyYVJlc3BvbnNlLkZpbmRpbmca7wEKB0ZpbmRpbmcSDgoGaHViX2lkGAEgASgJEg8KB3Zpc2libGUYAiABKAgSDgoGcmVhc29uGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSDQoFY2F1c2UYBSABKAkSFwoPb2ZmZXJpbmdfaHViX2lkGAYgASgJEhYKDmhvbGRpbmdfaHViX2lkGAcgASgJEhcKD2Fzc2lnbmVkX2h1Yl9pZBgIIAEoCRIVCg1saWtlbHlfaHViX2lkGAkgASgJEgsKA2xhZxgKIAEoBBIWCg5taXNzaW5nX2ZpZWxkcxgLIAMoCRINCgVzdGFsZRgMIAEoCCJ4ChRMaXN0Q29uZmxpY3RzUmVxdWVzdBIjCgNodWIYASABKAlCFrpIE3IRGIABMgxeW15ccHtDY31dKiQSHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIACIqwCChVMaXN0Q29uZmxpY3RzUmVzcG9uc2USPAoJY29uZmxpY3RzGAEgAygLMikudmlkaHViLnYxLkxpc3RDb25mbGljdHNSZXNwb25zZS5Db25mbGljdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkauwEKCENvbmZsaWN0EhEKCWNhbWVyYV9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSFwoPb2ZmZXJpbmdfaHViX2lkGAMgASgJEhcKD3JlZnVzaW5nX2h1Yl9pZBgEIAEoCRIWCg5ob2xkaW5nX2h1Yl9pZBgFIAEoCRIXCg9hc3NpZ25lZF9odWJfaWQYBiABKAkSFQoNbGlrZWx5X2h1Yl9pZBgHIAEoCRISCgphc3NpZ25hYmxlGAggASgIIo0BChNBc3NpZ25DYW1lcmFSZXF1ZXN0EiUKCWNhbWVyYV9pZBgBIAEoCUISukgPcg0yC15bMC05XXsyMH0kEiUKA2h1YhgCIAEoCUIYukgVchMQARiAATIMXlteXHB7Q2N9XSokEigKBnJlYXNvbhgDIAEoCUIYukgVchMQARiABDIMXlteXHB7Q2N9XSokIhYKFEFzc2lnbkNhbWVyYVJlc3BvbnNlKksKB0h1YlNpZGUSGAoUSFVCX1NJREVfVU5TUEVDSUZJRUQQABISCg5IVUJfU0lERV9VUFBFUhABEhIKDkhVQl9TSURFX0xPV0VSEAIqeAoISHViU3RhdGUSGQoVSFVCX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRSFVCX1NUQVRFX0lOVklURUQQARIUChBIVUJfU1RBVEVfSk9JTkVEEAISEAoMSFVCX1NUQVRFX1VQEAMSEgoOSFVCX1NUQVRFX0RPV04QBDKJBgoKSHViU2VydmljZRJDCghMaXN0SHVicxIaLnZpZGh1Yi52MS5MaXN0SHVic1JlcXVlc3QaGy52aWRodWIudjEuTGlzdEh1YnNSZXNwb25zZRJGCglBY2NlcHRIdWISGy52aWRodWIudjEuQWNjZXB0SHViUmVxdWVzdBocLnZpZGh1Yi52MS5BY2NlcHRIdWJSZXNwb25zZRI9CgZFbmRIdWISGC52aWRodWIudjEuRW5kSHViUmVxdWVzdBoZLnZpZGh1Yi52MS5FbmRIdWJSZXNwb25zZRJJCgpMaXN0U2hhcmVzEhwudmlkaHViLnYxLkxpc3RTaGFyZXNSZXF1ZXN0Gh0udmlkaHViLnYxLkxpc3RTaGFyZXNSZXNwb25zZRJPCgxQcmV2aWV3U2hhcmUSHi52aWRodWIudjEuUHJldmlld1NoYXJlUmVxdWVzdBofLnZpZGh1Yi52MS5QcmV2aWV3U2hhcmVSZXNwb25zZRJMCgtDcmVhdGVTaGFyZRIdLnZpZGh1Yi52MS5DcmVhdGVTaGFyZVJlcXVlc3QaHi52aWRodWIudjEuQ3JlYXRlU2hhcmVSZXNwb25zZRJMCgtEZWxldGVTaGFyZRIdLnZpZGh1Yi52MS5EZWxldGVTaGFyZVJlcXVlc3QaHi52aWRodWIudjEuRGVsZXRlU2hhcmVSZXNwb25zZRJSCg1FeHBsYWluQ2FtZXJhEh8udmlkaHViLnYxLkV4cGxhaW5DYW1lcmFSZXF1ZXN0GiAudmlkaHViLnYxLkV4cGxhaW5DYW1lcmFSZXNwb25zZRJSCg1MaXN0Q29uZmxpY3RzEh8udmlkaHViLnYxLkxpc3RDb25mbGljdHNSZXF1ZXN0GiAudmlkaHViLnYxLkxpc3RDb25mbGljdHNSZXNwb25zZRJPCgxBc3NpZ25DYW1lcmESHi52aWRodWIudjEuQXNzaWduQ2FtZXJhUmVxdWVzdBofLnZpZGh1Yi52MS5Bc3NpZ25DYW1lcmFSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_vidhub_v1_camera, file_vidhub_v1_grant_service, file_vidhub_v1_link_service]);
 
 /**
  * @generated from message vidhub.v1.Hub
@@ -433,6 +433,20 @@ export type PreviewShareResponse = Message<"vidhub.v1.PreviewShareResponse"> & {
    * @generated from field: uint64 added = 3;
    */
   added: bigint;
+
+  /**
+   * How many of them no other rule shares: what it loses when the rule of this scope is taken back.
+   *
+   * @generated from field: uint64 alone = 4;
+   */
+  alone: bigint;
+
+  /**
+   * The rule as it would be given: what was left empty is filled in.
+   *
+   * @generated from field: vidhub.v1.Share share = 5;
+   */
+  share?: Share | undefined;
 };
 
 /**
@@ -641,6 +655,124 @@ export const ExplainCameraResponse_FindingSchema: GenMessage<ExplainCameraRespon
   messageDesc(file_vidhub_v1_hub_service, 17, 0);
 
 /**
+ * @generated from message vidhub.v1.ListConflictsRequest
+ */
+export type ListConflictsRequest = Message<"vidhub.v1.ListConflictsRequest"> & {
+  /**
+   * Id or name; empty: with every hub.
+   *
+   * @generated from field: string hub = 1;
+   */
+  hub: string;
+
+  /**
+   * Default 100, at most 1,000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message vidhub.v1.ListConflictsRequest.
+ * Use `create(ListConflictsRequestSchema)` to create a new message.
+ */
+export const ListConflictsRequestSchema: GenMessage<ListConflictsRequest> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_hub_service, 18);
+
+/**
+ * In order of camera id. Of what this hub has not taken the newest 10,000 of each hub; of what the others have not taken the
+ * newest 1,000 of each, as they say while their link is up.
+ *
+ * @generated from message vidhub.v1.ListConflictsResponse
+ */
+export type ListConflictsResponse = Message<"vidhub.v1.ListConflictsResponse"> & {
+  /**
+   * @generated from field: repeated vidhub.v1.ListConflictsResponse.Conflict conflicts = 1;
+   */
+  conflicts: ListConflictsResponse_Conflict[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message vidhub.v1.ListConflictsResponse.
+ * Use `create(ListConflictsResponseSchema)` to create a new message.
+ */
+export const ListConflictsResponseSchema: GenMessage<ListConflictsResponse> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_hub_service, 19);
+
+/**
+ * @generated from message vidhub.v1.ListConflictsResponse.Conflict
+ */
+export type ListConflictsResponse_Conflict = Message<"vidhub.v1.ListConflictsResponse.Conflict"> & {
+  /**
+   * @generated from field: string camera_id = 1;
+   */
+  cameraId: string;
+
+  /**
+   * CAMERA_ID_TAKEN, REGION_NOT_OF_PEER, PATH_CYCLE, LIMIT_CAMERAS, or the rule that the record breaks.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Whose camera is not taken, and by which hub: one of the two is this one.
+   *
+   * @generated from field: string offering_hub_id = 3;
+   */
+  offeringHubId: string;
+
+  /**
+   * @generated from field: string refusing_hub_id = 4;
+   */
+  refusingHubId: string;
+
+  /**
+   * Whose camera has the id, for CAMERA_ID_TAKEN.
+   *
+   * @generated from field: string holding_hub_id = 5;
+   */
+  holdingHubId: string;
+
+  /**
+   * Whose the id is by the word of a supervisor; and in whose region it lies by its first digits, of the two.
+   *
+   * @generated from field: string assigned_hub_id = 6;
+   */
+  assignedHubId: string;
+
+  /**
+   * @generated from field: string likely_hub_id = 7;
+   */
+  likelyHubId: string;
+
+  /**
+   * Whether AssignCamera may settle it here.
+   *
+   * @generated from field: bool assignable = 8;
+   */
+  assignable: boolean;
+};
+
+/**
+ * Describes the message vidhub.v1.ListConflictsResponse.Conflict.
+ * Use `create(ListConflictsResponse_ConflictSchema)` to create a new message.
+ */
+export const ListConflictsResponse_ConflictSchema: GenMessage<ListConflictsResponse_Conflict> = /*@__PURE__*/
+  messageDesc(file_vidhub_v1_hub_service, 19, 0);
+
+/**
  * @generated from message vidhub.v1.AssignCameraRequest
  */
 export type AssignCameraRequest = Message<"vidhub.v1.AssignCameraRequest"> & {
@@ -667,7 +799,7 @@ export type AssignCameraRequest = Message<"vidhub.v1.AssignCameraRequest"> & {
  * Use `create(AssignCameraRequestSchema)` to create a new message.
  */
 export const AssignCameraRequestSchema: GenMessage<AssignCameraRequest> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_hub_service, 18);
+  messageDesc(file_vidhub_v1_hub_service, 20);
 
 /**
  * @generated from message vidhub.v1.AssignCameraResponse
@@ -680,7 +812,7 @@ export type AssignCameraResponse = Message<"vidhub.v1.AssignCameraResponse"> & {
  * Use `create(AssignCameraResponseSchema)` to create a new message.
  */
 export const AssignCameraResponseSchema: GenMessage<AssignCameraResponse> = /*@__PURE__*/
-  messageDesc(file_vidhub_v1_hub_service, 19);
+  messageDesc(file_vidhub_v1_hub_service, 21);
 
 /**
  * HubSide is where the other hub stands.
@@ -835,6 +967,16 @@ export const HubService: GenService<{
     methodKind: "unary";
     input: typeof ExplainCameraRequestSchema;
     output: typeof ExplainCameraResponseSchema;
+  },
+  /**
+   * Cameras that are not taken: theirs here, and this hub's there. Supervisors and administrators.
+   *
+   * @generated from rpc vidhub.v1.HubService.ListConflicts
+   */
+  listConflicts: {
+    methodKind: "unary";
+    input: typeof ListConflictsRequestSchema;
+    output: typeof ListConflictsResponseSchema;
   },
   /**
    * Gives an id that two hubs claim to one of them, which takes it over. Supervisors and administrators.

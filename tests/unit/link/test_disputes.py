@@ -1,0 +1,110 @@
+"""What is not taken between hubs, listed for people on both sides."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+from support.catalogues import Sharing, joined, sharing, until
+from support.domain import SYSTEM, camera
+
+from vidhub.config import HubOptions
+from vidhub.errors import InvalidArgument
+from vidhub.identity import CertificateAuthority, Register
+from vidhub.link.disputes import Dispute, Disputes
+from vidhub.link.peers import Peers
+from vidhub.model import HubLevel, HubSide, LinkedHub
+from vidhub.store import hubs, remote_cameras
+from vidhub.store.remote_cameras import Conflict
+
+ID = camera(1).id
+
+
+async def listed(hub: Sharing, directory: Path) -> tuple[Disputes, list[LinkedHub]]:
+    """As it is on record now."""
+    domain = hub.domain
+    register = await Register.open(domain.store, CertificateAuthority.open(directory, hub.hub_id))
+    own = HubOptions(hub.hub_id, hub.hub_id, "city", hub.region_code)
+    peers = await Peers.open(domain.store, domain.audit, register, own)
+    return Disputes(domain.store, peers, hub.out), peers.all()
+
+
+def _put(hub: LinkedHub, found: list[Conflict], now: datetime, conn: Connection) -> None:
+    hubs.put(conn, hub)
+    remote_cameras.put_conflicts(conn, found, now)
+
+
+async def page(of: tuple[Disputes, list[LinkedHub]]) -> tuple[Dispute, ...]:
+    return (await of[0].page(of[1], page_size=0, page_token=""))[0]
+
+
+async def test_both_sides_list_it_and_the_one_where_they_meet_may_settle_it(
+    district: Sharing, city: Sharing, tmp_path: Path
+) -> None:
+    async with sharing(tmp_path / "other", "other", "360602") as other:
+        for hub in (district, other):
+            await hub.register(1)
+            await hub.know(city, HubSide.UPPER)
+            await hub.share(city)
+        async with joined(district, city):
+            await until(lambda: ID in city.ids())
+            async with joined(other, city):
+                await until(lambda: other.out.refused("city", ID) is not None)
+                here, there = await listed(city, tmp_path), await listed(other, tmp_path / "other")
+                assert await page(here) == (
+                    Dispute(ID, "CAMERA_ID_TAKEN", "other", "city", holding_hub_id="district", assignable=True),
+                )
+                assert await page(there) == (
+                    Dispute(ID, "CAMERA_ID_TAKEN", "other", "city", holding_hub_id="district"),
+                )
+                await city.into.assign(SYSTEM, ID, "other", "登记在先")
+                await until(lambda: city.domain.remote.link_of(ID) == "other")
+                (turned,) = await page(here)
+                assert (turned.offering_hub_id, turned.holding_hub_id, turned.assigned_hub_id) == (
+                    "district",
+                    "other",
+                    "other",
+                )
+                await until(lambda: other.out.refused("city", ID) is None)
+                assert await page(there) == ()
+
+
+async def test_what_this_hub_has_registered_is_never_to_be_given_away(
+    district: Sharing, city: Sharing, tmp_path: Path
+) -> None:
+    for hub in (city, district):
+        await hub.register(1)
+    await district.know(city, HubSide.UPPER)
+    await district.share(city)
+    async with joined(district, city):
+        await until(lambda: district.out.refused("city", ID) is not None)
+        (one,) = await page(await listed(city, tmp_path))
+    assert (one.holding_hub_id, one.assignable) == ("city", False)
+
+
+async def test_pages_hold_each_once_in_order_of_id(city: Sharing, tmp_path: Path) -> None:
+    """Names that sort otherwise with what stands behind them are among the hubs."""
+    names = ("a", "a-b", "a.b")
+    now = datetime.now(UTC)
+    for name in names:
+        hub = LinkedHub(name, name, HubLevel.DISTRICT, "360602", HubSide.LOWER, create_time=now)
+        found = [Conflict(name, camera(number).id, "NAME_INVALID") for number in (3, 1, 2)]
+        await city.domain.store.write(partial(_put, hub, found, now))
+    disputes, linked = await listed(city, tmp_path)
+    wanted = [(camera(number).id, name) for number, name in itertools.product((1, 2, 3), names)]
+    for size in (1, 2, 3, 8, 9, 10):
+        seen, token = [], ""
+        while True:
+            found, token = await disputes.page(linked, page_size=size, page_token=token)
+            seen += [(one.camera_id, one.offering_hub_id) for one in found]
+            assert len(found) == size or not token
+            if not token:
+                break
+        assert seen == wanted
+    _, token = await disputes.page(linked, page_size=1, page_token="")
+    with pytest.raises(InvalidArgument, match="PAGE_TOKEN_INVALID"):
+        await disputes.page(linked[:1], page_size=1, page_token=token)
