@@ -2,7 +2,7 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 
 import { wordOf } from "./enums";
-import { ActionSchema, type Grant, type Scope, type WeeklyHours } from "./gen/vidhub/v1/grant_service_pb";
+import { Action, ActionSchema, type Grant, type Scope, type WeeklyHours } from "./gen/vidhub/v1/grant_service_pb";
 import { hub, purposeName } from "./hub";
 import { i18n } from "./i18n";
 import { industryName } from "./recordwords";
@@ -11,6 +11,9 @@ import { moment } from "./times";
 const { t } = i18n.global;
 /** Cameras that a line names; of more it says how many. */
 const NAMED = 3;
+
+/** What this version does; to grant the others is refused (ACTION_NOT_SERVED). */
+export const SERVED_ACTIONS = [Action.LIST, Action.VIEW_LIVE, Action.SNAPSHOT];
 
 export function actionWord(action: number): string {
   return t(`action.${wordOf(ActionSchema, action)}`);

@@ -1,7 +1,7 @@
 // Sharing rules as a person changes them: a rule of a scope that has one already changes that one, so it begins from it.
-import { Action } from "./gen/vidhub/v1/grant_service_pb";
+import type { Action } from "./gen/vidhub/v1/grant_service_pb";
 import type { Share } from "./gen/vidhub/v1/hub_service_pb";
-import { actionWord, purposeWord } from "./grantwords";
+import { actionWord, purposeWord, SERVED_ACTIONS } from "./grantwords";
 import { i18n } from "./i18n";
 
 export interface Lists {
@@ -33,7 +33,7 @@ export const FIELD_GROUPS: Record<string, string> = {
 };
 
 /** What hubs serve each other; to know of a camera goes with all of it. */
-export const SHARED_ACTIONS = [Action.LIST, Action.VIEW_LIVE, Action.SNAPSHOT];
+export const SHARED_ACTIONS = SERVED_ACTIONS;
 
 function isSame(one: readonly string[] = [], other: readonly string[] = []): boolean {
   return one.length === other.length && one.every((entry) => other.includes(entry));

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,6 +118,11 @@ class AdminOperations:
     # Cameras.
 
     async def camera_list(self, region_prefix: str, text: str) -> dict[str, Any]:
+        if not re.fullmatch("[0-9]{0,6}", region_prefix):
+            raise InvalidArgument(
+                "REGION_PREFIX_INVALID",
+                f"region: {region_prefix[:40]!r} is no prefix: give up to 6 digits of GB/T 2260",
+            )
         wanted = CameraFilter(region_prefix=region_prefix, text=text)
         answer: dict[str, Any] = {"cameras": []}
         token = ""

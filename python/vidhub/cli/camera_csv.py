@@ -28,6 +28,8 @@ OUTPUT_ONLY = frozenset(
     )
 )
 LONGEST_CELL = 8192
+# What other programs put between cells.
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 # How people write that something is so.
 _CLAIMS = {
     **dict.fromkeys(("yes", "true", "1", "是"), True),
@@ -80,8 +82,10 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file, strict=True)
+            begin = 1
             for cells in lines:
-                yield lines.line_num, cells
+                yield begin, cells
+                begin = lines.line_num + 1
     except OSError as cause:
         raise InvalidArgument("FILE_NOT_READ", f"{path}: {cause.strerror}: give the path of a CSV file") from cause
     except UnicodeDecodeError as cause:
@@ -100,21 +104,27 @@ def check(names: Sequence[str], path: Path) -> list[str]:
         header.pop()
     if not header:
         raise InvalidArgument("CSV_INVALID", f"{path} is empty: the first line names the fields")
-    if len(header) == 1 and (separator := next((one for one in ";\t|" if one in header[0]), "")):
+    if len(header) == 1 and (separator := next((one for one in _SEPARATORS if one in header[0]), "")):
         raise InvalidArgument(
-            "CSV_INVALID", f"{path} separates its cells by {separator!r}: save it as CSV UTF-8, with commas"
+            "CSV_INVALID", f"{path} separates its cells by {_SEPARATORS[separator]}: save it as CSV UTF-8, with commas"
         )
     # Each once: a title above the header leaves many cells empty.
     unknown = list(dict.fromkeys(name for name in header if not _is_field(name)))
-    if unknown or len(set(header)) != len(header):
-        wrong = unknown or sorted({name for name in header if header.count(name) > 1})
-        fault = "is no field of a camera" if unknown else "stands there twice"
+    if unknown:
         raise InvalidArgument(
-            "CSV_COLUMN_UNKNOWN" if unknown else "CSV_COLUMN_DUPLICATE",
-            f"{path}: column {wrong[0]!r} {fault}: the first line names the fields, as in id,name,location.latitude",
+            "CSV_COLUMN_UNKNOWN",
+            f"{path}: column {unknown[0]!r} is no field of a camera: "
+            "the first line names the fields, as in id,name,location.latitude",
             violations=[
-                Violation(name, "CSV_COLUMN_UNKNOWN", "write dotted paths, as in location.latitude") for name in wrong
+                Violation(name, "CSV_COLUMN_UNKNOWN", "write dotted paths, as in location.latitude") for name in unknown
             ],
+        )
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise InvalidArgument(
+            "CSV_COLUMN_DUPLICATE",
+            f"{path}: column {twice[0]!r} stands there twice: keep one of them",
+            violations=[Violation(name, "CSV_COLUMN_DUPLICATE", "keep one of the columns") for name in twice],
         )
     return header
 

@@ -29,6 +29,34 @@ _COMMON = frozenset(
     for line in (files(__package__) / "common_passwords.txt").read_text(encoding="utf-8").splitlines()
     if line and not line.startswith("#")
 )
+# What people begin with when they make one up; the list of whole passwords can't have every tail of theirs.
+_BEGINNINGS = (
+    *(
+        "password",
+        "passw0rd",
+        "p@ssword",
+        "p@ssw0rd",
+        "pa55word",
+        "admin",
+        "administrator",
+        "root",
+        "qwerty",
+        "letmein",
+    ),
+    *(
+        "welcome",
+        "changeme",
+        "woaini",
+        "zhongguo",
+        "jiangxi",
+        "yingtan",
+        "gongan",
+        "jingcha",
+        "shexiangtou",
+        "jiankong",
+    ),
+    *("hikvision", "dahua", "uniview", "tiandy", "huawei", "camera", "密码", "管理员"),
+)
 # Without what is easily mistaken for another when it is read out: 0 O 1 l I.
 _LEGIBLE = "23456789abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 
@@ -48,7 +76,11 @@ def check_password(name: str, password: str, *others: str) -> None:
         _is_little_more_than(word, folded) for word in (name, *others)
     ):
         problem = "it is little more than a name of the user, or of the hub"
-    elif folded in _COMMON or folded.rstrip("!@#$%^&*.?~+-_ ") in _COMMON:
+    elif (
+        folded in _COMMON
+        or folded.rstrip("!@#$%^&*.?~+-_ ") in _COMMON
+        or any(_is_little_more_than(word, folded) for word in _BEGINNINGS)
+    ):
         problem = "it is among the first that anybody tries"
     elif len(set(folded)) < 4 or _is_repeated(folded) or _is_walk(folded):
         problem = "it repeats itself, or follows the keyboard or the alphabet"

@@ -1,11 +1,14 @@
 """Grants on a real store and core."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from support.domain import SYSTEM, Domain, camera, person, unit
 
+from vidhub.access import grant_rules
 from vidhub.access.grants import GrantFilter
 from vidhub.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vidhub.model import Action, CameraFilter, Grant, Role, Scope
@@ -191,3 +194,10 @@ async def test_grants_are_found_by_what_they_say(ready):
         (GrantFilter(username="zhang", ends_within=10 * day, action=Action.VIEW_LIVE), [patrol]),
     ):
         assert (await ready.grants.list(APPROVER, found)).grants == tuple(given)
+
+
+def test_the_console_offers_what_is_served() -> None:
+    text = (Path(__file__).parents[3] / "console" / "src" / "grantwords.ts").read_text(encoding="utf-8")
+    offered = re.search(r"SERVED_ACTIONS = \[([^\]]+)\]", text)
+    assert offered is not None
+    assert re.findall(r"Action\.(\w+)", offered[1]) == [action.name for action in grant_rules.SERVED]

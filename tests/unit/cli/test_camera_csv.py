@@ -66,7 +66,7 @@ def test_a_claim_is_yes_or_no(tmp_path: Path) -> None:
 
 def test_line_numbers_are_those_of_an_editor(tmp_path: Path) -> None:
     lines = rows(tmp_path, "name,legal.scope", '"A","over\ntwo lines"', "", "B,x")
-    assert [(row.line, row.camera.name) for row in lines] == [(3, "A"), (5, "B")]
+    assert [(row.line, row.camera.name) for row in lines] == [(2, "A"), (5, "B")]
 
 
 def test_a_line_with_too_few_cells_is_told(tmp_path: Path) -> None:
@@ -99,6 +99,14 @@ def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument) as caught:
         rows(tmp_path, "name,name", "A,B")
     assert caught.value.reason == "CSV_COLUMN_DUPLICATE"
+    (violation,) = caught.value.violations
+    assert (violation.field, violation.reason) == ("name", "CSV_COLUMN_DUPLICATE")
+
+
+@pytest.mark.parametrize(("separator", "called"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_other_separators_are_called_by_name(tmp_path: Path, separator: str, called: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"separates its cells by {called}: save it as CSV UTF-8, with commas"):
+        rows(tmp_path, separator.join(("name", "region_code")), separator.join(("A", "360603")))
 
 
 def test_what_spreadsheets_leave_about_does_not_matter(tmp_path: Path) -> None:

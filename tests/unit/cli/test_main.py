@@ -140,3 +140,13 @@ def test_people_are_kept_in_the_data_directory_before_the_first_start(tmp_path: 
     listed = json.loads(vidhub("--json", "user", "list", cwd=tmp_path).stdout)
     assert {one["name"] for one in listed["users"]} == {"zhang"}
     assert "correct horse" not in added.stdout + added.stderr + json.dumps(listed)
+
+
+def test_a_region_that_can_be_none_is_refused_and_not_found_empty(tmp_path: Path) -> None:
+    vidhub(
+        "user", "add", "zhang", "--role", "operator", "--password-stdin", cwd=tmp_path, stdin="correct horse battery\n"
+    )
+    answer = vidhub("camera", "list", "--region", "余江", "--json", cwd=tmp_path)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert json.loads(answer.stderr.splitlines()[-1])["error"]["reason"] == "REGION_PREFIX_INVALID"
+    assert json.loads(vidhub("camera", "list", "--region", "3606", "--json", cwd=tmp_path).stdout)["cameras"] == []
