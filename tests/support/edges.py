@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from google.rpc import error_details_pb2, status_pb2
 
+from vidhub.api import convert
 from vidhub.api.auth import Doorkeeper
 from vidhub.api.cameras import CameraServicer
 from vidhub.api.grpc_server import GrpcServer, ServerIdentity
@@ -48,9 +49,11 @@ from vidhub.model import (
     Role,
     Synced,
     WatchEvent,
+    WrittenPage,
 )
 from vidhub.telemetry import Telemetry
 from vidhub.turns import Turns
+from vidhub.v1 import camera_service_pb2
 
 NOW = datetime.now(UTC)
 OTHER_SERVICES = (
@@ -212,6 +215,11 @@ class MemoryCatalogue:
         full: bool = False,
     ) -> CameraPage:
         return CameraPage(tuple(self.cameras.values()), "", len(self.cameras), Revision("e1", len(self.cameras)))
+
+    async def list_written(self, principal: Principal, wanted: CameraFilter, **_: object) -> WrittenPage:
+        page = await self.list(principal, wanted)
+        message = camera_service_pb2.ListCamerasResponse(cameras=[convert.to_camera(one) for one in page.cameras])
+        return WrittenPage(message.SerializeToString(), "", page.total_size, page.revision)
 
     async def count(
         self, principal: Principal, wanted: CameraFilter, grouping: CameraGrouping, *, region_digits: int = 6
