@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
+from typing import Any
 
 from vidhub.errors import Violation
 
@@ -168,6 +170,17 @@ class Camera:
     stale: bool = False
     unit_name: str = ""
     warnings: tuple[Violation, ...] = ()
+
+    def at(self, revision: Revision) -> Camera:
+        """The same at this revision. Many thousands of them are made at once, and `replace` takes twice the time."""
+        values = list(_values_of_camera(self))
+        values[_PLACE_OF_REVISION] = revision
+        return Camera(*values)
+
+
+_FIELDS_OF_CAMERA = [one.name for one in fields(Camera)]
+_PLACE_OF_REVISION = _FIELDS_OF_CAMERA.index("revision")
+_values_of_camera: Callable[[Camera], tuple[Any, ...]] = attrgetter(*_FIELDS_OF_CAMERA)
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,17 @@ class Shares:
         async for page in self._pages(Principal(PrincipalKind.HUB, hub_id)):
             yield tuple(camera for camera in page if not self.is_from(hub_id, camera))
 
+    async def visible_ids(self, hub_id: str) -> AsyncGenerator[list[str]]:
+        """As `visible`, the ids alone: comparing wants no more, and to make a value of each costs the most."""
+        principal, after = Principal(PrincipalKind.HUB, hub_id), "" if self.of(hub_id) else None
+        link_of = self._remote.link_of
+        while after is not None:
+            page = await asyncio.to_thread(self._core.list_rows, principal, CameraFilter(), limit=_PAGE, after=after)
+            known = [(row.id, row.home_hub_id) for row in page.cameras]
+            after = page.next_after
+            del page  # it keeps a whole state of the registry
+            yield [camera_id for camera_id, home in known if home != hub_id and link_of(camera_id) != hub_id]
+
     async def preview(
         self,
         principal: Principal,

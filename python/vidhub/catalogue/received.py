@@ -219,7 +219,7 @@ class ReceivedCameras:
             return Taken()
         number = meta.next_revision(conn)
         revision = Revision(meta.epoch(conn), number)
-        stored = tuple(replace(one.camera, revision=revision) for one in wanted)
+        stored = tuple([one.camera.at(revision) for one in wanted])
         cameras.upsert_many(conn, stored, self._secrets, revision=number, now=self._clock())
         remote_cameras.put(conn, peer, [(one.camera.id, one.digest, one.camera.unit_name) for one in wanted])
         remote_cameras.remove(conn, gone)

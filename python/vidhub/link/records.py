@@ -45,8 +45,7 @@ class Records:
     async def digests(self, peer: str) -> list[Entry]:
         """Of all that is shared with the hub, in order of id."""
         found: list[Entry] = []
-        async for page in self._shares.visible(peer):
-            ids = [camera.id for camera in page]
+        async for ids in self._shares.visible_ids(peer):
             for start in range(0, len(ids), _STEP):
                 found += await self._digests(peer, ids[start : start + _STEP])
         return found

@@ -134,8 +134,8 @@ class Sender:
         if have is None or changed is None:
             await self._compare()
             return
-        async for page in self._shares.visible(self._peer):
-            self.told.update(camera.id for camera in page)
+        async for ids in self._shares.visible_ids(self._peer):
+            self.told.update(ids)
         gone = [camera_id for camera_id in changed if camera_id not in self.told]
         removed = await self._store.read(lambda conn: self._surely_known(conn, gone))
         if removed is None:
@@ -206,8 +206,8 @@ class Sender:
     async def _look_again(self) -> None:
         """The rules have changed: what leaves the hub's sight goes first."""
         visible: set[str] = set()
-        async for page in self._shares.visible(self._peer):
-            visible.update(camera.id for camera in page)
+        async for ids in self._shares.visible_ids(self._peer):
+            visible.update(ids)
         gone = sorted(self.told - visible)
         if gone:
             await self._delta((), gone, self._at)

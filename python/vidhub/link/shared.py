@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from vidhub.api import convert
-from vidhub.api.validate import violations
+from vidhub.api.validate import first_violation
 from vidhub.catalogue.ids import is_device_id
 from vidhub.catalogue.rules import FORBIDDEN_PLACES, PLACES
 from vidhub.model import Camera, CameraState, CameraStream, LegalRecord, Location, Profile
@@ -140,8 +140,8 @@ def broken(message: camera_pb2.Camera) -> str:
         return "STATE_INVALID"
     if message.HasField("state_time") and _moment(message) is None:
         return "STATE_TIME_INVALID"
-    found = violations(message)
-    return found[0].reason if found else ""
+    found = first_violation(message)
+    return found.reason if found else ""
 
 
 def is_reason(text: str) -> bool:

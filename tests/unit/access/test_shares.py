@@ -22,7 +22,19 @@ from vidhub.errors import (
     PermissionDenied,
     ResourceExhausted,
 )
-from vidhub.model import Action, HubLevel, HubSide, LinkedHub, Principal, PrincipalKind, Profile, Purpose, Role, Scope
+from vidhub.model import (
+    Action,
+    HubLevel,
+    HubSide,
+    LinkedHub,
+    Principal,
+    PrincipalKind,
+    Profile,
+    Purpose,
+    Revision,
+    Role,
+    Scope,
+)
 from vidhub.store import hubs, meta, sessions
 
 CITY = LinkedHub(
@@ -224,3 +236,23 @@ async def test_rules_that_an_end_has_left_go_at_the_next_start(domain: Domain) -
     await domain.shares.start(SYSTEM, set())
     assert sees(domain) == set()
     assert domain.shares.all() == ()
+
+
+async def test_ids_are_those_of_the_cameras_that_it_may_know_of(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def both() -> tuple[list[str], list[str]]:
+        seen = [camera.id async for page in domain.shares.visible("city") for camera in page]
+        return seen, [one async for page in domain.shares.visible_ids("city") for one in page]
+
+    assert await both() == ([], [])
+    monkeypatch.setattr(shares, "_PAGE", 2)
+    await domain.shares.create(SYSTEM, "city", EVERYTHING)
+    domain.remote.put("city", [camera(5)])
+    seen, ids = await both()
+    assert ids == seen == [camera(number).id for number in range(1, 5)]
+
+
+def test_a_camera_at_a_revision_is_else_the_same() -> None:
+    one, revision = camera(1, unit_name="一中"), Revision("e", 7)
+    assert one.at(revision) == replace(one, revision=revision)
