@@ -194,7 +194,10 @@ pub fn camera_record(data: &[u8]) {
         }
     }
     if let Some(record) = record::read(data, "u1") {
-        assert!(!record.name.is_empty() && record.region_code.len() == 6 && (1..=2).contains(&record.streams.len()));
+        assert!(
+            !record.name().is_empty() && record.region_code().len() == 6 && (1..=2).contains(&record.streams().len())
+        );
+        assert!(serde_json::from_str::<serde_json::Value>(record.device_json()).is_ok_and(|json| json.is_object()));
         assert!(record.latitude.abs() <= 90.0 && record.longitude.abs() <= 180.0);
     }
 }

@@ -109,8 +109,8 @@ class Catalogue:
         odd: dict[int, tuple[Violation, ...]] = {}
         began = time.monotonic()
         for index, camera in enumerate(batch):
-            if accepted := sieve.put(index, camera):
-                odd[index] = oddities.of(accepted, self._outlines)
+            if (accepted := sieve.put(index, camera)) and (warnings := oddities.of(accepted, self._outlines)):
+                odd[index] = warnings
             if time.monotonic() - began > TURN_S:
                 await self.give_way()
                 began = time.monotonic()
@@ -142,9 +142,7 @@ class Catalogue:
         if revision is None:
             revision = await self._store.read(meta.revision)
         refused = {one.index for one in rejected}
-        warned = tuple(
-            (index, warnings) for index, warnings in sorted(odd.items()) if warnings and index not in refused
-        )
+        warned = tuple((index, warnings) for index, warnings in sorted(odd.items()) if index not in refused)
         return BatchResult(tuple(found), tuple(rejected), revision, tuple(changes), warned)
 
     async def register_one(self, principal: Principal, camera: Camera) -> Camera:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -30,11 +31,10 @@ TAKEN = Violation("id", "CAMERA_ID_TAKEN", "the id is taken: correct it, or leav
 _DUPLICATE = Violation("id", "ID_DUPLICATE_IN_BATCH", "the batch has this id before: send each camera once")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A record that keeps the rules, with its place in the batch."""
+class Candidate(NamedTuple):
+    """A record that keeps the rules, with its place in the batch. A tuple: an import makes one for each record."""
 
-    index: int
+    place: int
     camera: Camera | PlainRecord
 
 
@@ -117,19 +117,19 @@ def judge(
         given, camera_id = one.camera, one.camera.id
         old = standing.get(camera_id)
         if old is None:
-            settled[one.index] = camera_id
-            todo.append(one if isinstance(given, PlainRecord) else Candidate(one.index, records.succeed(None, given)))
+            settled[one.place] = camera_id
+            todo.append(one if isinstance(given, PlainRecord) else Candidate(one.place, records.succeed(None, given)))
             continue
         if old.unit_id != unit_id or old.home_hub_id:
-            rejected.append(RejectedCamera(one.index, camera_id, (TAKEN,)))
+            rejected.append(RejectedCamera(one.place, camera_id, (TAKEN,)))
             continue
-        settled[one.index] = camera_id
+        settled[one.place] = camera_id
         new = records.succeed(old, camera_of(given, unit_id) if isinstance(given, PlainRecord) else given)
         if records.same(old, new):
-            compared.append(RegistrationChange(one.index, RegistrationKind.UNCHANGED))
+            compared.append(RegistrationChange(one.place, RegistrationKind.UNCHANGED))
         else:
-            compared.append(RegistrationChange(one.index, RegistrationKind.CHANGED, records.differences(old, new)))
-            todo.append(Candidate(one.index, new))
+            compared.append(RegistrationChange(one.place, RegistrationKind.CHANGED, records.differences(old, new)))
+            todo.append(Candidate(one.place, new))
     return todo, Outcome(settled, tuple(rejected), meta.revision(conn), tuple(compared))
 
 
@@ -151,16 +151,16 @@ def write(
     settled = dict(outcome.ids)
     settled.update(_assigned(conn, todo))
     number = meta.next_revision(conn)
-    revision = Revision(meta.epoch(conn), number)
+    revision = Revision(outcome.revision.epoch, number)
     plain: list[PlainRecord] = []
     plain_ids: list[str] = []
     whole: list[Camera] = []
     for one in todo:
         if isinstance(one.camera, PlainRecord):
             plain.append(one.camera)
-            plain_ids.append(settled[one.index])
+            plain_ids.append(settled[one.place])
         else:
-            whole.append(replace(one.camera, id=settled[one.index], revision=revision))
+            whole.append(replace(one.camera, id=settled[one.place], revision=revision))
     if whole:
         cameras.upsert_many(conn, whole, secrets, revision=number, now=now)
     if plain:
@@ -179,7 +179,7 @@ def _assigned(conn: Connection, todo: Sequence[Candidate]) -> dict[int, str]:
     nameless: dict[str, list[int]] = {}
     for one in todo:
         if not one.camera.id:
-            nameless.setdefault(ids.prefix(one.camera.region_code, one.camera.industry), []).append(one.index)
+            nameless.setdefault(ids.prefix(one.camera.region_code, one.camera.industry), []).append(one.place)
     reserved = {one.camera.id for one in todo} if nameless else set()
     given: dict[int, str] = {}
     for start, places in nameless.items():

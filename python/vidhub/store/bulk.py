@@ -21,8 +21,9 @@ def _statement(table: Table, keep: tuple[str, ...]) -> str:
     )
 
 
-# Rows of one statement: fewer turns between driver and interpreter, and the interpreter is free while a statement runs.
-ROWS = 50
+# Rows of one statement, as many as there are: fewer turns between driver and interpreter, and the interpreter is free
+# while a statement runs.
+ROWS = (200, 50, 1)
 
 
 def insert(conn: Connection, head: str, row: str, values: Sequence[object], shared: tuple[object, ...] = ()) -> None:
@@ -31,12 +32,12 @@ def insert(conn: Connection, head: str, row: str, values: Sequence[object], shar
     shared: values that every row has, ?1 and so on in `row`; their numbers come before those of the plain marks.
     """
     width = len(_MARK.findall(row))
-    step = width * ROWS
-    whole = len(values) - len(values) % step
-    for start in range(0, whole, step):
-        conn.exec_driver_sql(_insertion(head, row, ROWS), (*shared, *values[start : start + step]))
-    for start in range(whole, len(values), width):
-        conn.exec_driver_sql(_insertion(head, row, 1), (*shared, *values[start : start + width]))
+    start = 0
+    for rows in ROWS:
+        step = width * rows
+        while start + step <= len(values):
+            conn.exec_driver_sql(_insertion(head, row, rows), (*shared, *values[start : start + step]))
+            start += step
 
 
 @cache

@@ -121,6 +121,8 @@ def get(conn: Connection, camera_id: str, secrets: Secrets | None = None) -> Cam
 def list_full(conn: Connection, ids: Iterable[str], secrets: Secrets | None = None) -> list[Camera]:
     """Cameras in the order of `ids`, unknown ones left out, retired ones in; passwords only with `secrets`."""
     wanted = list(ids)
+    if not wanted:
+        return []
     epoch = meta.epoch(conn)
     found: dict[str, Camera] = {}
     for start in range(0, len(wanted), 500):

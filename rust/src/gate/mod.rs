@@ -154,7 +154,8 @@ impl Gate {
         for camera in removed {
             self.cut_camera(camera, "CAMERA_RETIRED");
         }
-        for camera in &changed {
+        // Of an import hardly one is watched.
+        for camera in changed.iter().filter(|camera| self.sessions.has_any(camera) || self.streams.has_any(camera)) {
             self.review(camera);
         }
         Ok(())

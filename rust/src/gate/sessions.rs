@@ -275,6 +275,11 @@ impl Sessions {
         ids.iter().filter_map(|id| book.by_id.get(id).cloned()).collect()
     }
 
+    /// Whether the camera has a session.
+    pub fn has_any(&self, camera: &str) -> bool {
+        self.book.lock().by_camera.contains_key(camera)
+    }
+
     /// Whether somebody of the hub `peer` has a session to watch the camera.
     pub fn has_guest(&self, camera: &str, peer: &str) -> bool {
         self.of_camera(camera).iter().any(|session| is_guest(&session.spec, peer))

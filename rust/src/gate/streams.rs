@@ -310,6 +310,15 @@ impl Streams {
         });
     }
 
+    /// Whether a stream of the camera is running.
+    pub fn has_any(&self, camera: &str) -> bool {
+        let running = self.running.lock();
+        !running.is_empty()
+            && [Profile::Main, Profile::Sub]
+                .into_iter()
+                .any(|profile| running.contains_key(&(camera.to_owned(), profile)))
+    }
+
     /// Whether the camera's other profile is live.
     fn other_is_live(&self, (camera, profile): &Key) -> bool {
         let other = if *profile == Profile::Main { Profile::Sub } else { Profile::Main };

@@ -139,10 +139,9 @@ impl Core {
         unit_id: &str,
         upserts: Vec<CameraRow>,
     ) -> PyResult<()> {
-        let cameras = super::records::cameras(&records, ids, unit_id, revision)?;
         Ok(py.detach(|| {
             let mut all = values::cameras(upserts)?;
-            all.extend(cameras()?);
+            all.extend(super::records::cameras(&records, ids, unit_id, revision)?);
             self.hub.apply_cameras(revision, all, &[])
         })?)
     }

@@ -1,49 +1,50 @@
 //! Records of an import: read, sealed and turned into rows by the hundred, without a Python object for each field.
 
+use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyList, PyString};
-use serde::Serializer as _;
 
 use super::values;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::registry;
-use crate::wire::record::{self, Record};
+use crate::wire::record::{self, Record, RecordStream};
 use crate::wire::sealed::Sealer;
 
 #[pyclass(frozen, module = "vidhub._core")]
 pub struct PlainRecord {
-    inner: Arc<Record>,
+    inner: Record,
+    /// Asked for again and again: made once.
+    id: Py<PyString>,
 }
 
 #[pymethods]
 impl PlainRecord {
     #[getter]
-    fn id(&self) -> &str {
-        &self.inner.id
+    fn id(&self, py: Python<'_>) -> Py<PyString> {
+        self.id.clone_ref(py)
     }
 
     #[getter]
     fn region_code(&self) -> &str {
-        &self.inner.region_code
+        self.inner.region_code()
     }
 
     #[getter]
     fn industry(&self) -> &str {
-        &self.inner.industry
+        self.inner.industry()
     }
 
     #[getter]
     fn location(&self) -> (f64, f64, &str) {
-        (self.inner.latitude, self.inner.longitude, &self.inner.address)
+        (self.inner.latitude, self.inner.longitude, self.inner.address())
     }
 
     #[getter]
     fn name(&self) -> &str {
-        &self.inner.name
+        self.inner.name()
     }
 
     #[getter]
@@ -52,37 +53,35 @@ impl PlainRecord {
     }
 
     #[getter]
-    fn streams(&self) -> Vec<values::StreamRow> {
-        let row = |one: &record::RecordStream| {
-            (one.profile, one.url.clone(), one.username.clone(), one.password.clone(), one.transport)
-        };
-        self.inner.streams.iter().map(row).collect()
+    fn streams(&self) -> Vec<(u8, &str, &str, &str, u8)> {
+        self.inner.streams().map(|one| (one.profile, one.url, one.username, one.password, one.transport)).collect()
     }
 
     #[getter]
     fn legal(&self) -> (&str, &str, &str, u32, &str, &str) {
         let record = &self.inner;
         (
-            &record.place_basis,
-            &record.purpose,
-            &record.scope,
+            record.place_basis(),
+            record.purpose(),
+            record.scope(),
             record.retention_days,
-            &record.signage_text,
-            &record.signage_date,
+            record.signage_text(),
+            record.signage_date(),
         )
     }
 
     /// What is looked at in each record, in one go: (id, region code, industry, latitude, longitude, whether it has a sign).
     #[getter]
-    fn brief(&self) -> (&str, &str, &str, f64, f64, bool) {
+    fn brief(&self, py: Python<'_>) -> (Py<PyString>, &str, &str, f64, f64, bool) {
         let record = &self.inner;
-        let has_sign = !record.signage_text.is_empty() && !record.signage_date.is_empty();
-        (&record.id, &record.region_code, &record.industry, record.latitude, record.longitude, has_sign)
+        let has_sign = !record.signage_text().is_empty() && !record.signage_date().is_empty();
+        let id = self.id.clone_ref(py);
+        (id, record.region_code(), record.industry(), record.latitude, record.longitude, has_sign)
     }
 
     #[getter]
-    fn device_json(&self) -> PyResult<String> {
-        Ok(device_json(&self.inner)?)
+    fn device_json(&self) -> &str {
+        self.inner.device_json()
     }
 }
 
@@ -114,12 +113,15 @@ impl RecordBatch {
     fn read<'py>(&self, py: Python<'py>, start: usize, end: usize, unit_id: &str) -> PyResult<Bound<'py, PyList>> {
         let places = self.places.get(start..end.min(self.places.len())).unwrap_or_default();
         let octets = |place: &Range<usize>| self.message.get(place.clone()).unwrap_or_default();
-        let found: Vec<Option<Arc<Record>>> =
-            py.detach(|| places.iter().map(|place| record::read(octets(place), unit_id).map(Arc::new)).collect());
+        let found: Vec<Option<Record>> =
+            py.detach(|| places.iter().map(|place| record::read(octets(place), unit_id)).collect());
         let list = PyList::empty(py);
         for (place, inner) in places.iter().zip(found) {
             match inner {
-                Some(inner) => list.append(Bound::new(py, PlainRecord { inner })?)?,
+                Some(inner) => {
+                    let id = PyString::new(py, inner.id()).unbind();
+                    list.append(Bound::new(py, PlainRecord { inner, id })?)?;
+                }
                 None => list.append(PyBytes::new(py, octets(place)))?,
             }
         }
@@ -127,52 +129,44 @@ impl RecordBatch {
     }
 }
 
-/// What one record is in the store: its device as JSON, its passwords sealed.
-type Sealed = (String, Vec<Vec<u8>>);
-
 /// (values of cameras, values of streams), flat, in the order that `_core.pyi` tells.
 #[pyfunction]
 #[pyo3(signature = (records, ids, head, key, /))]
 pub fn record_rows<'py>(
     py: Python<'py>,
     records: Vec<Py<PlainRecord>>,
-    ids: Vec<String>,
+    ids: Vec<PyBackedStr>,
     head: [u8; 5],
     key: &[u8],
 ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
-    let records = inner(&records, &ids)?;
-    let sealed = py.detach(|| -> crate::error::Result<Vec<Sealed>> {
-        let mut sealer = Sealer::new(head, key)?;
-        let mut seal = |(record, id): (&Arc<Record>, &String)| {
-            let passwords =
-                record.streams.iter().map(|one| sealer.seal(&one.password, &format!("camera/{id}/{}", one.profile)));
-            Ok((device_json(record)?, passwords.collect::<crate::error::Result<_>>()?))
-        };
-        records.iter().zip(&ids).map(&mut seal).collect()
-    })?;
+    check_lengths(&records, ids.len())?;
+    let passwords = py.detach(|| sealed(&records, &ids, head, key))?;
     let (cameras, streams) = (PyList::empty(py), PyList::empty(py));
-    for ((record, id), (device, passwords)) in records.iter().zip(&ids).zip(&sealed) {
-        let id = PyString::new(py, id);
+    let mut passwords = passwords.iter();
+    let mut shared: [Shared<'_, 'py>; 8] = Default::default();
+    let [region, industry, basis, purpose, scope, sign, date, user] = &mut shared;
+    for (record, id) in records.iter().map(|record| &record.get().inner).zip(ids) {
+        let id = id.into_pyobject(py)?;
         cameras.append(&id)?;
-        cameras.append(&record.name)?;
-        cameras.append(&record.region_code)?;
-        cameras.append(&record.industry)?;
+        cameras.append(record.name())?;
+        cameras.append(region.object(py, record.region_code()))?;
+        cameras.append(industry.object(py, record.industry()))?;
         cameras.append(record.place_category)?;
         cameras.append(record.latitude)?;
         cameras.append(record.longitude)?;
-        cameras.append(&record.address)?;
-        cameras.append(&record.place_basis)?;
-        cameras.append(&record.purpose)?;
-        cameras.append(&record.scope)?;
+        cameras.append(record.address())?;
+        cameras.append(basis.object(py, record.place_basis()))?;
+        cameras.append(purpose.object(py, record.purpose()))?;
+        cameras.append(scope.object(py, record.scope()))?;
         cameras.append(record.retention_days)?;
-        cameras.append(&record.signage_text)?;
-        cameras.append(&record.signage_date)?;
-        cameras.append(device)?;
-        for (stream, password) in record.streams.iter().zip(passwords) {
+        cameras.append(sign.object(py, record.signage_text()))?;
+        cameras.append(date.object(py, record.signage_date()))?;
+        cameras.append(record.device_json())?;
+        for (stream, password) in record.streams().zip(&mut passwords) {
             streams.append(&id)?;
             streams.append(stream.profile)?;
-            streams.append(&stream.url)?;
-            streams.append(&stream.username)?;
+            streams.append(stream.url)?;
+            streams.append(user.object(py, stream.username))?;
             streams.append(PyBytes::new(py, password))?;
             streams.append(stream.transport)?;
         }
@@ -180,58 +174,79 @@ pub fn record_rows<'py>(
     Ok((cameras, streams))
 }
 
-/// The records as the registry takes them.
+/// The passwords of all streams, in their order.
+fn sealed(records: &[Py<PlainRecord>], ids: &[PyBackedStr], head: [u8; 5], key: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let mut sealer = Sealer::new(head, key)?;
+    let mut found = Vec::with_capacity(2 * records.len());
+    let mut context = String::new();
+    for (record, id) in records.iter().zip(ids) {
+        for stream in record.get().inner.streams() {
+            context.clear();
+            // Writing to a string does not fail.
+            let _ = write!(context, "camera/{id}/{}", stream.profile);
+            found.push(sealer.seal(stream.password, &context)?);
+        }
+    }
+    Ok(found)
+}
+
+/// A column that mostly says the same in one record after the other, as in the records of a school: one object for all
+/// of them, which the driver then brings into UTF-8 once.
+#[derive(Default)]
+struct Shared<'a, 'py> {
+    last: Option<(&'a str, Bound<'py, PyString>)>,
+}
+
+impl<'a, 'py> Shared<'a, 'py> {
+    fn object(&mut self, py: Python<'py>, text: &'a str) -> Bound<'py, PyString> {
+        match &self.last {
+            Some((known, object)) if *known == text => object.clone(),
+            _ => self.last.insert((text, PyString::new(py, text))).1.clone(),
+        }
+    }
+}
+
+/// The records as the registry takes them; needs no interpreter.
 pub fn cameras(
     records: &[Py<PlainRecord>],
     ids: Vec<String>,
     unit_id: &str,
     revision: u64,
-) -> PyResult<impl FnOnce() -> crate::error::Result<Vec<registry::Camera>> + Send> {
-    let records = inner(records, &ids)?;
-    let unit_id = unit_id.to_owned();
-    Ok(move || records.iter().zip(ids).map(|(record, id)| camera(record, id, &unit_id, revision)).collect())
+) -> Result<Vec<registry::Camera>> {
+    check_lengths(records, ids.len())?;
+    records.iter().zip(ids).map(|(record, id)| camera(&record.get().inner, id, unit_id, revision)).collect()
 }
 
-fn camera(record: &Record, id: String, unit_id: &str, revision: u64) -> crate::error::Result<registry::Camera> {
-    let stream = |one: &record::RecordStream| {
+fn camera(record: &Record, id: String, unit_id: &str, revision: u64) -> Result<registry::Camera> {
+    let stream = |one: RecordStream<'_>| {
         Ok(registry::CameraStream {
             profile: values::profile(one.profile)?,
-            url: one.url.clone(),
-            username: one.username.clone(),
-            password: one.password.clone(),
+            url: one.url.to_owned(),
+            username: one.username.to_owned(),
+            password: one.password.to_owned(),
             transport: one.transport,
         })
     };
     Ok(registry::Camera {
         id,
-        name: record.name.clone(),
+        name: record.name().to_owned(),
         unit_id: unit_id.to_owned(),
-        region_code: record.region_code.clone(),
-        industry: record.industry.clone(),
+        region_code: record.region_code().to_owned(),
+        industry: record.industry().to_owned(),
         place_category: record.place_category,
         latitude: record.latitude,
         longitude: record.longitude,
         quarantined: false,
         revision,
-        streams: record.streams.iter().map(stream).collect::<crate::error::Result<_>>()?,
+        streams: record.streams().map(stream).collect::<Result<_>>()?,
         home_hub_id: String::new(),
     })
 }
 
-fn inner(records: &[Py<PlainRecord>], ids: &[String]) -> PyResult<Vec<Arc<Record>>> {
-    if records.len() != ids.len() {
-        let message = format!("{} records and {} ids", records.len(), ids.len());
-        return Err(Error::new(ErrorKind::InvalidArgument, "RECORDS_WITHOUT_IDS", message).into());
+fn check_lengths(records: &[Py<PlainRecord>], ids: usize) -> Result<()> {
+    if records.len() == ids {
+        return Ok(());
     }
-    Ok(records.iter().map(|record| record.get().inner.clone()).collect())
-}
-
-fn device_json(record: &Record) -> crate::error::Result<String> {
-    let mut json = Vec::with_capacity(512);
-    let fields = record.device.iter().map(|(name, value)| (name, value));
-    serde_json::Serializer::new(&mut json)
-        .collect_map(fields)
-        .ok()
-        .and_then(|()| String::from_utf8(json).ok())
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "RECORD_NOT_WRITTEN", "a device is no JSON"))
+    let message = format!("{} records and {ids} ids", records.len());
+    Err(Error::new(ErrorKind::InvalidArgument, "RECORDS_WITHOUT_IDS", message))
 }

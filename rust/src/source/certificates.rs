@@ -66,6 +66,10 @@ impl Certificates {
 
     /// The next certificate at this URL's address is taken whatever it is: the camera's record has been written anew.
     pub fn forget(&self, url: &str) {
+        // Most cameras are not dialled by TLS, and reading a URL costs more than the rest of their record.
+        if url.trim_start().as_bytes().get(..6).is_none_or(|scheme| !scheme.eq_ignore_ascii_case(b"rtsps:")) {
+            return;
+        }
         if let Some((host, port)) = tls_address(url) {
             self.remembered.lock().pop(&key(&host, port));
         }

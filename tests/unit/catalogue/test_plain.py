@@ -203,6 +203,31 @@ async def test_both_ways_store_the_same(domain: Domain) -> None:
     assert domain.core.get_camera(unit(UNIT), short.id).name == short.name
 
 
+async def test_what_records_share_and_what_they_do_not_is_stored_as_each_says(domain: Domain) -> None:
+    """Every text of a record changes, or stays as it was in the one before, by turns."""
+    given: list[camera_pb2.Camera] = []
+    for number in range(6):
+        message = whole()
+        message.id = f"3606020011132200{number:04d}"
+        message.region_code = ("360602", "360602", "360681")[number % 3]
+        message.industry = ("11", "12", "12")[number % 3]
+        for stream in message.streams:
+            stream.username, stream.password = f"user{number // 2}", f"{stream.profile}-{number}"
+        legal = message.legal
+        legal.place_basis, legal.purpose, legal.scope = f"依据{number // 2}", f"目的{number // 3}", 'a"b\\c'
+        legal.signage_text, legal.signage_date = f"公告{number % 2}", f"2025-04-0{1 + number // 2}"
+        message.device.management_unit = f'月湖"{number // 2}\\分局'
+        given.append(message)
+    records_read = [plain(message) for message in given]
+    await domain.catalogue.register(unit(UNIT), [one for one in records_read if one is not None])
+    stored = await domain.store.read(
+        lambda conn: cameras.list_full(conn, [message.id for message in given], domain.secrets)
+    )
+    assert len(stored) == 6
+    for message, one in zip(given, stored, strict=True):
+        assert records.same(replace(one, unit_id=UNIT), long_way(message)), message.id
+
+
 async def test_records_without_ids_and_known_ones_stand_in_one_batch(domain: Domain) -> None:
     """New plain records, one of another region, one that is known and one that changed it: each its own way."""
     await domain.catalogue.register(unit(UNIT), [plain_as("36060200111322000001")])
