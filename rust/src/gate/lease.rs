@@ -57,16 +57,20 @@ impl Lease {
         }
     }
 
-    /// Waits until the tracks are known and a keyframe is cached. All who wait share one start.
+    /// Waits until the tracks are known and a keyframe is cached. All who wait share one start. Where no group fits into
+    /// the cache, a keyframe that has come meanwhile is enough: another is likely to come in time.
     pub async fn ready(&self) -> Result<Arc<Description>> {
         let mut state = self.running.stream.state();
+        let mut groups = self.running.stream.groups();
+        let earlier = *groups.borrow_and_update();
         let deadline = Instant::now() + self.streams.options.patience;
         loop {
             // The guard of the state is given back before the stream is asked anything.
             let now = state.borrow_and_update().clone();
             match now {
                 SourceState::Live => {
-                    if let Some(description) = self.running.stream.description() {
+                    let has_keyframe = self.running.stream.has_keyframe() || *groups.borrow() != earlier;
+                    if let Some(description) = self.running.stream.description().filter(|_| has_keyframe) {
                         return Ok(description);
                     }
                 }
@@ -77,7 +81,10 @@ impl Lease {
             }
             let changed = tokio::select! {
                 () = self.running.stop.cancelled() => return Err(stopped()),
-                changed = timeout_at(deadline, state.changed()) => changed,
+                changed = timeout_at(deadline, async { tokio::select! {
+                    changed = state.changed() => changed,
+                    changed = groups.changed() => changed,
+                } }) => changed,
             };
             match changed {
                 Ok(Ok(())) => {}
@@ -113,7 +120,8 @@ impl Lease {
                 ErrorKind::Unavailable,
                 "CAMERA_NO_KEYFRAME",
                 format!(
-                    "the camera sends media, but no keyframe came within {waited:.0} s: shorten its keyframe interval"
+                    "the camera sends media, but no keyframe came within {waited:.0} s: shorten its keyframe interval, \
+                     and switch intra refresh and open groups of pictures off"
                 ),
             )
             .because(Cause("CAMERA_NO_KEYFRAME"))

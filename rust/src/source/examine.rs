@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::intake::{Arrived, Intake};
 use super::rtsp::{self, Camera, Media};
-use super::{Failure, FailureKind, Options, Target};
+use super::{Failure, FailureKind, NO_KEYFRAME_REMEDY, Options, Target};
 use crate::stream::{Stream, StreamLimits};
 use crate::wire::depay::Packet;
 
@@ -104,8 +104,7 @@ async fn look(camera: &mut Camera, began: Instant, options: &Options, hops: &mut
         Hop::failed("packet", Failure::new(FailureKind::Silent, message))
     } else if has_picture {
         let waited = seconds(options.keyframe_timeout);
-        let message =
-            format!("the camera sends pictures, but no keyframe within {waited}: shorten its keyframe interval");
+        let message = format!("the camera sends pictures, but no keyframe within {waited}: {NO_KEYFRAME_REMEDY}");
         Hop::failed("keyframe", Failure::new(FailureKind::NoKeyframe, message))
     } else {
         let waited = seconds(options.keyframe_timeout);

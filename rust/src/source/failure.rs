@@ -3,6 +3,10 @@
 use crate::error::Error;
 use crate::stream::SourceState;
 
+/// What to do where pictures come, but nothing that decoding could start from.
+pub const NO_KEYFRAME_REMEDY: &str =
+    "shorten its keyframe interval, and switch intra refresh and open groups of pictures off";
+
 /// What went wrong with a camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

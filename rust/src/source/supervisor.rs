@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::dials::Playing;
 use super::intake::{Arrived, Brought, Intake};
 use super::rtsp::{self, Camera, Media};
-use super::{Failure, FailureKind, Options, Target};
+use super::{Failure, FailureKind, NO_KEYFRAME_REMEDY, Options, Target};
 use crate::stream::{SourceState, Stream};
 use crate::telemetry::{Direction, DropReason, SourceKind, Telemetry};
 use crate::wire::depay::Packet;
@@ -269,7 +269,7 @@ fn no_keyframe_failure(waited: Duration) -> Failure {
     Failure::new(
         FailureKind::NoKeyframe,
         format!(
-            "the camera sends pictures, but no keyframe within {:.0} s: shorten its keyframe interval",
+            "the camera sends pictures, but no keyframe within {:.0} s: {NO_KEYFRAME_REMEDY}",
             waited.as_secs_f64()
         ),
     )

@@ -75,6 +75,8 @@ pub struct Stream {
     state: watch::Sender<SourceState>,
     /// Pictures come, if only such as wait for a keyframe.
     has_pictures: AtomicBool,
+    /// How many groups have begun, for those who wait for one.
+    groups: watch::Sender<u64>,
     inner: Mutex<Inner>,
 }
 
@@ -117,6 +119,7 @@ impl Stream {
             telemetry,
             state: watch::Sender::new(SourceState::Idle),
             has_pictures: AtomicBool::new(false),
+            groups: watch::Sender::new(0),
             inner: Mutex::new(Inner {
                 description: None,
                 rtp: Vec::new(),
@@ -212,6 +215,9 @@ impl Stream {
         let is_first = !std::mem::replace(&mut inner.is_synchronised, true);
         drop(guard);
         drop(stale);
+        if starts_gop {
+            self.groups.send_modify(|count| *count += 1);
+        }
         if is_first {
             self.state.send_if_modified(|known| {
                 // Unless the source has failed since.
@@ -271,6 +277,17 @@ impl Stream {
 
     pub fn state(&self) -> watch::Receiver<SourceState> {
         self.state.subscribe()
+    }
+
+    /// Counts the groups that have begun: changes with each keyframe.
+    pub fn groups(&self) -> watch::Receiver<u64> {
+        self.groups.subscribe()
+    }
+
+    /// Whether who joins now has a keyframe to begin with. A live stream has none after a group that was too large for the
+    /// cache, until the next keyframe.
+    pub fn has_keyframe(&self) -> bool {
+        !self.inner.lock().cache.units().is_empty()
     }
 
     pub fn description(&self) -> Option<Arc<Description>> {
@@ -395,10 +412,15 @@ mod tests {
         assert!(stream.cached().is_empty());
         assert_eq!(telemetry.dropped(DropReason::OverBudget).load(Relaxed), 1);
         assert_eq!(*stream.state().borrow(), SourceState::Live, "what is live goes on");
+        let mut groups = stream.groups();
+        assert!(!stream.has_keyframe() && !groups.has_changed().unwrap());
         stream.publish(unit(0, true, 8_000));
         assert_eq!(indices(&stream), [6]);
+        assert!(stream.has_keyframe() && groups.has_changed().unwrap());
+        groups.mark_unchanged();
         stream.publish(unit(0, true, BUDGET));
         assert!(stream.cached().is_empty(), "a keyframe beyond the budget takes the old group with it");
+        assert!(!stream.has_keyframe() && groups.has_changed().unwrap(), "who waits has seen it come all the same");
         for _ in 0..1000 {
             stream.publish(unit(0, false, 5));
         }

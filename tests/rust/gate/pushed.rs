@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::task::Poll;
 use std::time::Duration;
 
 use _core::error::ErrorKind;
@@ -129,6 +130,42 @@ fn who_waits_sees_the_first_keyframe_that_is_pushed() {
     let admission = house.runtime.block_on(waiting).unwrap();
     assert!(Arc::ptr_eq(&admission.stream(), pushing.publication.stream()));
     assert_eq!(house.until_state(2), "");
+}
+
+/// Longer than the cache of `house` has room for.
+fn overflow(pushing: &Pushing) {
+    pushing.publication.stream().publish(unit(false, 1 << 20));
+    assert!(pushing.is_live() && !pushing.publication.stream().has_keyframe());
+}
+
+#[test]
+fn who_comes_when_the_group_was_too_long_for_the_cache_waits_for_the_next() {
+    let house = House::pushed(Duration::ZERO, Duration::from_secs(30));
+    let pushing = house.publish(&house.open_to_push("p1", Profile::Main), Protocol::RtspTcp);
+    pushing.keyframe();
+    let admission = house.admit(&house.open("s1"), Protocol::RtspTcp);
+    for size in [100, 1 << 20] {
+        overflow(&pushing);
+        let mut ready = admission.ready();
+        let is_ready =
+            house.runtime.block_on(std::future::poll_fn(|task| Poll::Ready(ready.as_mut().poll(task).is_ready())));
+        assert!(!is_ready);
+        // One that has no room in the cache itself is told of as well: who waits would otherwise never be let in.
+        pushing.publication.stream().publish(unit(true, size));
+        house.runtime.block_on(ready).unwrap();
+    }
+}
+
+#[test]
+fn a_camera_whose_group_never_ends_is_said_to_send_no_keyframe() {
+    let house = House::pushed(Duration::ZERO, Duration::from_millis(50));
+    let pushing = house.publish(&house.open_to_push("p1", Profile::Main), Protocol::RtspTcp);
+    pushing.keyframe();
+    overflow(&pushing);
+    let admission = house.admit(&house.open("s1"), Protocol::RtspTcp);
+    let error = house.runtime.block_on(admission.ready()).unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (ErrorKind::Unavailable, "CAMERA_NO_KEYFRAME"));
+    assert!(error.message().contains("switch intra refresh and open groups of pictures off"), "{error}");
 }
 
 #[test]
