@@ -185,11 +185,11 @@ pub fn negotiate(
     let (mut rtc, keys) = keys::build(config, now);
     local.stand_in(&mut rtc)?;
     let offered = str0m::change::SdpOffer::from_sdp_string(&sdp)
-        .map_err(|cause| invalid("it can't be parsed").because(cause.to_string()))?;
+        .map_err(|cause| invalid(&format!("it can't be parsed ({cause})")))?;
     let answer = rtc
         .sdp_api()
         .accept_offer(offered)
-        .map_err(|cause| invalid("its parts do not fit together").because(cause.to_string()))?;
+        .map_err(|cause| invalid(&format!("its parts do not fit together ({cause})")))?;
 
     // The payload type is known as soon as the offer is accepted; `MediaAdded` comes only once the viewer has connected.
     let pt = |codec: Codec, mid: Mid| {
@@ -338,6 +338,18 @@ mod tests {
         let local = Local { certificate, credentials: IceCreds::new(), candidates: &candidates };
         let offer = Offer::read(offer)?;
         negotiate(&offer, description, fit(&offer, description)?, local, Instant::now())
+    }
+
+    #[test]
+    fn an_offer_that_says_no_mode_and_names_its_sections_in_another_order_is_answered() {
+        let says_mode = |line: &&str| line.starts_with("a=fmtp:") && line.contains("packetization-mode");
+        let offer: String =
+            CHROMIUM.lines().filter(|line| !says_mode(line)).map(|line| format!("{}\r\n", line.trim_end())).collect();
+        let offer = offer.replace("BUNDLE 0 1", "BUNDLE 1 0");
+        assert!(offer.contains("BUNDLE 1 0"));
+        let negotiated = answer(offer.as_bytes(), &description([0x67, 0x42, 0xc0, 0x1f], true)).unwrap();
+        assert!(negotiated.answer.contains("packetization-mode=1"), "{}", negotiated.answer);
+        assert!(negotiated.audio.is_some());
     }
 
     #[test]

@@ -7,6 +7,10 @@ use crate::media::{Codec, MediaKind};
 
 /// No player asks for more; the answer costs time for each.
 const MAX_SECTIONS: usize = 16;
+const BUNDLE: &str = "a=group:BUNDLE ";
+const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
+/// Pictures are cut into packets (RFC 6184 §6.3).
+const MODE_1: &str = "packetization-mode=1";
 
 /// What a client offers.
 #[derive(Debug)]
@@ -33,7 +37,11 @@ struct Section<'a> {
     mid: &'a str,
     /// The client can receive here.
     receives: bool,
+    /// Its port is 0 and it shares no other section's transport (RFC 9143 §6).
+    is_rejected: bool,
     formats: Vec<&'a str>,
+    /// Formats of H.264 that are taken for packetization-mode=1 though they say none.
+    modeless: Vec<&'a str>,
     lines: Vec<&'a str>,
 }
 
@@ -64,9 +72,13 @@ impl<'a> Offer<'a> {
     pub(super) fn narrow(&self, video: Codec, sound: Option<Codec>) -> Option<Narrowed> {
         let (video, audio) = (self.section(video)?, sound.and_then(|codec| self.section(codec)));
         let mut sdp = String::new();
-        for line in &self.session {
+        // The group in the order of the sections: the offer's may be another (RFC 9143 §5), which str0m does not take.
+        for line in self.session.iter().filter(|line| !line.starts_with("a=group:")) {
             push(&mut sdp, line);
         }
+        let bundled: Vec<_> =
+            self.sections.iter().filter(|section| !section.is_rejected).map(|section| section.mid).collect();
+        push(&mut sdp, &format!("{BUNDLE}{}", bundled.join(" ")));
         for (place, section) in self.sections.iter().enumerate() {
             let active = place == video || Some(place) == audio;
             section.write(&mut sdp, if active { "recvonly" } else { "inactive" });
@@ -98,19 +110,29 @@ fn parse(body: &[u8]) -> Result<Offer<'_>> {
             section.lines.push(line);
         }
     }
+    let bundle = session.iter().find_map(|line| line.strip_prefix(BUNDLE)).unwrap_or_default();
     for section in &mut sections {
-        section.finish(session_direction)?;
+        section.finish(session_direction, bundle)?;
+    }
+    let is_given = |name| {
+        attribute(&session, name).is_some() || sections.iter().any(|section| attribute(&section.lines, name).is_some())
+    };
+    if !is_given("fingerprint:") {
+        return Err(invalid("it has no a=fingerprint, and media is sent encrypted (DTLS-SRTP) or not at all"));
+    }
+    if !is_given("ice-pwd:") {
+        return Err(invalid("it has no a=ice-pwd"));
     }
 
     let ufrag = attribute(&session, "ice-ufrag:")
         .or_else(|| sections.iter().find_map(|section| attribute(&section.lines, "ice-ufrag:")))
-        .ok_or_else(|| invalid("it has no ice-ufrag"))?;
+        .ok_or_else(|| invalid("it has no a=ice-ufrag"))?;
     Ok(Offer { session, sections, ufrag })
 }
 
 impl<'a> Section<'a> {
     fn begin(media: &'a str, line: &'a str) -> Result<Self> {
-        let mut words = media.split(' ');
+        let mut words = media.split_ascii_whitespace();
         let kind = match words.next() {
             Some("video") => Some(MediaKind::Video),
             Some("audio") => Some(MediaKind::Audio),
@@ -119,18 +141,43 @@ impl<'a> Section<'a> {
             }
             _ => None,
         };
-        let formats = words.skip(2).collect();
-        Ok(Self { kind, mid: "", receives: false, formats, lines: vec![line] })
+        let (port, protocol) = (words.next(), words.next().unwrap_or_default());
+        if kind.is_some() && protocol != PROTOCOL {
+            return Err(invalid(&format!("a media section is of {protocol:.32}, and WebRTC's are of {PROTOCOL}")));
+        }
+        let (is_rejected, formats) = (port == Some("0"), words.collect());
+        Ok(Self { kind, mid: "", receives: false, is_rejected, formats, modeless: Vec::new(), lines: vec![line] })
     }
 
-    fn finish(&mut self, session_direction: Option<&'a str>) -> Result<()> {
+    /// `bundle`: the mids of the sections that share one transport.
+    fn finish(&mut self, session_direction: Option<&'a str>, bundle: &str) -> Result<()> {
         self.mid = attribute(&self.lines, "mid:").unwrap_or_default();
         // str0m keeps 16 bytes of a mid: a longer one would be answered under another name.
         if self.mid.is_empty() || self.mid.len() > 16 || !self.mid.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(invalid("each media section wants a mid of 1 to 16 characters"));
         }
-        self.receives = matches!(direction(&self.lines).or(session_direction), None | Some("sendrecv" | "recvonly"));
+        let is_bundled = bundle.split_ascii_whitespace().any(|mid| mid == self.mid);
+        if !is_bundled && !self.is_rejected {
+            return Err(invalid(
+                "its media sections share no transport: name the mid of each in one a=group:BUNDLE line",
+            ));
+        }
+        self.is_rejected = !is_bundled;
+        self.receives =
+            is_bundled && matches!(direction(&self.lines).or(session_direction), None | Some("sendrecv" | "recvonly"));
+        self.modeless = self.without_mode();
         Ok(())
+    }
+
+    /// Formats of H.264, where no word says how any of them comes in packets. That would mean single NAL units (RFC 6184
+    /// §8.1), which no camera's pictures fit into; but who says nothing takes what comes, as GStreamer's depayloader does
+    /// (`whepsrc`). Who does mean single NAL units offers the other mode beside them, as Firefox does.
+    fn without_mode(&self) -> Vec<&'a str> {
+        let of_h264 = |format: &&&str| self.parameter("rtpmap:", format).is_some_and(is_h264);
+        let formats: Vec<_> = self.formats.iter().filter(of_h264).copied().collect();
+        let says_mode =
+            |format: &&str| self.parameter("fmtp:", format).is_some_and(|fmtp| fmtp.contains("packetization-mode"));
+        if formats.iter().any(says_mode) { Vec::new() } else { formats }
     }
 
     fn wants(&self, kind: MediaKind) -> bool {
@@ -145,7 +192,10 @@ impl<'a> Section<'a> {
                 })
             };
             match codec {
-                Codec::H264 => named("H264/90000") && self.parameter("fmtp:", format).is_some_and(mode_1),
+                Codec::H264 => {
+                    let is_mode_1 = || self.parameter("fmtp:", format).is_some_and(mode_1);
+                    self.modeless.contains(format) || is_mode_1() && named("H264/90000")
+                }
                 Codec::Pcma => *format == "8" || named("PCMA/8000"),
                 Codec::Pcmu => *format == "0" || named("PCMU/8000"),
                 Codec::H265 => named("H265/90000") && self.parameter("fmtp:", format).is_none_or(single_stream),
@@ -172,15 +222,29 @@ impl<'a> Section<'a> {
             let is_unused = UNUSED.iter().any(|unused| line.starts_with(unused))
                 || line.starts_with("a=rtcp-fb:") && line.trim_end().ends_with(" goog-remb");
             if !is_direction(line) && !is_unused {
-                push(sdp, line);
+                match self.modeless.iter().find(|format| is_fmtp_of(line, format)) {
+                    Some(_) => push(sdp, &format!("{};{MODE_1}", line.trim_end())),
+                    None => push(sdp, line),
+                }
             }
+        }
+        for format in self.modeless.iter().filter(|format| self.parameter("fmtp:", format).is_none()) {
+            push(sdp, &format!("a=fmtp:{format} {MODE_1}"));
         }
         push(sdp, &format!("a={direction}"));
     }
 }
 
+fn is_h264(rtpmap: &str) -> bool {
+    rtpmap.trim_end().eq_ignore_ascii_case("H264/90000")
+}
+
+fn is_fmtp_of(line: &str, format: &str) -> bool {
+    line.strip_prefix("a=fmtp:").and_then(|rest| rest.strip_prefix(format)).is_some_and(|rest| rest.starts_with(' '))
+}
+
 fn mode_1(fmtp: &str) -> bool {
-    fmtp.split(';').any(|part| part.trim().eq_ignore_ascii_case("packetization-mode=1"))
+    fmtp.split(';').any(|part| part.trim().eq_ignore_ascii_case(MODE_1))
 }
 
 /// All of H.265 on one RTP stream, which is also what no word of it means (RFC 7798 §7.1).
@@ -224,6 +288,7 @@ mod tests {
     use super::*;
 
     pub(crate) const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
+        a=fingerprint:sha-256 AB:CD\r\n\
         m=audio 9 UDP/TLS/RTP/SAVPF 111 8\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef01234567\r\n\
         a=recvonly\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:8 PCMA/8000\r\n\
         m=video 9 UDP/TLS/RTP/SAVPF 96 102\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=candidate:1 1 udp 1 x.local 9 typ host\r\n\
@@ -267,6 +332,54 @@ mod tests {
         let offer = Offer::read(h265.as_bytes()).unwrap();
         assert!(offer.receives(Codec::H265) && !offer.receives(Codec::H264));
         assert!(offer.narrow(Codec::H264, None).is_none());
+    }
+
+    #[test]
+    fn formats_that_say_no_mode_are_taken_for_the_common_one_and_only_where_none_says_one() {
+        let fmtp = "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n";
+        let narrowed = |offer: &str| Offer::read(offer.as_bytes()).unwrap().narrow(Codec::H264, None).unwrap().sdp;
+        // As GStreamer's whepsrc writes it.
+        let none = OFFER.replace(fmtp, "");
+        assert!(narrowed(&none).contains("a=fmtp:102 packetization-mode=1\r\n"));
+        let silent = OFFER.replace("packetization-mode=1;", "");
+        let line = "a=fmtp:102 level-asymmetry-allowed=1;profile-level-id=42e01f;packetization-mode=1\r\n";
+        assert!(narrowed(&silent).contains(line));
+        // As Firefox writes it: 97 is for single NAL units.
+        let two =
+            OFFER.replace("96 102", "96 102 97") + "a=rtpmap:97 H264/90000\r\na=fmtp:97 profile-level-id=42e01f\r\n";
+        assert!(narrowed(&two).contains("a=fmtp:97 profile-level-id=42e01f\r\n"));
+        assert_eq!(narrowed(&two).matches("packetization-mode").count(), 1);
+    }
+
+    #[test]
+    fn sections_are_bundled_in_their_order_and_those_without_a_port_are_left_out() {
+        let turned = OFFER.replace("BUNDLE 0 1", "BUNDLE 1 0");
+        let sdp = Offer::read(turned.as_bytes()).unwrap().narrow(Codec::H264, None).unwrap().sdp;
+        assert!(sdp.contains("a=group:BUNDLE 0 1\r\n") && sdp.matches("a=group:").count() == 1, "{sdp}");
+        // Of one that shares another's transport the port means nothing.
+        let shared = OFFER.replace("m=video 9", "m=video 0");
+        assert!(Offer::read(shared.as_bytes()).unwrap().receives(Codec::H264));
+        let rejected = OFFER.replace("m=audio 9", "m=audio 0").replace("BUNDLE 0 1", "BUNDLE 1");
+        let offer = Offer::read(rejected.as_bytes()).unwrap();
+        let narrowed = offer.narrow(Codec::H264, Some(Codec::Pcma)).unwrap();
+        assert_eq!(narrowed.audio, None);
+        assert!(narrowed.sdp.contains("a=group:BUNDLE 1\r\n"));
+    }
+
+    #[test]
+    fn an_offer_that_lacks_what_webrtc_needs_is_told_what() {
+        for (taken, given, told) in [
+            ("a=group:BUNDLE 0 1\r\n", "", "name the mid of each in one a=group:BUNDLE line"),
+            ("BUNDLE 0 1", "BUNDLE 0", "name the mid of each in one a=group:BUNDLE line"),
+            ("a=fingerprint:sha-256 AB:CD\r\n", "", "no a=fingerprint"),
+            ("a=ice-pwd:0123456789abcdef01234567\r\n", "", "no a=ice-pwd"),
+            ("a=ice-ufrag:abcd\r\n", "", "no a=ice-ufrag"),
+            ("m=video 9 UDP/TLS/RTP/SAVPF", "m=video 9 RTP/AVP", "of RTP/AVP, and WebRTC's are of UDP/TLS/RTP/SAVPF"),
+        ] {
+            let error = Offer::read(OFFER.replace(taken, given).as_bytes()).unwrap_err();
+            assert_eq!(error.reason(), "SDP_INVALID");
+            assert!(error.message().contains(told), "{error}");
+        }
     }
 
     #[test]

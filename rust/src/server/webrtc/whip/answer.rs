@@ -34,11 +34,11 @@ pub fn negotiate(camera: &str, body: &[u8], local: Local<'_>, now: Instant) -> R
     let mut rtc = configure(&video, audio.as_ref(), &local).build(now);
     local.stand_in(&mut rtc)?;
     let offer = str0m::change::SdpOffer::from_sdp_string(&sdp)
-        .map_err(|cause| invalid("it can't be parsed").because(cause.to_string()))?;
+        .map_err(|cause| invalid(&format!("it can't be parsed ({cause})")))?;
     let answer = rtc
         .sdp_api()
         .accept_offer(offer)
-        .map_err(|cause| invalid("its parts do not fit together").because(cause.to_string()))?
+        .map_err(|cause| invalid(&format!("its parts do not fit together ({cause})")))?
         .to_sdp_string();
     let video = Mid::from(video.mid.as_str());
     let is_taken = rtc.media(video).is_some_and(|media| !media.remote_pts().is_empty());
