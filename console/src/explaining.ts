@@ -6,12 +6,12 @@ import { FIELD_GROUPS } from "./sharing";
 /** By a hub's id; "" is this one. */
 type Names = (hubId: string) => string;
 
-const TAKEN = "CAMERA_ID_TAKEN";
+const CLAIMS = ["CAMERA_ID_TAKEN", "CAMERA_BY_OTHER_WAY"];
 const { t, te } = i18n.global;
 
 /** The hubs that claim the id and have brought it, this one last; none where nobody disputes it here. */
 export function claimantsOf(findings: readonly Finding[], self: string): string[] {
-  const disputes = findings.filter((one) => !one.hubId && one.reason === "CONFLICT" && one.cause === TAKEN);
+  const disputes = findings.filter((one) => !one.hubId && CLAIMS.includes(one.cause));
   if (!disputes.length) return [];
   const found = disputes.flatMap((one) => [one.holdingHubId, one.offeringHubId]);
   return [...new Set(found)].filter((id) => id && id !== self).concat(self);
@@ -34,6 +34,12 @@ export function sentencesOf(finding: Finding, nameOf: Names): string {
       const parts = [offer ? said("offered", { hub: nameOf(offer) }) : said("notTaken"), whyNot(finding.cause, finding.holdingHubId, nameOf)];
       if (finding.assignedHubId) parts.push(said("assigned", { hub: nameOf(finding.assignedHubId) }));
       if (finding.likelyHubId) parts.push(said("likely", { hub: nameOf(finding.likelyHubId) }));
+      return parts.join("");
+    }
+    case "OTHER_WAY": {
+      const holder = { holder: nameOf(finding.holdingHubId) };
+      const parts = [hubId ? said("OTHER_WAY", holder) : said("OTHER_WAY_HERE", holder)];
+      if (finding.assignedHubId) parts.push(said("assigned", { hub: nameOf(finding.assignedHubId) }));
       return parts.join("");
     }
     case "THEIRS":

@@ -21,6 +21,10 @@ test("whose the id is to be: those that claim it, this hub last, and none by the
   const ours = finding({ reason: "CONFLICT", cause: "CAMERA_ID_TAKEN", offeringHubId: "yuehu", holdingHubId: "yingtan" });
   expect(claimantsOf([ours], "yingtan")).toEqual(["yuehu", "yingtan"]);
   expect(claimantsOf([finding({ reason: "CONFLICT", cause: "PATH_CYCLE", offeringHubId: "yuehu" }), theirs], "yingtan")).toEqual([]);
+  // The very camera, by two hubs: the way may be chosen.
+  const ways = finding({ visible: true, reason: "OTHER_WAY", cause: "CAMERA_BY_OTHER_WAY", offeringHubId: "yuehu", holdingHubId: "guixi" });
+  expect(claimantsOf([ways], "yingtan")).toEqual(["guixi", "yuehu", "yingtan"]);
+  expect(sentencesOf(ways, nameOf)).toBe("本平台已经由“贵溪”获得这个摄像机，同一摄像机只经一条路径接受。");
   // It is disputed at the other hub, and decided there.
   expect(claimantsOf([finding({ hubId: "yuehu", reason: "CONFLICT", cause: "CAMERA_ID_TAKEN", holdingHubId: "guixi" })], "yingtan")).toEqual([]);
 });
@@ -39,7 +43,7 @@ test("what is found is said in the console's language, with the hubs by their na
 });
 
 test("every finding and every refusal of this page has a sentence of the console's", () => {
-  const reasons = ["SHARED", "NOT_SHARED", "FIELD_FILTERED", "LAGGING", "LINK_DOWN", "CONFLICT", "NOT_PERMITTED", "CAMERA_UNKNOWN", "THEIRS", "NOT_LINKED"];
+  const reasons = ["SHARED", "OTHER_WAY", "NOT_SHARED", "FIELD_FILTERED", "LAGGING", "LINK_DOWN", "CONFLICT", "NOT_PERMITTED", "CAMERA_UNKNOWN", "THEIRS", "NOT_LINKED"];
   for (const reason of reasons) {
     const one = finding({ hubId: "yuehu", reason });
     expect(sentencesOf(one, nameOf)).not.toContain(MESSAGE);

@@ -134,7 +134,7 @@ class ReceivedCameras:
             self._audit.append(conn, [record])
             if holder is None or hub_id != self._hub_id:
                 return Taken()
-            number, displaced = self._displace(conn, hub_id, {camera_id: holder.hub_id})
+            number, displaced = self._displace(conn, hub_id, {camera_id: (holder.hub_id, "CAMERA_ID_TAKEN")})
             return Taken(displaced=displaced, displaced_at=number)
 
         return await self._store.write(work, apply=lambda taken: self._apply(hub_id, taken))
@@ -147,14 +147,15 @@ class ReceivedCameras:
         given = remote_cameras.assignments(conn, [one.camera.id for one in chunk.cameras])
         wanted: list[Received] = []
         conflicts = list(chunk.refused)
-        displaced: dict[str, str] = {}
+        displaced: dict[str, tuple[str, str]] = {}
         for one in chunk.cameras:
             holder, owner = holders.get(one.camera.id), given.get(one.camera.id)
             if holder is not None and holder.hub_id and owner == peer != holder.hub_id:
-                displaced[one.camera.id] = holder.hub_id
+                displaced[one.camera.id] = holder.hub_id, _why_held(holder, one.camera.home_hub_id)
                 wanted.append(one)
             elif holder is not None and holder.hub_id != peer:
-                conflicts.append(Conflict(peer, one.camera.id, "CAMERA_ID_TAKEN", holder.hub_id or self._hub_id))
+                reason = _why_held(holder, one.camera.home_hub_id)
+                conflicts.append(Conflict(peer, one.camera.id, reason, holder.hub_id or self._hub_id))
             elif holder is None and owner == self._hub_id:
                 conflicts.append(Conflict(peer, one.camera.id, "CAMERA_ID_TAKEN", self._hub_id))
             elif holder is None or holder.digest != one.digest:
@@ -183,12 +184,15 @@ class ReceivedCameras:
             displaced_at=number,
         )
 
-    def _displace(self, conn: Connection, to: str, holders: dict[str, str]) -> tuple[int, tuple[Conflict, ...]]:
-        """Takes ids from the hubs that hold them; the revision, and what is refused from now on."""
+    def _displace(
+        self, conn: Connection, to: str, holders: dict[str, tuple[str, str]]
+    ) -> tuple[int, tuple[Conflict, ...]]:
+        """Takes ids from the hubs that hold them; the revision, and what is refused from now on. holders: the hub, and
+        why, by id."""
         number = meta.next_revision(conn)
         remote_cameras.remove(conn, list(holders))
         changes.append(conn, [(number, "removed", camera_id) for camera_id in holders])
-        told = tuple(Conflict(hub_id, one, "CAMERA_ID_TAKEN", to) for one, hub_id in holders.items())
+        told = tuple(Conflict(hub_id, one, reason, to) for one, (hub_id, reason) in holders.items())
         for one in told:
             remote_cameras.put_conflicts(conn, [one], self._clock())
             detail = json.dumps({"hub": to, "from": one.hub_id, "revision": number})
@@ -233,7 +237,10 @@ class ReceivedCameras:
         if taken.displaced:
             # Views of the camera that was there end: the one that comes now is another's.
             ids = [one.camera_id for one in taken.displaced]
-            self._core.cut_cameras(ids, "CAMERA_ID_TAKEN")
+            for one in taken.displaced:
+                # The same camera by another way: a supervisor has ended what went by this one.
+                reason = "CAMERA_ID_TAKEN" if one.reason != remote_cameras.OTHER_WAY else "SESSION_TERMINATED"
+                self._core.cut_cameras([one.camera_id], reason)
             self._remote.drop(ids)
             self._core.apply_cameras(taken.displaced_at, (), ids)
             self._watches.wake()
@@ -247,6 +254,11 @@ class ReceivedCameras:
             self._watches.wake()
 
 
+def _why_held(holder: Holder, home_hub_id: str) -> str:
+    """Why a camera that this hub registered is not taken beside what is there."""
+    return remote_cameras.OTHER_WAY if holder.hub_id and holder.home_hub_id == home_hub_id else "CAMERA_ID_TAKEN"
+
+
 def _end_reason(rule: str) -> str:
     """Why views end of a camera that breaks the rule from now on: which field of a record is wrong is nothing to those
     who watch."""
@@ -256,7 +268,7 @@ def _end_reason(rule: str) -> str:
 def _check_claim(conn: Connection, camera_id: str, hub_id: str, holder: Holder | None, *, is_own: bool) -> None:
     """That the id may be given to the hub. Raises as `ReceivedCameras.assign`."""
     offers = remote_cameras.conflicts_over(conn, [camera_id])
-    claimants = {one.hub_id for one in offers if one.reason == "CAMERA_ID_TAKEN"}
+    claimants = {one.hub_id for one in offers if one.is_claim}
     if holder is None and not claimants:
         raise NotFound("CAMERA_NOT_FOUND", f"no hub claims a camera {camera_id} here")
     if holder is not None and not holder.hub_id:

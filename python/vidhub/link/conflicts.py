@@ -41,7 +41,7 @@ class Conflicts:
         self._counts: dict[str, int] = {}
 
     def count(self, hub_id: str) -> int:
-        """Cameras of the hub that are not taken, as of its last link."""
+        """Cameras of the hub that are not taken, as of its last link; those that came by another way are."""
         return self._counts.get(hub_id, 0)
 
     def forget(self, hub_id: str) -> None:
@@ -68,7 +68,7 @@ class Conflicts:
         """Asks links for cameras that were refused and may be taken now; one that is down is asked when it is up."""
         by_hub: dict[str, list[str]] = {}
         for one in freed:
-            if one.reason == "CAMERA_ID_TAKEN":
+            if one.is_claim:
                 by_hub.setdefault(one.hub_id, []).append(one.camera_id)
         for hub_id, ids in by_hub.items():
             telling = self._tellings.get(hub_id)
@@ -92,7 +92,7 @@ class Conflicts:
             ids = [one.camera_id for one in found]
             held, given = remote_cameras.holders(conn, ids), remote_cameras.assignments(conn, ids)
             free = [one for one in found if one.camera_id not in held or given.get(one.camera_id) == peer]
-            return found, remote_cameras.conflict_count(conn, peer), free
+            return found, remote_cameras.dispute_count(conn, peer), free
 
         is_first = True
         while True:

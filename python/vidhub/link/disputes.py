@@ -81,7 +81,7 @@ class Disputes:
         own = self._peers.own.id
         disputes = []
         for one in found:
-            is_taken = one.reason == "CAMERA_ID_TAKEN"
+            is_taken = one.is_claim
             holder = holders.get(one.camera_id)
             disputes.append(
                 Dispute(

@@ -202,7 +202,10 @@ class SharingDesk:
         for one in conflicts:
             if one.hub_id not in names:
                 continue
-            owner = given.get(camera_id, "") if one.reason == "CAMERA_ID_TAKEN" else ""
+            owner = given.get(camera_id, "") if one.is_claim else ""
+            if one.reason == remote_cameras.OTHER_WAY:
+                found.append(self._by_other_way("", one.holder_hub_id, one.hub_id, owner))
+                continue
             likely = "" if owner else self._disputes.likely(one)
             where = self._in_words(one) if likely else ""
             said = (
@@ -225,6 +228,25 @@ class SharingDesk:
                 )
             )
         return found
+
+    def _by_other_way(self, seen_from: str, holder: str, offers: str = "", owner: str = "") -> Finding:
+        """The very camera came by another hub, which is as good."""
+        where = self._name(seen_from) if seen_from else "this hub"
+        chosen = f"; a supervisor has chosen {self._name(owner)}" if owner else ""
+        return Finding(
+            seen_from,
+            True,
+            "OTHER_WAY",
+            f"{where} has this camera by way of {self._name(holder)}, and takes each by one way alone{chosen}",
+            cause=remote_cameras.OTHER_WAY,
+            offering_hub_id=offers,
+            holding_hub_id=holder,
+            assigned_hub_id=owner,
+        )
+
+    def _name(self, hub_id: str) -> str:
+        known = self._peers.get(hub_id)
+        return hub_id if known is None else known.name
 
     def _in_words(self, conflict: Conflict) -> str:
         offers, holds = (self._peers.find(one).name for one in (conflict.hub_id, conflict.holder_hub_id))
@@ -257,6 +279,9 @@ class SharingDesk:
             return
         if (refused := self._told.refused(peer.id, camera.id)) is not None:
             reason, holder = refused
+            if reason == remote_cameras.OTHER_WAY:
+                yield self._by_other_way(peer.id, holder)
+                return
             why = self._conflict(reason, holder)
             yield Finding(
                 peer.id,

@@ -13,26 +13,37 @@ from vidhub.store.times import to_us
 
 # Of each hub; past it the oldest go.
 MOST_CONFLICTS = 10_000
+# The same camera by a second hub is no conflict, as where a district has two uppers and both have one above them.
+OTHER_WAY = "CAMERA_BY_OTHER_WAY"
+CLAIMS = ("CAMERA_ID_TAKEN", OTHER_WAY)
 _FETCH = 10_000
 _STEP = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has an id. hub_id: the link that the camera came by, "" for our own. digest: what was told of it."""
+    """Who has an id. hub_id: the link that the camera came by, "" for our own. digest: what was told of it.
+    home_hub_id: the hub that registered it, "" for ours."""
 
     hub_id: str
     digest: bytes
+    home_hub_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A camera that `hub_id` offers and that is not taken. holder_hub_id: whose the id is, for CAMERA_ID_TAKEN."""
+    """A camera that `hub_id` offers and that is not taken. holder_hub_id: whose the id is, for CAMERA_ID_TAKEN, or by
+    whom the very camera came already, for CAMERA_BY_OTHER_WAY."""
 
     hub_id: str
     camera_id: str
     reason: str
     holder_hub_id: str = ""
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether it would be taken were the id not held by what came by another hub, or here."""
+        return self.reason in CLAIMS
 
 
 # What is held.
@@ -54,11 +65,11 @@ def holders(conn: Connection, ids: Sequence[str]) -> dict[str, Holder]:
     found: dict[str, Holder] = {}
     for marks, part in _parts(ids):
         rows = conn.exec_driver_sql(
-            "SELECT c.id, coalesce(r.hub_id, ''), coalesce(r.digest, x'') FROM cameras c "
+            "SELECT c.id, coalesce(r.hub_id, ''), coalesce(r.digest, x''), c.home_hub_id FROM cameras c "
             f"LEFT JOIN remote_cameras r ON r.camera_id = c.id WHERE c.id IN ({marks})",
             part,
         )
-        found.update((row[0], Holder(row[1], row[2])) for row in rows)
+        found.update((row[0], Holder(row[1], row[2], row[3])) for row in rows)
     return found
 
 
@@ -132,6 +143,12 @@ def clear_conflicts(conn: Connection, hub_id: str, ids: Sequence[str] | None = N
 def conflict_count(conn: Connection, hub_id: str) -> int:
     statement = "SELECT count(*) FROM camera_conflicts WHERE hub_id = ?"
     return int(conn.exec_driver_sql(statement, (hub_id,)).scalar_one())
+
+
+def dispute_count(conn: Connection, hub_id: str) -> int:
+    """Of those what came by another way is none."""
+    statement = "SELECT count(*) FROM camera_conflicts WHERE hub_id = ? AND reason <> ?"
+    return int(conn.exec_driver_sql(statement, (hub_id, OTHER_WAY)).scalar_one())
 
 
 def conflicts(conn: Connection, hub_id: str, limit: int) -> list[Conflict]:

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
-from support.catalogues import Sharing, joined, sharing, until
+from support.catalogues import EVERYTHING, Sharing, in_step, joined, sharing, until
 from support.domain import SYSTEM, camera
 
 from vidhub.config import HubOptions
 from vidhub.errors import InvalidArgument
 from vidhub.identity import CertificateAuthority, Register
 from vidhub.link.disputes import Dispute, Disputes
+from vidhub.link.links import Links
+from vidhub.link.notices import Notices
 from vidhub.link.peers import Peers
+from vidhub.link.sharing import SharingDesk
 from vidhub.model import HubLevel, HubSide, LinkedHub
 from vidhub.store import hubs, remote_cameras
-from vidhub.store.remote_cameras import Conflict
+from vidhub.store.remote_cameras import OTHER_WAY, Conflict
 
 ID = camera(1).id
 
@@ -36,6 +39,21 @@ async def listed(hub: Sharing, directory: Path) -> tuple[Disputes, list[LinkedHu
 def _put(hub: LinkedHub, found: list[Conflict], now: datetime, conn: Connection) -> None:
     hubs.put(conn, hub)
     remote_cameras.put_conflicts(conn, found, now)
+
+
+async def desk(hub: Sharing, directory: Path) -> SharingDesk:
+    disputes, _ = await listed(hub, directory)
+    domain = hub.domain
+    return SharingDesk(
+        store=domain.store,
+        core=domain.core,
+        peers=disputes._peers,
+        links=Links(),
+        shares=domain.shares,
+        told=hub.out,
+        taken=hub.into,
+        notices=Notices(domain.shares),
+    )
 
 
 async def page(of: tuple[Disputes, list[LinkedHub]]) -> tuple[Dispute, ...]:
@@ -84,6 +102,42 @@ async def test_what_this_hub_has_registered_is_never_to_be_given_away(
         await until(lambda: district.out.refused("city", ID) is not None)
         (one,) = await page(await listed(city, tmp_path))
     assert (one.holding_hub_id, one.assignable) == ("city", False)
+
+
+async def test_a_camera_that_comes_by_a_second_hub_is_no_conflict(
+    district: Sharing, city: Sharing, tmp_path: Path
+) -> None:
+    """A district has two uppers, and both have this hub above them: nobody is to register anything anew."""
+    await district.register(1)
+    async with sharing(tmp_path / "bureau", "bureau", "360600") as bureau:
+        for upper in (city, bureau):
+            await district.know(upper, HubSide.UPPER)
+            await district.share(upper)
+            await upper.know(district, HubSide.LOWER)
+        async with sharing(tmp_path / "province", "province", "360000") as province:
+            for upper in (city, bureau):
+                await upper.know(province, HubSide.UPPER)
+                await upper.share(province)
+            async with joined(district, city), joined(district, bureau), joined(city, province):
+                await until(lambda: ID in province.ids())
+                async with joined(bureau, province):
+                    await until(lambda: bureau.out.refused("province", ID) == (OTHER_WAY, "city"))
+                    assert (province.into.refused_count("bureau"), bureau.out.refused_count("province")) == (0, 0)
+                    assert await province.domain.entries("catalogue.refused") == []
+                    assert (await in_step(bureau, province))[0] == 0
+                    (one,) = await page(await listed(province, tmp_path / "province"))
+                    assert (one.reason, one.holding_hub_id, one.assignable) == (OTHER_WAY, "city", True)
+                    for hub, name, seen_from in ((province, "province", ""), (bureau, "bureau", "province")):
+                        found = await (await desk(hub, tmp_path / name)).explain(SYSTEM, ID)
+                        (said,) = [finding for finding in found if finding.reason == "OTHER_WAY"]
+                        assert (said.hub_id, said.visible, said.holding_hub_id) == (seen_from, True, "city")
+                        assert "CONFLICT" not in {finding.reason for finding in found}
+                    # A supervisor chooses the way; and what the first one shares no more comes by the other.
+                    await province.into.assign(SYSTEM, ID, "bureau", "x")
+                    await until(lambda: province.domain.remote.link_of(ID) == "bureau")
+                    await until(lambda: city.out.refused("province", ID) == (OTHER_WAY, "bureau"))
+                    await bureau.domain.shares.delete_of(SYSTEM, "province", EVERYTHING)
+                    await until(lambda: province.domain.remote.link_of(ID) == "city")
 
 
 async def test_pages_hold_each_once_in_order_of_id(city: Sharing, tmp_path: Path) -> None:

@@ -581,7 +581,7 @@ export type ExplainCameraResponse_Finding = Message<"vidhub.v1.ExplainCameraResp
   visible: boolean;
 
   /**
-   * SHARED, NOT_SHARED, FIELD_FILTERED, LAGGING, LINK_DOWN, CONFLICT, NOT_PERMITTED, CAMERA_UNKNOWN, …
+   * SHARED, OTHER_WAY, NOT_SHARED, FIELD_FILTERED, LAGGING, LINK_DOWN, CONFLICT, NOT_PERMITTED, CAMERA_UNKNOWN, …
    *
    * @generated from field: string reason = 3;
    */
@@ -720,7 +720,7 @@ export type ListConflictsResponse_Conflict = Message<"vidhub.v1.ListConflictsRes
   cameraId: string;
 
   /**
-   * CAMERA_ID_TAKEN, REGION_NOT_OF_PEER, PATH_CYCLE, LIMIT_CAMERAS, or the rule that the record breaks.
+   * CAMERA_ID_TAKEN, CAMERA_BY_OTHER_WAY, REGION_NOT_OF_PEER, PATH_CYCLE, LIMIT_CAMERAS, or the rule that the record breaks.
    *
    * @generated from field: string reason = 2;
    */
@@ -739,7 +739,7 @@ export type ListConflictsResponse_Conflict = Message<"vidhub.v1.ListConflictsRes
   refusingHubId: string;
 
   /**
-   * Whose camera has the id, for CAMERA_ID_TAKEN.
+   * Whose camera has the id, or by whom the very camera came already.
    *
    * @generated from field: string holding_hub_id = 5;
    */

@@ -677,7 +677,7 @@ export type CameraConflicts = Message<"vidhub.v1.CameraConflicts"> & {
   conflicts: CameraConflicts_Conflict[];
 
   /**
-   * How many there are in all.
+   * How many there are in all, but for those that came by another way.
    *
    * @generated from field: uint32 total = 2;
    */
@@ -701,14 +701,15 @@ export type CameraConflicts_Conflict = Message<"vidhub.v1.CameraConflicts.Confli
   cameraId: string;
 
   /**
-   * CAMERA_ID_TAKEN, REGION_NOT_OF_PEER, PATH_CYCLE, or the rule that the record broke.
+   * CAMERA_ID_TAKEN, CAMERA_BY_OTHER_WAY (the very camera came by another hub), REGION_NOT_OF_PEER, PATH_CYCLE, or the
+   * rule that the record broke.
    *
    * @generated from field: string reason = 2;
    */
   reason: string;
 
   /**
-   * Whose it is, for CAMERA_ID_TAKEN.
+   * Whose it is, for CAMERA_ID_TAKEN; by whom it came, for CAMERA_BY_OTHER_WAY.
    *
    * @generated from field: string holder_hub_id = 3;
    */
