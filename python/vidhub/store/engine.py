@@ -147,6 +147,9 @@ def translated(error: BaseException) -> BaseException:
         sqlite3.SQLITE_CANTOPEN: "the database cannot be opened: check the path, its owner and mode",
         sqlite3.SQLITE_IOERR: "the disk fails: check it",
     }.get(code, "the database does not answer: see the log of the hub")
+    if getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # No room for the index of the write-ahead log: SQLite says no more than that input or output failed.
+        remedy = "the disk is full: free some space"
     return Unavailable("STORE_UNAVAILABLE", f"{remedy}, then try again")
 
 

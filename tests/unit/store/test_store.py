@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from vidhub.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vidhub.store import Store, changes, industries, meta, purposes, regions
+from vidhub.store.engine import translated
 from vidhub.store.regions import RegionTable
 from vidhub.store.tables import metadata
 
@@ -125,6 +126,14 @@ async def test_a_database_of_a_newer_release_is_refused(store: Store) -> None:
     await store.write(lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     with pytest.raises(FailedPrecondition, match="STORE_NEWER"):
         await Store.open(f"sqlite:///{store.path}")
+
+
+def test_no_room_for_the_index_of_the_log_is_a_full_disk_and_no_bad_one() -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    assert "the disk is full: free some space" in str(translated(error))
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+    assert "the disk fails: check it" in str(translated(error))
 
 
 async def test_a_path_that_cannot_be_is_refused(tmp_path: Path) -> None:
