@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from support.hub import PASSWORD, HubProcess, Person, UnitIdentity, camera_message, enrol, person
 
 from benches import programs
+from benches.callers import Caller
 from benches.figures import Figures, Mark
 from benches.measure import Reading, Use, percentile
 from benches.media import hub_on, on_core
@@ -235,7 +236,10 @@ async def _beside(running: HubProcess, unit: UnitIdentity, figures: Figures, num
                 "grant_create", username=name, region_prefixes=["3606"], actions=["view_live"], purposes=["patrol"],
                 not_after=until,
             )  # fmt: skip
-            people.append(await stack.enter_async_context(person(running, name)))
+            async with person(running, name) as logged_in:
+                caller = Caller(running, logged_in.token)
+            stack.push_async_callback(caller.close)
+            people.append(caller)
         times: list[float] = []
 
         async def open_one(number: int) -> None:

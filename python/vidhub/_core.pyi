@@ -298,6 +298,8 @@ class Core:
         """A page as `list_cameras` gives it, in columns; cameras that are alike to policy are judged once a page."""
     def get_camera(self, principal: Principal, camera_id: str, /) -> CameraBasic:
         """Raises NotFound CAMERA_NOT_FOUND when it is unknown or hidden from the principal."""
+    def is_foreign(self, camera_id: str, /) -> bool:
+        """Whether another hub registered the camera. Raises NotFound CAMERA_NOT_FOUND."""
     def changes_since(self, epoch: str, revision: int, limit: int, /) -> list[tuple[int, str, str]]:
         """(revision, kind, camera id) after `revision`; raises OutOfRange REVISION_TOO_OLD past the log's end or of another epoch."""
     def states_since(self, number: int, limit: int, /) -> tuple[list[tuple[int, str, int, str]], bool]:

@@ -229,6 +229,10 @@ class Core:
         """Raises NotFound CAMERA_NOT_FOUND when it is unknown or hidden from the principal."""
         return _camera(self._inner.get_camera(_principal(principal), camera_id), epoch)
 
+    def is_foreign(self, camera_id: str) -> bool:
+        """Whether another hub registered the camera. Raises NotFound CAMERA_NOT_FOUND."""
+        return self._inner.is_foreign(camera_id)
+
     def changes_since(self, revision: Revision, limit: int) -> tuple[Change, ...]:
         """Raises OutOfRange REVISION_TOO_OLD past the log's end or of another epoch."""
         found = self._inner.changes_since(revision.epoch, revision.number, limit)

@@ -95,12 +95,18 @@ class RequestMetrics:
             buckets=REQUEST_BUCKETS_S,
             registry=registry,
         )
+        # By label and code, so that the library does not look them up by their texts at each call.
+        self._series: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def observe(self, method: str, code: str, seconds: float) -> None:
         """method: "vidhub.v1.CameraService/GetCamera"; a stranger's spelling becomes "unknown"."""
         label = method if method in self._known else "unknown"
-        self._requests.labels(label, code).inc()
-        self._seconds.labels(label).observe(seconds)
+        found = self._series.get((label, code))
+        if found is None:
+            found = self._series[label, code] = self._requests.labels(label, code), self._seconds.labels(label)
+        count, time = found
+        count.inc()
+        time.observe(seconds)
 
 
 class Telemetry:

@@ -166,6 +166,11 @@ class Person:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
+    @property
+    def token(self) -> str:
+        """The access token, once logged in."""
+        return self._client.headers["Authorization"].removeprefix("Bearer ")
+
     async def call(self, method: str, **message: object) -> dict[str, Any]:
         """The answer. An error is {"code", "message", "reason"}."""
         answer = await self._client.post(f"/vidhub.v1.{method}", json=message)

@@ -327,6 +327,13 @@ async def test_states_of_other_hubs_cameras_are_taken_at_once_and_ours_are_not(c
     assert core.get_camera(SYSTEM, camera(1).id).state is CameraState.OFFLINE
 
 
+async def test_whose_a_camera_is(core):
+    core.load(Revision(EPOCH, 1), [foreign(1), *rows(2)], [])
+    assert [core.is_foreign(camera(number).id) for number in (1, 2)] == [True, False]
+    with pytest.raises(NotFound, match="CAMERA_NOT_FOUND"):
+        core.is_foreign(camera(3).id)
+
+
 async def test_a_wanted_stream_of_another_hub_is_asked_for_refused_and_let_go(tmp_path):
     keys = HubKeys.open(tmp_path)
     core = Core({"hub_id": HUB, "ticket_key_pem": keys.hub_pem.decode(), "threads": 2, "stream": {"linger_s": 0.0}})

@@ -120,7 +120,7 @@ class SessionBook:
 
     def is_of_other_hub(self, camera_id: str) -> bool:
         """Raises NotFound CAMERA_NOT_FOUND."""
-        return self._core.get_camera(self._system, camera_id).home_hub_id not in ("", self._system.hub_id)
+        return self._core.is_foreign(camera_id)
 
     def judge(self, principal: Principal, camera_id: str, purpose: Purpose) -> Decision:
         action = Action.PUBLISH if purpose.kind == PUBLISH else Action.VIEW_LIVE
@@ -134,16 +134,17 @@ class SessionBook:
         camera_id: str,
         purpose: Purpose,
         profile: Profile,
+        decision: Decision,
         *,
         asked: Asked | None = None,
     ) -> Session:
-        """Judges, asks the hub that the camera is of, puts it on record, and tells the core.
+        """Asks the hub that the camera is of, puts the session on record, judges again, and tells the core.
 
+        decision: by `judge`, in this turn of the loop.
         Raises PermissionDenied, NotFound CAMERA_NOT_FOUND, and what `Beyond` raises.
         """
         cuts = self._cuts[principal.ref]
         now = self._clock()
-        decision = self.judge(principal, camera_id, purpose)
         bound = until(now + self._ttl, decision.valid_until)
         if asked is not None:
             bound = min(bound, asked.expire_time)
@@ -281,7 +282,7 @@ class SessionBook:
             open_time=now,
             expire_time=expire_time,
             rtsp_user=f"v{randomness.token_hex(8)}",
-            rtsp_password="".join(randomness.choice(_ALPHABET) for _ in range(24)),
+            rtsp_password=_password(),
             asked_by_hub_id=asked.hub_id if asked is not None else "",
             view_id=asked.view_id if asked is not None else "",
             trace_id=principal.trace_id,
@@ -339,6 +340,15 @@ class SessionBook:
                 counter[key] -= 1
                 if counter[key] <= 0:
                     del counter[key]
+
+
+def _password() -> str:
+    """24 characters, 142 random bits, drawn at once: the machine is asked for randomness by a system call each time."""
+    drawn, characters = int.from_bytes(randomness.token_bytes(32)), ""
+    for _ in range(24):
+        drawn, place = divmod(drawn, len(_ALPHABET))
+        characters += _ALPHABET[place]
+    return characters
 
 
 def until(wanted: datetime, bound: datetime | None) -> datetime:

@@ -51,7 +51,8 @@ class ForeignSessions:
             tidy = self._check(purpose)
             if self._book.count(viewer.ref) >= MOST_PER_VIEWER:
                 raise ResourceExhausted("LIMIT_SESSIONS", f"{MOST_PER_VIEWER} views of theirs are open here")
-            return await self._book.open(viewer, camera_id, tidy, profile, asked=asked)
+            decision = self._book.judge(viewer, camera_id, tidy)
+            return await self._book.open(viewer, camera_id, tidy, profile, decision, asked=asked)
         except VidhubError as error:
             _remedied(error)
             self._book.refused(viewer, camera_id, purpose, error)

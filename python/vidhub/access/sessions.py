@@ -94,10 +94,10 @@ class Sessions:
                 most = MOST_PUSHED
                 if profile is not Profile.SUB:  # nobody chooses: what is not the sub stream is the main one
                     profile = Profile.MAIN
-            self._book.judge(principal, camera_id, tidy)
+            decision = self._book.judge(principal, camera_id, tidy)
             if self._book.count(principal.ref) >= most:
                 raise ResourceExhausted("LIMIT_SESSIONS", f"{most} sessions of yours are open: close one first")
-            session = await self._book.open(principal, camera_id, tidy, profile)
+            session = await self._book.open(principal, camera_id, tidy, profile, decision)
         except (InvalidArgument, PermissionDenied, NotFound, ResourceExhausted) as error:
             self._book.refused(principal, camera_id, purpose, error)
             raise

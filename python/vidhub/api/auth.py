@@ -10,6 +10,7 @@ import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -157,6 +158,7 @@ def forwarded_address(metadata: Mapping[str, str]) -> str:
     return host_of(metadata.get("x-forwarded-for", "").rpartition(",")[2])
 
 
+@lru_cache(maxsize=1024)
 def host_of(peer: str) -> str:
     """The IP address in "192.0.2.1:80", "[2001:db8::1]:80" or a bare one; empty when there is none."""
     text = peer.strip()

@@ -15,9 +15,7 @@ from typing import Any
 from connectrpc.compat import google_protobuf_binary_codec
 from connectrpc.server import ConnectASGIApplication
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
@@ -27,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from vidhub.api import MESSAGE_MAX_BYTES, METHODS, SERVICES
 from vidhub.api.adapter import ConnectAdapter
 from vidhub.api.auth import Doorkeeper
+from vidhub.api.compression import Gzip
 from vidhub.api.json_codec import JsonCodec
 from vidhub.api.live import LiveCalls
 from vidhub.api.status import connect_body, to_status
@@ -66,23 +65,19 @@ def http_app(
     is_https: bool,
     turns: Turns,
     console: Path = CONSOLE,
-) -> Starlette:
+) -> ASGIApp:
     """servicers: by full name, as in "vidhub.v1.CameraService". is_https: whether browsers reach us by TLS. turns: what
     gives way to the calls of people."""
     adapter = ConnectAdapter(doorkeeper, live, telemetry.requests("connect", METHODS), METHODS, turns)
-    routes: list[Mount | Route] = [
-        Mount(f"/{service}", _Service(service, adapter, servicers.get(service)))
+    services = {
+        service: _Service(service, adapter, servicers.get(service))
         for service in SERVICES
         if service.startswith("vidhub.")
-    ]
-    routes.append(Route(OUTLINES_PATH, _outlines))
+    }
+    routes: list[Mount | Route] = [Route(OUTLINES_PATH, _outlines)]
     if (console / "index.html").is_file():
         routes.append(Mount("/", _Console(console)))
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(_Edge, is_https=is_https)],
-        exception_handlers={404: _not_found},
-    )
+    return _Edge(Starlette(routes=routes, exception_handlers={404: _not_found}), services, is_https=is_https)
 
 
 class _Service(ConnectASGIApplication[Any]):
@@ -95,6 +90,7 @@ class _Service(ConnectASGIApplication[Any]):
             },
             interceptors=[adapter],
             read_max_bytes=MESSAGE_MAX_BYTES,
+            compressions=[Gzip()],
             codecs=[google_protobuf_binary_codec(), JsonCodec()],
         )
 
@@ -104,33 +100,49 @@ class _Service(ConnectASGIApplication[Any]):
 
 
 class _Edge:
-    """What holds for every answer: security headers, no caching of the API, no gRPC frames on this port."""
+    """What holds for every answer: security headers, no caching of the API, no gRPC frames on this port.
 
-    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
-        self._app = app
-        self._headers = dict(_HEADERS)
+    A call goes straight to its service; there is nothing to be searched for among routes, and its errors are its own.
+    """
+
+    def __init__(self, site: ASGIApp, services: Mapping[str, ASGIApp], *, is_https: bool) -> None:
+        self._site = site
+        self._services = services
+        headers = dict(_HEADERS)
         if is_https:
-            self._headers["Strict-Transport-Security"] = "max-age=31536000"
+            headers["Strict-Transport-Security"] = "max-age=31536000"
+        self._of_site = _Headers({**headers, "Content-Security-Policy": CONTENT_SECURITY_POLICY})
+        self._of_api = _Headers({**headers, "Content-Security-Policy": _API_POLICY, "Cache-Control": "no-store"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._site(scope, receive, send)
             return
-        is_api = scope["path"].startswith(_API)
+        path = scope["path"]
+        is_api = path.startswith(_API)
+        fixed = self._of_api if is_api else self._of_site
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=message.setdefault("headers", []))
-                for name, value in self._headers.items():
-                    headers[name] = value
-                headers["Content-Security-Policy"] = _API_POLICY if is_api else CONTENT_SECURITY_POLICY
-                if is_api:
-                    headers["Cache-Control"] = "no-store"
-                message["headers"] = headers.raw
+                message["headers"] = fixed.over(message.get("headers", ()))
             await send(message)
 
-        refusal = _refusal(scope["method"], scope["path"], scope["headers"]) if is_api else None
-        await (refusal or self._app)(scope, receive, with_headers)
+        app = self._site
+        if is_api:
+            refusal = _refusal(scope["method"], path, scope["headers"])
+            app = refusal or self._services[path[1:].partition("/")[0]]
+        await app(scope, receive, with_headers)
+
+
+class _Headers:
+    """Headers that every answer has, whatever it says itself."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._fixed = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._names = frozenset(name for name, _ in self._fixed)
+
+    def over(self, own: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        return [*(one for one in own if one[0].lower() not in self._names), *self._fixed]
 
 
 def _refusal(verb: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Response | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,10 @@ PATIENCE_S = 15.0
 _FIRST = ("user_add", "unit_token", "hub_invite", "hub_join")
 
 
+# How long a thread keeps the interpreter while another waits for it. A call gives it up a few times and has to get it
+# back from the writer, which is busy with an import: at Python's own 5 ms, people wait for most of that each time.
+SWITCH_S = 0.0005
+
 # SIGHUP comes when the terminal that the hub was started from is closed: no reason to leave sessions without an end.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -35,6 +40,7 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def serve(config: Config, *, on_ready: Callable[[dict[str, object]], None]) -> int:
     """Runs a hub until one of ENDING; a second one does not wait for viewers. Raises what starting raises."""
     logs.configure()
+    sys.setswitchinterval(SWITCH_S)
     uvloop.run(_serve(config, on_ready))
     return 0
 

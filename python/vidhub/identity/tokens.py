@@ -21,12 +21,17 @@ DEVICE_LIFE = timedelta(days=180)
 _DEVICE_AUDIENCE = "vidhub-device"
 _ALGORITHM = "Ed25519"  # EdDSA by its name in RFC 9864
 _MAX_TOKEN = 4_096
+# Access tokens whose signature has been looked at are known again by their text: as many as people who work at a time.
+_MOST_KNOWN = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
+    """end: Unix time in whole seconds, from which on the token is none any more."""
+
     user_id: str
     login_id: str
+    end: int
 
 
 class AccessTokens:
@@ -35,6 +40,7 @@ class AccessTokens:
     def __init__(self, key_pem: bytes, hub_id: str) -> None:
         self._key = OKPKey.import_key(key_pem)
         self._hub_id = hub_id
+        self._known: dict[str, AccessClaims] = {}
 
     def issue(self, user_id: str, login_id: str, now: datetime) -> tuple[str, datetime]:
         """(token, its end), the end in whole seconds as the token says it."""
@@ -56,6 +62,19 @@ class AccessTokens:
             raise Unauthenticated("TOKEN_MISSING", "log in first")
         if len(token) > _MAX_TOKEN:
             raise _invalid()
+        claims = self._known.get(token)
+        if claims is None:
+            claims = self._read(token)
+            if len(self._known) >= _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[token] = claims
+        if claims.end <= now.timestamp():
+            del self._known[token]
+            raise Unauthenticated("TOKEN_EXPIRED", "the access token has expired: refresh it")
+        return claims
+
+    def _read(self, token: str) -> AccessClaims:
+        """What a token says that we have signed; it may have expired."""
         try:
             claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=[_ALGORITHM]).claims
         except (JoseError, ValueError, TypeError) as cause:
@@ -65,9 +84,7 @@ class AccessTokens:
             raise _invalid()
         if not (isinstance(subject, str) and isinstance(login, str) and type(end) is int):
             raise _invalid()
-        if end <= now.timestamp():
-            raise Unauthenticated("TOKEN_EXPIRED", "the access token has expired: refresh it")
-        return AccessClaims(subject, login)
+        return AccessClaims(subject, login, end)
 
     def issue_device(self, user_id: str, now: datetime) -> str:
         """The mark that an account leaves on a device where it has logged in. It lets nobody in."""

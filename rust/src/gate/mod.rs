@@ -122,6 +122,12 @@ impl Gate {
         Ok(row)
     }
 
+    /// Whether another hub registered the camera. CAMERA_NOT_FOUND when it is unknown.
+    pub fn is_of_other_hub(&self, camera: &str) -> Result<bool> {
+        let row = self.registry.get(camera).ok_or_else(|| camera_not_found(camera))?;
+        Ok(self.is_foreign(&row))
+    }
+
     /// May the principal do this with this camera for this purpose? CAMERA_NOT_FOUND when it is unknown. Whoever names a
     /// camera that is hidden from them learns that they have no grant: they may ask for one.
     pub fn authorise(&self, principal: &Principal, action: Action, camera: &str, purpose: &str) -> Result<Decision> {

@@ -6,6 +6,10 @@ use pyo3::types::PyBytes;
 
 use crate::error::{Error, ErrorKind};
 
+/// Octets of a message that is printed in some ten microseconds: beside a thread that is busy, getting the interpreter
+/// back would take longer.
+const MOST_ATTACHED: usize = 2048;
+
 #[pyclass(frozen, module = "vidhub._core")]
 pub struct JsonWriter {
     pool: DescriptorPool,
@@ -22,12 +26,13 @@ impl JsonWriter {
 
     #[pyo3(signature = (name, message, /))]
     fn write<'py>(&self, py: Python<'py>, name: &str, message: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-        let json = py.detach(|| {
+        let print = || {
             let descriptor = self.pool.get_message_by_name(name).ok_or_else(|| failed("MESSAGE_UNKNOWN", name))?;
             let message = DynamicMessage::decode(descriptor, message)
                 .map_err(|cause| failed("MESSAGE_INVALID", &cause.to_string()))?;
             serde_json::to_vec(&message).map_err(|cause| failed("MESSAGE_INVALID", &cause.to_string()))
-        })?;
+        };
+        let json = if message.len() > MOST_ATTACHED { py.detach(print)? } else { print()? };
         Ok(PyBytes::new(py, &json))
     }
 }

@@ -383,6 +383,18 @@ async def test_api_answers_are_kept_nowhere_and_framed_by_nobody(edges: Edges) -
         assert (await client.post(f"{CAMERAS}/ListCameras", json={})).headers["cache-control"] == "no-store"
 
 
+async def test_a_header_of_the_hub_is_said_once_whatever_the_answer_says(edges: Edges) -> None:
+    async with edges.http("operator") as client:
+        for answer in (
+            await client.post(f"{CAMERAS}/ListCameras", json={}),
+            await client.get(f"{CAMERAS}/ListCameras"),
+            await client.post("/vidhub.v1.NoService/Nothing", json={}),
+            await client.get("/nothing"),
+        ):
+            names = [name.lower() for name, _ in answer.headers.raw]
+            assert sorted(names) == sorted(set(names))
+
+
 async def test_the_front_names_the_client(edges: Edges) -> None:
     async with edges.http("") as client:
         for value in ("203.0.113.7", "203.0.113.7:5", "198.51.100.1, [2001:db8::7]:5", "hidden", ""):
