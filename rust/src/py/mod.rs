@@ -8,6 +8,7 @@ mod errors;
 mod frames;
 mod json;
 mod pages;
+mod plans;
 mod records;
 mod values;
 
