@@ -145,7 +145,9 @@ class Writer:
         def take() -> _Job | None:
             nonlocal first
             with self._wake:
-                if not self._bulk or not (first or (not self._interactive and time.monotonic() < until)):
+                # Whoever waits for an answer and has queued nothing yet is about to: a second work would be in the way.
+                goes_on = first or not (self._interactive or self._turns.is_busy or time.monotonic() >= until)
+                if not self._bulk or not goes_on:
                     return None
                 first = False
                 return self._bulk.popleft()

@@ -6,14 +6,14 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event
 
 from vidhub.errors import Aborted, Internal, ResourceExhausted, Unavailable
-from vidhub.store import Store, meta
+from vidhub.store import Store, meta, writer
 
 
 @asynccontextmanager
@@ -106,6 +106,23 @@ async def test_interactive_goes_before_bulk_and_neither_starves(store: Store) ->
         await started(*tasks)
     await asyncio.gather(*tasks)
     assert order == ["quick0", "quick1", "quick2", "bulk0", "bulk1", "bulk2"]
+
+
+@pytest.mark.parametrize("is_waited_for", [True, False])
+async def test_bulk_works_share_a_commit_unless_somebody_waits_for_an_answer(
+    store: Store, monkeypatch: pytest.MonkeyPatch, is_waited_for: bool
+) -> None:
+    monkeypatch.setattr(writer, "_BULK_BUDGET_S", 60.0)
+    monkeypatch.setattr(writer, "_BULK_PATIENCE_S", 0.0)
+    order: list[str] = []
+    with store.turns.interactive() if is_waited_for else nullcontext():
+        async with held_up(store):
+            tasks = [asyncio.create_task(store.write(lambda _: order.append("bulk"), bulk=True)) for _ in range(3)]
+            await started(*tasks)
+            event.listen(store._writer_engine, "commit", lambda _: order.append("commit"))
+        await asyncio.gather(*tasks)
+    assert order[0] == "commit"  # of what held the writer up
+    assert order[1:] == (["bulk", "commit"] * 3 if is_waited_for else [*["bulk"] * 3, "commit"])
 
 
 async def test_interactive_work_gets_in_between_bulk_works(store: Store) -> None:
