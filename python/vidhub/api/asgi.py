@@ -35,6 +35,9 @@ class AsgiServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                # Behind our front, which bounds a request's header, httptools (what "auto" takes), which does not;
+                # whoever reaches a port of ours is read by h11, which gives up at 64 KiB.
+                http="auto" if listener.family is socket.AF_UNIX else "h11",
                 ws="none",
                 timeout_graceful_shutdown=grace_s,
             )
