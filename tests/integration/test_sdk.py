@@ -101,6 +101,23 @@ async def test_pictures_are_arrays_of_what_the_camera_shows(zhang: Hub, clip: Pa
     assert best > 40
 
 
+async def test_keyframes_of_a_megabyte_come_whole(place: Site, zhang: Hub, tmp_path: Path):
+    clip = await asyncio.to_thread(
+        make_clip, tmp_path / "large.h264", seconds=4, size="1280x720", fps=2, key_interval=2, bitrate_k=14_000
+    )
+    # Noise: the first two pictures have 0.3 and 0.6 MB, the others from 0.8 to 1.
+    assert clip.stat().st_size > 6_000_000
+    with av.open(str(clip)) as container:
+        large = [picture.to_ndarray(format="bgr24") for picture in container.decode(video=0)][2:]
+    async with gst_camera(clip=clip, fps=2) as camera:
+        await place.register(5, camera.url)
+        await place.until_state(camera_id(5), "ONLINE")
+        async with Viewer(zhang, camera_id(5), "patrol") as viewer, asyncio.timeout(30):
+            async for frame in viewer.frames():
+                if max(cv2.PSNR(frame.image, picture) for picture in large) > 40:
+                    break
+
+
 async def test_cameras_are_listed_and_any_call_can_be_made(zhang: Hub):
     found = [camera async for camera in zhang.cameras(region="3606")]
     assert [(camera.id, camera.name, camera.state) for camera in found] == [(CAMERA, "东门1", "online")]

@@ -11,6 +11,7 @@ import av
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
+from vidhub.client.assembly import take_large_pictures
 from vidhub.client.hub import GOODBYE_S, Hub, Session
 from vidhub.errors import VidhubError
 
@@ -28,6 +29,7 @@ class Connection:
         self._peer.on("track", self._tracks.put_nowait)
         self._peer.on("connectionstatechange", self._changed)
         self._video: RTCRtpTransceiver = self._peer.addTransceiver("video", direction="recvonly")
+        take_large_pictures(self._video.receiver)
 
     @classmethod
     async def open(cls, hub: Hub, session: Session) -> Connection:
