@@ -136,8 +136,11 @@ pub struct Hello {
 
 impl Hello {
     pub fn read(text: &str) -> Result<Self> {
-        let hello: Self = serde_json::from_str(text)
-            .map_err(|_| invalid("the first message must be JSON: {\"ticket\": \"…\", \"mimes\": [\"…\"]}"))?;
+        // `serde` would take an array too, for the fields in their order.
+        let object = Some(text).filter(|text| text.trim_start().starts_with('{'));
+        let hello: Self = object
+            .and_then(|text| serde_json::from_str(text).ok())
+            .ok_or_else(|| invalid("the first message must be JSON: {\"ticket\": \"…\", \"mimes\": [\"…\"]}"))?;
         if hello.mimes.len() > MAX_MIMES {
             return Err(invalid("list 64 types at most: the highest profile and level of each codec says it all"));
         }
@@ -465,6 +468,15 @@ fn invalid(message: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_message_is_an_object() {
+        let read = |text| Hello::read(text).map(|hello| hello.ticket).map_err(|error| error.reason());
+        assert_eq!(read(" {\"ticket\": \"t\", \"more\": 1}").as_deref(), Ok("t"));
+        for other in ["", "[]", "[\"t\", []]", "\"t\"", "7", "null", "{\"ticket\": 7}"] {
+            assert_eq!(read(other), Err("MESSAGE_INVALID"), "{other}");
+        }
+    }
 
     fn is_ours(origin: &str, host: &'static str) -> bool {
         let mut headers = HeaderMap::new();

@@ -96,6 +96,8 @@ impl Recording {
         let reason = if is_secure { "TRANSPORT_TCP_ONLY" } else { "TRANSPORT_UNKNOWN" };
         let Some(offer) = offer else { return Err(refuse(461, reason)) };
         let (way, told) = match (offer.lower, offer.client_port) {
+            // Nothing comes from there, and the silence would be taken for the encoder's.
+            (Lower::Udp, Some((0, _) | (_, 0))) => return Err(refuse(461, "CLIENT_PORT_INVALID")),
             (Lower::Udp, Some((rtp, rtcp))) => {
                 let pair = Pair::bind(local.ip(), peer.ip(), rtp, rtcp).await.map_err(|cause| {
                     debug!(%peer, %cause, "no UDP ports for a publisher");
@@ -202,13 +204,29 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn behind_tls_no_media_is_taken_in_clear() {
+    /// One section, and the addresses of client and hub.
+    fn recording() -> (Recording, (SocketAddr, SocketAddr)) {
         let stream = Stream::new("gate".into(), StreamLimits { gop_cache_bytes: 1 }, Arc::default());
         let announced = (vec![Section { control: Some("streamid=0".to_owned()), place: Some(0) }], Vec::new());
         let target = Target::parse("rtsp://h/gate").unwrap();
-        let mut recording = Recording::new(&target, Arc::new(Pushed(stream)), announced);
-        let ends: (SocketAddr, SocketAddr) = ("127.0.0.1:5".parse().unwrap(), "127.0.0.1:6".parse().unwrap());
+        let ends = ("127.0.0.1:5".parse().unwrap(), "127.0.0.1:6".parse().unwrap());
+        (Recording::new(&target, Arc::new(Pushed(stream)), announced), ends)
+    }
+
+    #[tokio::test]
+    async fn a_publisher_names_the_ports_that_its_packets_come_from() {
+        let (mut recording, ends) = recording();
+        for ports in ["0-1", "5000-0"] {
+            let transport = format!("RTP/AVP;unicast;client_port={ports};mode=record");
+            let refused = recording.set_up(&request(&transport), ends, false).await.err().unwrap().into_bytes();
+            let refused = String::from_utf8_lossy(&refused);
+            assert!(refused.starts_with("RTSP/1.0 461") && refused.contains("CLIENT_PORT_INVALID"), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn behind_tls_no_media_is_taken_in_clear() {
+        let (mut recording, ends) = recording();
         let udp = "RTP/AVP;unicast;client_port=5000-5001;mode=record";
         let refused = recording.set_up(&request(udp), ends, true).await.err().unwrap().into_bytes();
         let refused = String::from_utf8_lossy(&refused);
