@@ -294,6 +294,30 @@ fn viewers_whose_link_stays_too_narrow_see_every_keyframe_also_while_it_is_asked
     }
 }
 
+/// What their decoders asked for would hold up the next keyframe: it takes longer than there is time until then.
+#[test]
+fn viewers_of_a_narrow_link_that_keep_asking_for_a_keyframe_see_every_one() {
+    let mut place = Place::with("asking", Conditions { delay_ms: 20.0, ..Conditions::default() });
+    place.between.set(Conditions { delay_ms: 20.0, rate_bps: 0.6e6, ..Conditions::default() });
+    place.watch(Duration::from_secs(6));
+    let from = place.camera.count();
+    for _ in 0..4 {
+        for picture in [5, 33] {
+            let camera = &place.camera;
+            assert!(run(&mut place.clients, Duration::from_secs(4), |_| camera.count() % GOP == picture));
+            place.clients.iter_mut().for_each(WhepClient::ask_for_keyframe);
+        }
+    }
+    let to = place.camera.count() - 25;
+    place.watch(Duration::from_secs(3));
+    for viewer in 0..VIEWERS {
+        let shown = place.shown(viewer);
+        for number in (from..to).filter(|number| number.is_multiple_of(GOP)) {
+            assert!(shown.contains_key(&number), "{number} could not be shown");
+        }
+    }
+}
+
 #[test]
 fn viewers_whose_link_was_too_narrow_for_a_while_see_all_again_within_half_a_minute() {
     let good = Conditions { delay_ms: 20.0, ..Conditions::default() };

@@ -53,15 +53,18 @@ impl Clock {
         })
     }
 
-    /// The round trip that a report block tells of (RFC 3550 §6.4.1); None when the viewer has had no report of ours.
-    pub fn round_trip(&self, last_sender_report: u32, delay_since: u32, now: Instant) -> Option<Duration> {
+    /// The round trip that a report block tells of (RFC 3550 §6.4.1), and when the report of ours was sent that it answers;
+    /// None when the viewer has had none.
+    pub fn round_trip(&self, last_sender_report: u32, delay_since: u32, now: Instant) -> Option<(Duration, Instant)> {
         if last_sender_report == 0 {
             return None;
         }
         let middle = (self.ntp(now) >> 16) as u32;
         let units = middle.wrapping_sub(last_sender_report).wrapping_sub(delay_since);
         // Clocks of two machines do not come into it, but what is forged may say anything.
-        (units < 60 << 16).then(|| Duration::from_nanos((u64::from(units) * 1_000_000_000) >> 16))
+        let duration = |units: u32| Duration::from_nanos((u64::from(units) * 1_000_000_000) >> 16);
+        let round_trip = (units < 60 << 16).then(|| duration(units))?;
+        Some((round_trip, now.checked_sub(round_trip)?.checked_sub(duration(delay_since))?))
     }
 }
 
@@ -75,8 +78,9 @@ mod tests {
         let clock = Clock::new(start);
         let sent = (clock.ntp(start) >> 16) as u32;
         let later = start + Duration::from_millis(540);
-        let round_trip = clock.round_trip(sent, 1 << 15, later).unwrap();
+        let (round_trip, answered) = clock.round_trip(sent, 1 << 15, later).unwrap();
         assert!(round_trip.abs_diff(Duration::from_millis(40)) < Duration::from_millis(1), "{round_trip:?}");
+        assert!(answered.max(start) - answered.min(start) < Duration::from_millis(1), "it answers the report of then");
         assert_eq!(clock.round_trip(0, 0, later), None);
         assert_eq!(clock.round_trip(sent.wrapping_add(1 << 20), 0, later), None);
     }

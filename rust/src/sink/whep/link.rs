@@ -43,6 +43,8 @@ const MAX_DEPARTURES: usize = 4096;
 /// When how much had been sent is known in such steps, for so many of them.
 const SEND_STEP: Duration = Duration::from_millis(5);
 const MAX_SENDS: usize = 256;
+/// When a report was sent is known to so much, from what the viewer says of it (RFC 3550 §6.4.1: 15 µs for each part).
+const CLOCK_STEP: Duration = Duration::from_millis(1);
 /// A viewer that is silent for longer has no link.
 const SILENCE: Duration = Duration::from_millis(1500);
 
@@ -126,6 +128,8 @@ pub(super) struct Link {
     mean_octets: f64,
     last_feedback: Instant,
     feedback_since: Instant,
+    /// When the latest report of ours was sent that the viewer has answered.
+    answered: Option<Instant>,
 }
 
 impl Link {
@@ -151,6 +155,7 @@ impl Link {
             mean_octets: 1200.0,
             last_feedback: now,
             feedback_since: now,
+            answered: None,
         }
     }
 
@@ -308,6 +313,17 @@ impl Link {
         let (sent, lost) = self.slices.iter().fold((0, 0), |sum, slice| (sum.0 + slice.sent, sum.1 + slice.lost));
         let is_lossy = sent >= 2 * MIN_PACKETS && f64::from(lost) > LOSSY * f64::from(sent);
         is_lossy || self.queues.back().is_some_and(|(_, queue)| *queue > QUEUE)
+    }
+
+    /// The viewer has told of the report of ours that was sent then.
+    pub fn answered(&mut self, sent: Instant) {
+        self.answered = self.answered.max(Some(sent));
+    }
+
+    /// Whether the viewer has had a report that was sent no earlier than that: one that is late or lost tells of a queue.
+    /// A viewer that never says which of them it has had is taken at its word when it has told anything since.
+    pub fn has_answered(&self, moment: Instant) -> bool {
+        self.answered.map_or(self.heard_after(moment), |sent| sent + CLOCK_STEP >= moment)
     }
 
     /// Whether the viewer has told anything since then.
@@ -657,6 +673,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_report_that_was_lost_behind_a_probe_is_not_answered_by_reports_that_tell_of_the_one_before() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut link = Link::new(start);
+        link.reported(100, None, at(1100));
+        assert!(link.has_answered(at(1000)), "a viewer that never says which reports it has had need only speak");
+        assert!(!link.has_answered(at(1200)));
+        link.answered(at(900));
+        link.reported(150, Some(Duration::from_millis(40)), at(2100));
+        assert!(link.heard_after(at(1000)) && !link.has_answered(at(1000)));
+        link.answered(at(2000));
+        link.answered(at(900));
+        assert!(link.has_answered(at(2000)) && !link.has_answered(at(2002)));
     }
 
     #[test]

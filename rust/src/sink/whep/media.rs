@@ -99,6 +99,8 @@ pub(super) struct Media {
     /// While a narrow link is asked whether it takes more.
     probe: Option<Probe>,
     keyframes: Keyframes,
+    /// Of the newest.
+    keyframe_octets: usize,
     /// What the sink is still to be told.
     change: Option<(Change, Instant)>,
     /// Nothing is sent before the next keyframe.
@@ -136,6 +138,7 @@ impl Media {
             rate: Rate::new(now),
             probe: None,
             keyframes: Keyframes::default(),
+            keyframe_octets: 0,
             change: None,
             is_skipping: false,
             transport_sequence: u64::from(rand::random::<u16>()),
@@ -158,6 +161,7 @@ impl Media {
             self.clock.see(unit.unit.pts, self.video.rate_hz, now);
             if unit.unit.keyframe {
                 self.keyframes.see(now);
+                self.keyframe_octets = unit.unit.data.len();
             }
         }
         let is_taken = match (self.is_skipping || self.rate.is_narrow(), unit.unit.keyframe) {
@@ -211,6 +215,14 @@ impl Media {
             self.leaving.clear();
         }
         self.video.change_format(rtc, chosen);
+    }
+
+    /// Whether the cache would be an answer to a viewer that has lost its picture. On a narrow link the keyframe that is on
+    /// its way is one, which a second one would only hold up; and so is the next, where the last is not through before it.
+    pub fn may_replay(&self, now: Instant) -> bool {
+        let lasts =
+            Duration::try_from_secs_f64(self.keyframe_octets as f64 * 8.0 / self.pace_bps()).unwrap_or(Duration::MAX);
+        !self.rate.is_narrow() || self.leaving.is_empty() && self.keyframes.leave_room(lasts, now)
     }
 
     /// What follows is the cache once more, at the pace of what is sent again; what was missed before it is let go.
@@ -384,7 +396,11 @@ impl Media {
             return;
         }
         self.video.is_known();
-        let round_trip = self.clock.round_trip(block.last_sender_report, block.delay_since, now);
+        let answer = self.clock.round_trip(block.last_sender_report, block.delay_since, now);
+        if let Some((_, sent)) = answer {
+            self.link.answered(sent);
+        }
+        let round_trip = answer.map(|(round_trip, _)| round_trip);
         self.round_trip = round_trip.unwrap_or(self.round_trip);
         if let Some(round_trip) = round_trip.filter(|_| self.video.counts_transport()) {
             self.link.round_trip(round_trip, self.is_probing(), now);
@@ -411,6 +427,8 @@ impl Media {
         };
         let change = self.rate.too_much(takes_bps, now);
         self.link.restart(now);
+        // What is too much already is not asked for more.
+        self.probe = None;
         if change == Change::Narrowed {
             // The pictures behind a keyframe make way for it.
             self.history.keep_keyframes();

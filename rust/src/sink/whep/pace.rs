@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 /// Pieces leave this far apart; shorter ones would cost more calls for nothing.
 const TICK: Duration = Duration::from_millis(5);
+/// A busy machine wakes us late: what was not spent meanwhile is made up for, up to so much time and so many octets, which
+/// make no queue that matters and fit the socket of any viewer. Else the pace would be a datagram for each time of waking.
+const LATE: Duration = Duration::from_millis(40);
+const LATE_OCTETS: f64 = 16.0 * 1024.0;
 /// The bitrate is that of the last two seconds of pictures, which is a group of pictures with most cameras.
 const WINDOW_S: f64 = 2.0;
 /// Less than this is not judged: a keyframe alone would make a stream look far too large.
@@ -49,7 +53,8 @@ impl Bitrate {
     }
 }
 
-/// A budget of octets. What is sent at once is at most what the rate gives in one tick or `at_once`, and one datagram.
+/// A budget of octets. What is sent at once is at most what the rate gives in one tick, or what it gave while we were woken
+/// late, or `at_once`; and one datagram.
 pub(super) struct Budget {
     octets: f64,
     at_once: f64,
@@ -64,7 +69,8 @@ impl Budget {
     /// Fills at so many bits a second since the last time; true when something may be sent.
     pub fn fill(&mut self, bps: f64, now: Instant) -> bool {
         let gained = bps / 8.0 * now.saturating_duration_since(self.filled).as_secs_f64();
-        self.octets = (self.octets + gained).min(self.at_once.max(bps / 8.0 * TICK.as_secs_f64()));
+        let late = (bps / 8.0 * LATE.as_secs_f64()).min(LATE_OCTETS);
+        self.octets = (self.octets + gained).min(self.at_once.max(late).max(bps / 8.0 * TICK.as_secs_f64()));
         self.filled = self.filled.max(now);
         self.octets > 0.0
     }
@@ -122,8 +128,29 @@ mod tests {
         }
         let bps = f64::from(sent) * 8.0 / 10.0;
         assert!((bps / 2e6 - 1.0).abs() < 0.02, "{bps}");
-        // After a pause there is no more than one tick's worth.
-        assert!(budget.fill(2e6, now + Duration::from_secs(60)) && !budget.spend(1251));
+        // After a pause there is no more than what a late waking gives.
+        assert!(budget.fill(2e6, now + Duration::from_secs(60)) && budget.spend(9999) && !budget.spend(2));
+    }
+
+    #[test]
+    fn a_budget_that_is_looked_at_late_keeps_its_rate() {
+        for (bps, late_ms, most) in [(2e6, 15, 6000), (2e6, 40, 11_200), (64e3, 40, 1200), (64e6, 5, 41_200)] {
+            let start = Instant::now();
+            let mut budget = Budget::new(start, 0.0);
+            let mut sent = 0;
+            for woken in 1..=400 {
+                let mut burst = 0;
+                let mut may_go = budget.fill(bps, start + Duration::from_millis(late_ms) * woken);
+                while may_go {
+                    burst += 1200;
+                    may_go = budget.spend(1200);
+                }
+                assert!(burst <= most, "{burst} octets at once at {bps} bit/s");
+                sent += burst;
+            }
+            let given = f64::from(sent) * 8.0 / (0.4 * late_ms as f64);
+            assert!((given / bps - 1.0).abs() < 0.03, "{given} instead of {bps} bit/s, woken every {late_ms} ms");
+        }
     }
 
     #[test]

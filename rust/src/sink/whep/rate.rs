@@ -23,6 +23,8 @@ const LITTLE_MORE: f64 = 1.2;
 /// what is too much stands in front of it.
 const PROBE: f64 = 1.25;
 const PROBE_MORE: f64 = 2.5;
+/// A keyframe that leaves no time behind it to ask leaves so much faster the next time.
+const FASTER: f64 = 1.25;
 /// What was sent before a change is told of for so long after it; a queue has gone, and a keyframe come, after so long.
 const SETTLES: Duration = Duration::from_secs(1);
 const SETTLES_NARROW: Duration = Duration::from_secs(3);
@@ -152,9 +154,22 @@ impl Rate {
         }
     }
 
+    /// A keyframe at this pace leaves no time to ask the link: the next one leaves faster. True when that is more than the
+    /// stream has, and the link seems to take it.
+    pub fn hurried(&mut self, stream_bps: f64) -> bool {
+        // Not changed: the pace before and this one are judged by the same queue.
+        if let State::Narrow { bps, .. } = &mut self.state {
+            *bps *= FASTER;
+            return *bps >= stream_bps * PROBE;
+        }
+        true
+    }
+
     /// The link takes no more than before.
     pub fn refused(&mut self, now: Instant) {
         if let State::Narrow { bps, .. } = self.state {
+            // What it is known to take, if keyframes were hurried.
+            let bps = self.known_bps.map_or(bps, |known| known.min(bps));
             self.pause = (self.pause * 2).min(LONGEST_ASKED.max(self.pause));
             self.state = State::Narrow { bps, until: now + self.pause };
             self.changed = now;
@@ -262,6 +277,23 @@ mod tests {
         }
         assert_eq!(asked, [9.0, 18.0, 38.0, 50.0]);
         assert_eq!((rate.opened(now), rate.is_narrow()), (Change::Opened, false));
+    }
+
+    #[test]
+    fn keyframes_that_leave_no_time_to_ask_are_hurried_until_they_do_and_at_their_old_pace_when_the_link_refuses() {
+        let mut now = Instant::now();
+        let mut rate = Rate::new(now);
+        rate.too_much(1e6, now);
+        now += FIRST_PAUSE;
+        assert_eq!(rate.pass(now), Some(Change::MayOpen));
+        assert!(!rate.hurried(4e6) && !rate.hurried(4e6) && rate.is_narrow());
+        assert!((rate.pace_bps(4e6) / (0.85e6 * 1.25 * 1.25) - 1.0).abs() < 0.01, "and not all at once");
+        assert!(rate.is_settled(now), "a queue in front of them counts");
+        rate.refused(now);
+        assert_eq!(rate.pace_bps(4e6), 0.85e6);
+        let steps = (0..).take_while(|_| !rate.hurried(4e6)).count();
+        assert_eq!(steps, 7, "one that is as long as the stream is no longer asked for");
+        assert!(rate.is_narrow() && rate.pace_bps(4e6) >= 4e6 * PROBE);
     }
 
     #[test]

@@ -132,6 +132,10 @@ impl WhepSink {
     /// A camera can't be asked for a keyframe by most protocols: the GOP cache answers.
     fn replay(&mut self, now: Instant) -> Flow {
         let Some(media) = &mut self.media else { return Flow::Continue };
+        if !media.may_replay(now) {
+            self.replays.spared();
+            return Flow::Continue;
+        }
         if !self.replays.wanted(now) {
             return Flow::Continue;
         }

@@ -10,6 +10,9 @@ use super::super::rate::Change;
 use super::super::way::Carrier;
 use super::{Line, Media, REPORT_EVERY};
 
+/// Keyframes that come more often than this leave no time to ask a link anything behind them.
+const DENSE: Duration = Duration::from_secs(1);
+
 /// When keyframes come.
 #[derive(Default)]
 pub(super) struct Keyframes {
@@ -27,6 +30,16 @@ impl Keyframes {
 
     pub fn took(&mut self, now: Instant) {
         self.taken = Some(now);
+    }
+
+    /// Whether there is never time to ask anything between two of them.
+    fn are_dense(&self) -> bool {
+        self.interval.is_some_and(|interval| interval < DENSE)
+    }
+
+    /// Whether something that lasts so long is over by the next.
+    pub fn leave_room(&self, lasts: Duration, now: Instant) -> bool {
+        self.interval.is_none() || self.left(now) >= lasts
     }
 
     /// Until the next, if it comes as the last one did.
@@ -67,8 +80,12 @@ impl Media {
             // TCP tells of no queue.
             let is_udp = line.connection.route().is_some_and(|route| route.to.carrier == Carrier::Udp);
             if !is_udp || !probe.begin(self.keyframes.left(now), bps, stream_bps, now) {
-                // As it was before there were probes: by trying.
-                self.change = Some((self.open(now), now));
+                // A keyframe that takes too long to leave room behind it goes faster the next time. Else by trying.
+                if !is_udp || self.keyframes.are_dense() || self.rate.hurried(stream_bps) {
+                    self.change = Some((self.open(now), now));
+                } else {
+                    self.probe = Some(Probe::new(now));
+                }
                 return;
             }
             self.link.restart(now);
@@ -116,12 +133,14 @@ impl Media {
         }
         let ended = probe.ended();
         let is_heard = ended.is_some_and(|ended| self.link.heard_after(ended));
+        // The report behind the probe is the first to be lost where it has filled a queue to the brim.
+        let has_answered = ended.is_some_and(|ended| self.link.has_answered(ended));
         let is_told = self.video.counts_transport() && ended.is_some_and(|ended| self.link.is_told(ended));
         if !is_told && !probe.is_over(is_heard, now) {
             return None;
         }
         // Silence is no yes.
-        if !probe.has_asked() || !is_told && !is_heard {
+        if !probe.has_asked() || !is_told && !has_answered {
             self.probe = None;
             self.link.restart(now);
             self.rate.refused(now);
@@ -132,5 +151,26 @@ impl Media {
         }
         self.probe = Some(Probe::new(now));
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyframes_are_dense_when_they_come_more_often_than_once_a_second_and_leave_room_until_the_next() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let mut keyframes = Keyframes::default();
+        keyframes.see(start);
+        assert!(!keyframes.are_dense() && keyframes.left(start) == ms(0), "nobody knows yet");
+        assert!(keyframes.leave_room(ms(500), start + ms(1900)), "it may be long");
+        keyframes.see(start + ms(2000));
+        assert!(!keyframes.are_dense());
+        assert_eq!(keyframes.left(start + ms(3800)), ms(200));
+        assert!(keyframes.leave_room(ms(200), start + ms(3800)) && !keyframes.leave_room(ms(201), start + ms(3800)));
+        keyframes.see(start + ms(2500));
+        assert!(keyframes.are_dense());
     }
 }
