@@ -64,8 +64,8 @@ pub struct Datagrams {
     ports: Option<(u16, u16)>,
     our_ssrc: u32,
     ssrc: Option<u32>,
-    /// Another sender's last packet: two in a row, and it takes over.
-    other_ssrc: Option<u32>,
+    /// Another sender's last packet, and when it came: two in a row, and it takes over. The first may begin a keyframe.
+    other: Option<(u32, Vec<u8>, Duration)>,
     reorder: Reorder<Vec<u8>>,
     reception: Reception,
     has_heard: bool,
@@ -89,7 +89,7 @@ impl Datagrams {
             ports: None,
             our_ssrc: rand::random(),
             ssrc: None,
-            other_ssrc: None,
+            other: None,
             reorder: Reorder::default(),
             reception: Reception::new(rate_hz),
             has_heard: false,
@@ -222,10 +222,26 @@ impl Datagrams {
             self.ports = Some((from.port(), from.port().wrapping_add(1)));
         }
         self.has_heard = true;
-        let header = packet.header;
-        if !self.is_sender(header.ssrc, take) {
-            return;
+        let Some(held) = self.senders(packet.header.ssrc, data, now) else { return };
+        if let Some((first, at)) = held {
+            self.reorder.restart(|ordered| hand_on(&ordered, take));
+            if let Some(packet) = rtp::Packet::parse(&first) {
+                self.admit(packet, &first, at, take, tally);
+            }
         }
+        self.admit(packet, data, now, take, tally);
+    }
+
+    /// A packet of the track's sender, read from `data`.
+    fn admit(
+        &mut self,
+        packet: rtp::Packet<'_>,
+        data: &[u8],
+        now: Duration,
+        take: &mut impl FnMut(Came<'_>),
+        tally: &mut Tally,
+    ) {
+        let header = packet.header;
         tally.packets += 1;
         tally.octets += data.len() as u64;
         self.reception.packet(header.ssrc, header.sequence, header.timestamp, now);
@@ -241,18 +257,18 @@ impl Datagrams {
         }
     }
 
-    fn is_sender(&mut self, ssrc: u32, take: &mut impl FnMut(Came<'_>)) -> bool {
-        let other = self.other_ssrc.take();
+    /// Whether a packet is the sender's; with one that has just taken over comes its first, and when that came.
+    fn senders(&mut self, ssrc: u32, data: &[u8], now: Duration) -> Option<Option<(Vec<u8>, Duration)>> {
+        let other = self.other.take();
         if *self.ssrc.get_or_insert(ssrc) == ssrc {
-            return true;
+            return Some(None);
         }
-        if other != Some(ssrc) {
-            self.other_ssrc = Some(ssrc);
-            return false;
-        }
+        let Some((_, first, at)) = other.filter(|(other, ..)| *other == ssrc) else {
+            self.other = Some((ssrc, data.to_vec(), now));
+            return None;
+        };
         self.ssrc = Some(ssrc);
-        self.reorder.restart(|ordered| hand_on(&ordered, take));
-        true
+        Some(Some((first, at)))
     }
 }
 
@@ -407,7 +423,8 @@ mod tests {
         for (ssrc, sequence) in [(1, 5), (2, 100), (1, 6), (2, 101), (2, 102), (2, 103)] {
             sender.send_to(&packet(ssrc, sequence), to).unwrap();
         }
-        assert_eq!(take(&mut datagrams, 4, MS).await, [(5, 5), (6, 6), (8, 102), (9, 103)]);
+        let taken = take(&mut datagrams, 5, MS).await;
+        assert_eq!(taken, [(5, 5), (6, 6), (8, 101), (9, 102), (10, 103)], "the first may begin a keyframe");
     }
 
     #[tokio::test]

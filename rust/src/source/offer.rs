@@ -103,7 +103,10 @@ const MAX_NAME: usize = 32;
 /// Media sections of one description that are read.
 pub const MAX_SECTIONS: usize = 32;
 
-/// One media section, as far as it tells what is in it: of several formats the first.
+/// Formats of one media section that are read.
+const MAX_FORMATS: usize = 16;
+
+/// One media section, as far as it tells what is in it: of several formats the first that the hub carries, else the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section<'a> {
     /// "video", "audio", …
@@ -123,7 +126,8 @@ pub struct Section<'a> {
 /// Reads a session description (RFC 4566) into its media sections. By line and with patience: cameras break SDP in ways
 /// that no grammar knows.
 pub fn sections(sdp: &str) -> Vec<Section<'_>> {
-    let mut sections: Vec<Section<'_>> = Vec::new();
+    // Of each section, as many as it has formats.
+    let mut sections: Vec<Vec<Section<'_>>> = Vec::new();
     for line in sdp.lines().map(str::trim_end) {
         if let Some(media) = line.strip_prefix("m=") {
             if sections.len() == MAX_SECTIONS {
@@ -131,29 +135,16 @@ pub fn sections(sdp: &str) -> Vec<Section<'_>> {
             }
             let mut words = media.split_ascii_whitespace();
             let media = words.next().unwrap_or_default();
-            let payload_type = words.nth(2).and_then(|first| first.parse().ok()).unwrap_or(u8::MAX);
-            let (encoding, rate_hz) = static_format(payload_type);
-            let encoding = encoding.to_owned();
-            sections.push(Section {
-                media,
-                encoding,
-                payload_type,
-                rate_hz,
-                channels: 1,
-                parameters: None,
-                control: None,
-            });
+            let first = words.nth(2).unwrap_or_default();
+            let formats = std::iter::once(first).chain(words).take(MAX_FORMATS);
+            sections.push(formats.map(|format| Section::new(media, format.parse().unwrap_or(u8::MAX))).collect());
             continue;
         }
-        let (Some(section), Some(attribute)) = (sections.last_mut(), line.strip_prefix("a=")) else { continue };
+        let (Some(formats), Some(attribute)) = (sections.last_mut(), line.strip_prefix("a=")) else { continue };
         let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
-        let of_format = || {
-            let (number, rest) = value.trim_start().split_once([' ', '\t'])?;
-            (number.parse() == Ok(section.payload_type)).then(|| rest.trim())
-        };
         match name {
             "rtpmap" => {
-                if let Some(map) = of_format() {
+                if let Some((section, map)) = of_format(formats, value) {
                     let mut parts = map.split('/').map(str::trim);
                     section.encoding = clean_name(parts.next().unwrap_or_default());
                     section.rate_hz = parts.next().and_then(|rate| rate.parse().ok()).unwrap_or(0);
@@ -161,15 +152,36 @@ pub fn sections(sdp: &str) -> Vec<Section<'_>> {
                 }
             }
             "fmtp" => {
-                if let Some(parameters) = of_format() {
+                if let Some((section, parameters)) = of_format(formats, value) {
                     section.parameters = Some(parameters);
                 }
             }
-            "control" => section.control = Some(value.trim()),
+            "control" => formats.iter_mut().for_each(|section| section.control = Some(value.trim())),
             _ => {}
         }
     }
-    sections
+    sections.into_iter().filter_map(carried).collect()
+}
+
+/// What an attribute says of one of the formats.
+fn of_format<'a, 'b>(formats: &'b mut [Section<'a>], value: &'a str) -> Option<(&'b mut Section<'a>, &'a str)> {
+    let (number, rest) = value.trim_start().split_once([' ', '\t'])?;
+    let section = formats.iter_mut().find(|section| number.parse() == Ok(section.payload_type))?;
+    Some((section, rest.trim()))
+}
+
+/// The first that the hub carries, else the first.
+fn carried(formats: Vec<Section<'_>>) -> Option<Section<'_>> {
+    let place = formats.iter().position(|section| read(section).is_ok()).unwrap_or_default();
+    formats.into_iter().nth(place)
+}
+
+impl<'a> Section<'a> {
+    fn new(media: &'a str, payload_type: u8) -> Self {
+        let (encoding, rate_hz) = static_format(payload_type);
+        let encoding = encoding.to_owned();
+        Self { media, encoding, payload_type, rate_hz, channels: 1, parameters: None, control: None }
+    }
 }
 
 /// The name of an encoding as it may stand in a sentence: in lower case, and no longer than any real one.
@@ -287,6 +299,17 @@ mod tests {
             parameters: None,
             control: None,
         }
+    }
+
+    #[test]
+    fn of_several_formats_the_first_that_is_carried_is_read_with_what_belongs_to_it() {
+        let sdp = "m=video 0 RTP/AVP 26 97 96\r\na=control:v\r\na=rtpmap:96 H265/90000\r\na=rtpmap:97 H264/90000\r\n\
+            a=fmtp:97 packetization-mode=1\r\nm=audio 0 RTP/AVP 101 8 0\r\na=rtpmap:101 telephone-event/8000\r\n\
+            m=video 0 RTP/AVP 26 98\r\na=rtpmap:98 VP8/90000\r\nm=video\r\n";
+        let sections = sections(sdp);
+        let told: Vec<_> = sections.iter().map(|one| (one.payload_type, &one.encoding[..])).collect();
+        assert_eq!(told, [(97, "h264"), (8, "pcma"), (26, "jpeg"), (u8::MAX, "")]);
+        assert_eq!((sections[0].parameters, sections[0].control), (Some("packetization-mode=1"), Some("v")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::annex_b::START_CODE;
 use super::nal::{NalFormat, Payload, Role};
 use super::parameter_sets::ParameterSets;
 use super::unit_builder::{PictureUnit, TooLarge, UnitBuilder};
@@ -34,6 +35,15 @@ pub enum Loss {
 
 pub type Events = SmallVec<[Event; 2]>;
 
+/// A packet that is kept until it is known what it is.
+#[derive(Debug)]
+struct Suspect {
+    sequence: u16,
+    timestamp: u32,
+    marker: bool,
+    payload: Vec<u8>,
+}
+
 /// How far back a packet may be and still be one that came late (RFC 3550 §A.1).
 const MAX_MISORDER: u16 = 100;
 /// Late packets in a row after which the sender is taken to have begun a new count all the same.
@@ -49,8 +59,8 @@ pub struct Depacketiser<F: NalFormat> {
     pub sets: ParameterSets<F>,
     next_sequence: Option<u16>,
     older_in_a_row: u32,
-    /// Behind the last packet that was too far back to be late: the next one of a new count.
-    restart_next: Option<u16>,
+    /// The last packet that was too far back to be late: the first of a new count, if the next one follows it.
+    suspect: Option<Suspect>,
     building: Option<UnitBuilder<F>>,
     /// No gap since a packet that ended a unit: the next packet begins one.
     in_step: bool,
@@ -74,50 +84,54 @@ impl<F: NalFormat> Depacketiser<F> {
 
     pub fn push(&mut self, packet: Packet<'_>) -> Events {
         let mut events = Events::new();
-        if !self.follows(packet.sequence, &mut events) {
-            return events;
+        let Some(first) = self.follows(packet, &mut events) else { return events };
+        if let Some(Suspect { sequence, timestamp, marker, payload }) = first {
+            self.take(Packet { sequence, timestamp, marker, payload: &payload }, &mut events);
         }
+        self.take(packet, &mut events);
+        events
+    }
+
+    /// Takes a packet that is in its turn.
+    fn take(&mut self, packet: Packet<'_>, events: &mut Events) {
+        let payload = bare(packet.payload);
         if self.building.as_ref().is_some_and(|unit| unit.timestamp != packet.timestamp) {
-            self.finish(&mut events);
+            self.finish(events);
         }
         if self.dropping.is_some_and(|timestamp| timestamp != packet.timestamp) {
             self.dropping = None;
         }
-        if packet.payload.is_empty() || self.dropping.is_some() {
-            return events;
+        if payload.is_empty() || self.dropping.is_some() {
+            return;
         }
         if self.building.is_none() {
             self.in_step |= self.passed_over.is_some_and(|timestamp| timestamp != packet.timestamp);
-            if !self.in_step && !begins_unit::<F>(packet.payload) {
+            if !self.in_step && !begins_unit::<F>(payload) {
                 self.passed_over = Some(packet.timestamp);
-                return events;
+                return;
             }
             self.in_step = true;
             self.passed_over = None;
             self.building = Some(UnitBuilder::new(packet.timestamp, self.usual_bytes + 1500));
         }
-        match self.add(packet.payload) {
-            Ok(()) => {}
-            Err(loss) => {
-                self.building = None;
-                self.dropping = Some(packet.timestamp);
-                events.push(Event::Lost(loss));
-                return events;
-            }
+        if let Err(loss) = self.add(payload) {
+            self.building = None;
+            self.dropping = Some(packet.timestamp);
+            events.push(Event::Lost(loss));
+            return;
         }
         if self.continues_an_ended_picture(packet.timestamp) {
             self.markers_lie = true;
             self.building = None;
             self.dropping = Some(packet.timestamp);
             events.push(Event::Lost(Loss::Malformed));
-            return events;
+            return;
         }
         let complete = self.building.as_ref().is_some_and(UnitBuilder::has_picture);
         if packet.marker && complete && !self.markers_lie {
-            self.finish(&mut events);
+            self.finish(events);
             self.ended = Some(packet.timestamp);
         }
-        events
     }
 
     /// Ends the unit in progress, where a stream ends.
@@ -127,15 +141,24 @@ impl<F: NalFormat> Depacketiser<F> {
         events
     }
 
-    /// Whether the packet is to be looked at; a gap before it is settled here.
-    fn follows(&mut self, sequence: u16, events: &mut Events) -> bool {
+    /// None: the packet is not to be looked at. Else a gap before it is settled here, and where it shows that a new count
+    /// has begun, the first packet of that comes before it.
+    fn follows(&mut self, packet: Packet<'_>, events: &mut Events) -> Option<Option<Suspect>> {
+        let sequence = packet.sequence;
+        let mut first = None;
         let ahead = self.next_sequence.map_or(0, |next| sequence.wrapping_sub(next));
         if ahead >= 0x8000 {
             self.older_in_a_row += 1;
             let is_far = 0u16.wrapping_sub(ahead) > MAX_MISORDER;
-            let follows_a_far_one = is_far && self.restart_next.replace(sequence.wrapping_add(1)) == Some(sequence);
-            if !follows_a_far_one && self.older_in_a_row < RESTART_AFTER {
-                return false;
+            if is_far {
+                first = self.suspect.take().filter(|suspect| suspect.sequence.wrapping_add(1) == sequence);
+            }
+            if first.is_none() && self.older_in_a_row < RESTART_AFTER {
+                if is_far {
+                    let Packet { timestamp, marker, payload, .. } = packet;
+                    self.suspect = Some(Suspect { sequence, timestamp, marker, payload: payload.to_vec() });
+                }
+                return None;
             }
         }
         if ahead != 0 {
@@ -147,9 +170,9 @@ impl<F: NalFormat> Depacketiser<F> {
             events.push(Event::Lost(Loss::Gap));
         }
         self.older_in_a_row = 0;
-        self.restart_next = None;
+        self.suspect = None;
         self.next_sequence = Some(sequence.wrapping_add(1));
-        true
+        Some(first)
     }
 
     fn add(&mut self, payload: &[u8]) -> Result<(), Loss> {
@@ -211,6 +234,12 @@ impl From<TooLarge> for Loss {
     fn from(_: TooLarge) -> Self {
         Self::TooLarge
     }
+}
+
+/// The payload without the start code that some cameras put in front of it, as in a byte stream (Annex B). No payload begins
+/// so: the type of its NAL unit would be 0 (RFC 6184 §5.2), or its temporal id (RFC 7798 §1.1.4).
+fn bare(payload: &[u8]) -> &[u8] {
+    payload.strip_prefix(&START_CODE).or_else(|| payload.strip_prefix(&START_CODE[1..])).unwrap_or(payload)
 }
 
 /// Whether a payload that follows a gap is the beginning of an access unit: what comes before a picture's first slice
@@ -418,8 +447,36 @@ mod tests {
         }
         let events = feed(&mut depacketiser, &packets);
         assert_eq!(losses(&events), [Loss::Gap]);
-        // The parameter set that the new count began with is known already.
         assert_eq!(units(&events).len(), 60);
+    }
+
+    #[test]
+    fn a_keyframe_that_a_new_count_begins_with_is_whole_though_its_first_packet_proves_nothing() {
+        let (mut sequence, mut depacketiser) = (40_000, Depacketiser::<H264>::default());
+        let mut packets = packetise(&keyframe(1), 0, &mut sequence);
+        // Its sets come out of band: the first packet is the first of the slice.
+        let bare = keyframe(2).split_off(2);
+        packets.extend(packetise(&bare, 3600, &mut { 20_000 }));
+        let events = feed(&mut depacketiser, &packets);
+        assert_eq!(losses(&events), [Loss::Gap]);
+        assert_eq!(units(&events).iter().map(|unit| unit.keyframe).collect::<Vec<_>>(), [true, true]);
+        assert!(nals(units(&events)[1]).ends_with(&bare));
+    }
+
+    #[test]
+    fn start_codes_in_front_of_a_payload_and_between_parameter_sets_are_no_part_of_it() {
+        for code in [&START_CODE[..], &START_CODE[1..]] {
+            let (mut sequence, mut depacketiser) = (0, Depacketiser::<H264>::default());
+            let sets = [code, SPS, &START_CODE, PPS].concat();
+            let small = [slice(0x65, 0, 20, 1), slice(0x65, 1, 10, 1)];
+            let packets = [&sets, &[code, &small[0]].concat(), &[code, &small[1]].concat()].map(|payload| {
+                sequence += 1;
+                (sequence, 0, sequence == 3, payload.clone())
+            });
+            let events = feed(&mut depacketiser, &packets);
+            assert!(losses(&events).is_empty());
+            assert_eq!(nals(units(&events)[0]), [SPS, PPS, &small[0], &small[1]]);
+        }
     }
 
     #[test]
