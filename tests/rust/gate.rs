@@ -289,7 +289,10 @@ fn a_session_that_asked_for_one_stream_never_gets_the_other() {
     let sub = house.open_profile("s1", Some(Profile::Sub));
     let (kind, reason) = house.refusal(CAMERA, Some(Proof::Ticket(&sub)));
     assert_eq!((kind, reason), (ErrorKind::NotFound, "CAMERA_PROFILE_MISSING"), "there is a main one only");
+    let alone = house.admit(&house.open_profile("s0", Some(Profile::Main)), Protocol::WebrtcUdp);
+    assert_eq!(alone.other().err().unwrap().reason(), "CAMERA_PROFILE_MISSING", "AUTO would be no help");
     house.gate.apply_cameras(2, vec![with_sub()], &[]).unwrap();
+    assert_eq!(alone.other().err().unwrap().reason(), "PROFILE_FIXED");
     let admission = house.admit(&sub, Protocol::WebrtcUdp);
     assert_eq!(admission.profile(), Profile::Sub);
     assert_eq!(admission.other().err().unwrap().reason(), "PROFILE_FIXED");

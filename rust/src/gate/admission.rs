@@ -163,14 +163,16 @@ impl Admission for Admitted {
     }
 
     fn other(&self) -> Result<Arc<dyn Interest>> {
-        if self.session.spec.profile.is_some() {
-            let message = "the session asked for this stream and no other: open one with profile AUTO";
-            return Err(Error::new(ErrorKind::FailedPrecondition, "PROFILE_FIXED", message));
-        }
         let other = match self.profile() {
             Profile::Main => Profile::Sub,
             Profile::Sub => Profile::Main,
         };
+        if self.session.spec.profile.is_some() {
+            // AUTO is good advice only where there is another one.
+            self.gate.supply(&self.session.spec.camera, Some(other))?;
+            let message = "the session asked for this stream and no other: open one with profile AUTO";
+            return Err(Error::new(ErrorKind::FailedPrecondition, "PROFILE_FIXED", message));
+        }
         let lease = self.gate.lease(&self.session.spec.camera, Some(other))?;
         Ok(Arc::new(Held { session: self.session.clone(), lease }))
     }

@@ -97,8 +97,8 @@ pub trait Admission: Send + Sync + 'static {
     /// and protocol is replaced. If the session has ended meanwhile, the sink is ended at once.
     fn connected(&self, sink: SinkHandle);
     /// An interest in the stream that it does not play now, main or sub, for a session that leaves the choice to the hub
-    /// (profile AUTO). Errors: PROFILE_FIXED (FailedPrecondition) where the session asked for just the one it has,
-    /// CAMERA_PROFILE_MISSING (NotFound) where the camera has no other, and those of `Door::admit`.
+    /// (profile AUTO). Errors: CAMERA_PROFILE_MISSING (NotFound) where the camera has no other, PROFILE_FIXED
+    /// (FailedPrecondition) where it has and the session asked for just this one, and those of `Door::admit`.
     fn other(&self) -> Result<Arc<dyn Interest>> {
         Err(Error::new(
             ErrorKind::FailedPrecondition,
