@@ -56,6 +56,8 @@ const PASSING = new Set([
   "LINK_NO_MEDIA",
   "LINK_MEDIA_UNREACHABLE",
   "STREAM_LOST",
+  "LIMIT_CONNECTIONS",
+  "LIMIT_CONNECTIONS_PER_ADDRESS",
 ]);
 const ways = new Ways(abilities());
 /** The hub's doing, not a decision: the same purpose opens a new session, on record like the first. */

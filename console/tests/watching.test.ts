@@ -146,6 +146,19 @@ test("a camera that is off is tried again with a new ticket, and not before the 
   expect([view.phase, view.reason]).toEqual(["live", ""]);
 });
 
+test("a hub that has no connection left for a moment is asked again", async () => {
+  for (const reason of ["LIMIT_CONNECTIONS", "LIMIT_CONNECTIONS_PER_ADDRESS"]) {
+    seam.openSession.mockClear();
+    seam.refusals = { webrtc: new PlayError(406, "B_FRAMES", ""), mse: new PlayError(429, reason, "") };
+    const { view } = await watch();
+    expect(view.phase, reason).not.toBe("failed");
+    seam.refusals = { webrtc: new PlayError(406, "B_FRAMES", "") };
+    await vi.advanceTimersByTimeAsync(60_000);
+    picture!();
+    expect(view.phase, reason).toBe("live");
+  }
+});
+
 test("media that ends because the session did says why, and stays ended", async () => {
   const { view } = await watch();
   picture!();
