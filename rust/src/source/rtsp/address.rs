@@ -54,7 +54,7 @@ impl Address {
                 let unknown = || {
                     Failure::new(
                         FailureKind::Unreachable,
-                        format!("the name {name} does not resolve: check it, or the hub's DNS"),
+                        "the camera's name does not resolve: check it, or the hub's DNS",
                     )
                 };
                 lookup_host((name, self.port)).await.map_err(|_| unknown())?.collect()
@@ -67,15 +67,16 @@ impl Address {
             match options.networks.check(address) {
                 Ok(()) if allowed.len() < MAX_ADDRESSES && !allowed.contains(&address) => allowed.push(address),
                 Ok(()) => {}
-                Err(denial) => denied = Some((address, denial)),
+                Err(denial) => denied = Some(denial),
             }
         }
         match (allowed.is_empty(), denied) {
             (false, _) => Ok(allowed),
-            (true, Some((address, denial))) => Err(denied_failure(address, denial)),
-            (true, None) => {
-                Err(Failure::new(FailureKind::Unreachable, format!("the name {} has no address", self.host)))
-            }
+            (true, Some(denial)) => Err(denied_failure(denial)),
+            (true, None) => Err(Failure::new(
+                FailureKind::Unreachable,
+                "the camera's name has no address: check it, or the hub's DNS",
+            )),
         }
     }
 
@@ -90,19 +91,29 @@ impl Address {
     }
 }
 
-fn denied_failure(address: SocketAddr, denial: Denial) -> Failure {
+/// Viewers read it as well: no address in it, which is for the camera's unit and administrators alone.
+fn denied_failure(denial: Denial) -> Failure {
     let why = match denial {
         Denial::Network(network) => format!("source.deny has {network}"),
         Denial::Kind(kind) => format!("{kind} addresses are denied unless source.allow has them"),
         Denial::OwnListener => "it is this hub's own port".to_owned(),
     };
-    Failure::new(FailureKind::Denied, format!("the hub does not dial {address}: {why}"))
+    Failure::new(FailureKind::Denied, format!("the hub does not dial the camera's address: {why}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::target;
     use super::*;
+
+    #[tokio::test]
+    async fn why_a_camera_is_not_dialled_says_nothing_of_where_it_is() {
+        for url in ["rtsp://127.0.0.1:8554/1", "rtsp://camera-of-the-school.invalid/1"] {
+            let address = Address::of(&target(url)).unwrap();
+            let failure = address.resolve(&Options::default()).await.unwrap_err();
+            assert!(!failure.message.contains("127.0.0.1") && !failure.message.contains("school"), "{failure:?}");
+        }
+    }
 
     #[test]
     fn a_url_that_can_not_be_pulled_is_refused_with_the_remedy() {

@@ -84,10 +84,10 @@ impl Connection {
         options: &Options,
         deadline: Instant,
     ) -> Result<Self, Failure> {
-        let late = |_| unreachable(&io::ErrorKind::TimedOut.into(), dialled);
+        let late = |_| unreachable(&io::ErrorKind::TimedOut.into());
         let connected = timeout_at(deadline, TcpStream::connect(dialled)).await.map_err(late)?;
-        let socket = connected.map_err(|error| unreachable(&error, dialled))?;
-        let broken = |error: io::Error| unreachable(&error, dialled);
+        let socket = connected.map_err(|error| unreachable(&error))?;
+        let broken = |error: io::Error| unreachable(&error);
         socket.set_nodelay(true).map_err(broken)?;
         let (peer, local) = (socket.peer_addr().map_err(broken)?, socket.local_addr().map_err(broken)?);
         let stream = if address.is_secure {
@@ -224,10 +224,11 @@ async fn shake_hands(
         if handshake.has_changed() {
             changed()
         } else if handshake.is_unknown() {
-            failed(format!(
-                "the camera's certificate does not name {host}, or no authority of source.tls_ca has issued it: give \
-                 the camera one that fits"
-            ))
+            failed(
+                "the camera's certificate does not name its address, or no authority of source.tls_ca has issued it: \
+                 give the camera one that fits"
+                    .to_owned(),
+            )
         } else if error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()) {
             failed(
                 "no TLS session with the camera comes about: check that the port is its RTSPS one and that it knows \
@@ -245,12 +246,25 @@ async fn shake_hands(
     }
 }
 
-fn unreachable(error: &io::Error, dialled: SocketAddr) -> Failure {
+/// Viewers read it as well, and where a camera is dialled is for its unit and administrators alone: no address in it.
+fn unreachable(error: &io::Error) -> Failure {
     let message = match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            "the camera's address refuses the connection: check port and RTSP service".to_owned()
-        }
-        _ => format!("{dialled} can't be reached: check that the camera has power and network"),
+        io::ErrorKind::ConnectionRefused => "the camera's address refuses the connection: check port and RTSP service",
+        _ => "the camera can't be reached: check that it has power and network",
     };
     Failure::new(FailureKind::Unreachable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_camera_can_not_be_reached_says_nothing_of_where_it_is() {
+        for kind in [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable, io::ErrorKind::ConnectionRefused] {
+            let failure = unreachable(&io::Error::new(kind, "connect to 192.0.2.21:554"));
+            assert!(!failure.message.contains("192.0.2.21"), "{failure:?}");
+            assert!(failure.message.contains(": check"), "it says what to do: {failure:?}");
+        }
+    }
 }

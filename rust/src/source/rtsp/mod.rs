@@ -50,10 +50,7 @@ pub async fn describe(target: &Target, options: &Options) -> Result<Camera, Fail
 /// The addresses that may be dialled. Never empty.
 async fn resolve(address: &Address, options: &Options, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
     timeout_at(deadline, address.resolve(options)).await.map_err(|_| {
-        Failure::new(
-            FailureKind::Unreachable,
-            format!("the name {} was not resolved in time: check the hub's DNS", address.host),
-        )
+        Failure::new(FailureKind::Unreachable, "the camera's name was not resolved in time: check the hub's DNS")
     })?
 }
 
