@@ -294,10 +294,10 @@ async def test_what_is_no_rtsp_is_refused(place: Site):
 async def test_too_many_strangers_from_one_address_are_refused(place: Site):
     local, url = new_address(), f"rtsp://{place.running.ready['rtsp']}/{camera_id(1)}"
     async with contextlib.AsyncExitStack() as stack:
-        strangers = [await stack.enter_async_context(await RtspClient.connect(url, local=local)) for _ in range(65)]
+        strangers = [await stack.enter_async_context(await RtspClient.connect(url, local=local)) for _ in range(257)]
         replies = [await stranger.describe() for stranger in strangers]
         answers = sorted((reply.status, reply.reason) for reply in replies)
-        assert answers == [(401, "TICKET_MISSING")] * 64 + [(453, "LIMIT_CONNECTIONS_PER_ADDRESS")]
+        assert answers == [(401, "TICKET_MISSING")] * 256 + [(453, "LIMIT_CONNECTIONS_PER_ADDRESS")]
         # Another address is not their business.
         other = await stack.enter_async_context(await RtspClient.connect(url, local=new_address()))
         assert (await other.describe()).status == 401

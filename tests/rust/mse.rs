@@ -472,7 +472,7 @@ fn who_shows_no_ticket_takes_no_viewers_place() {
     let options = MseOptions { max_viewers: 1, ..MseOptions::default() };
     let port = Port::open_with("127.0.0.1:0".parse().unwrap(), options, |_, _| {});
     let _publisher = port.publish();
-    let mut strangers: Vec<Viewer> = (0..64).map(|_| Viewer::connect(&port, CAMERA)).collect();
+    let mut strangers: Vec<Viewer> = (0..256).map(|_| Viewer::connect(&port, CAMERA)).collect();
     assert_eq!(Viewer::connect(&port, CAMERA).end(), end(4429, "LIMIT_CONNECTIONS_PER_ADDRESS"));
     // One of them shows its ticket: it has a viewer's place, and another may come.
     let hello = serde_json::json!({ "ticket": "ticket", "mimes": [H264] }).to_string();

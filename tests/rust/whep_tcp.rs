@@ -196,7 +196,7 @@ fn connections_that_have_not_shown_who_they_are_are_bounded_per_address() {
     let port = Port::usual();
     let _publisher = port.publish();
     let server: SocketAddr = port.webrtc.local_address();
-    let mut waiting: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(server).unwrap()).collect();
+    let mut waiting: Vec<TcpStream> = (0..256).map(|_| TcpStream::connect(server).unwrap()).collect();
     let mut one_more = TcpStream::connect(server).unwrap();
     closed(&mut one_more, Duration::from_secs(5));
     // One that leaves makes room: a viewer comes through.

@@ -14,7 +14,7 @@ import pytest
 from vidhub import app, config
 from vidhub.app import App
 from vidhub.app.parts import certificate_names, core_options
-from vidhub.app.run import SWITCH_S
+from vidhub.app.run import OPEN_FILES, SWITCH_S
 from vidhub.config import Config, HubOptions
 from vidhub.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable, VidhubError
 from vidhub.identity import HubKeys
@@ -65,23 +65,25 @@ async def test_a_hub_opens_every_port_and_leaves_nothing_behind(tmp_path):
         socket.create_connection((host, int(port)), timeout=1)
 
 
-def test_threads_of_a_hub_share_the_interpreter_in_short_turns(tmp_path):
+def test_a_hub_shares_the_interpreter_in_short_turns_and_may_open_as_many_files_as_its_hard_limit(tmp_path):
     program = f"""
-import os, signal, sys
+import os, resource, signal, sys
 from pathlib import Path
 from vidhub import config
 from vidhub.app import run
 
 def ready(_):
-    print(sys.getswitchinterval())
+    print(sys.getswitchinterval(), *resource.getrlimit(resource.RLIMIT_NOFILE))
     os.kill(os.getpid(), signal.SIGTERM)
 
+resource.setrlimit(resource.RLIMIT_NOFILE, (512, 2_048))
 options = config.load(environment={{}}, flags={{"data_dir": Path({str(tmp_path / "data")!r}), **{PORTS!r}}})
 run.serve(options, on_ready=ready)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stdout.split()) == (0, [str(SWITCH_S)]), ended.stderr
+    assert (ended.returncode, ended.stdout.split()) == (0, [str(SWITCH_S), "2048", "2048"]), ended.stderr
     assert SWITCH_S <= 0.001
+    assert OPEN_FILES >= 4 * 4_096, "four listeners take 4,096 connections each"
 
 
 async def test_a_running_hub_gives_frames_of_open_sessions_alone(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 import time
@@ -33,6 +34,9 @@ _FIRST = ("user_add", "unit_token", "hub_invite", "hub_join")
 # back from the writer, which is busy with an import: at Python's own 5 ms, people wait for most of that each time.
 SWITCH_S = 0.0005
 
+# Every connection that the listeners take together, and as many files and sockets again.
+OPEN_FILES = 65_536
+
 # SIGHUP comes when the terminal that the hub was started from is closed: no reason to leave sessions without an end.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -41,6 +45,7 @@ def serve(config: Config, *, on_ready: Callable[[dict[str, object]], None]) -> i
     """Runs a hub until one of ENDING; a second one does not wait for viewers. Raises what starting raises."""
     logs.configure()
     sys.setswitchinterval(SWITCH_S)
+    _allow_connections()
     uvloop.run(_serve(config, on_ready))
     return 0
 
@@ -61,6 +66,15 @@ async def _serve(config: Config, on_ready: Callable[[dict[str, object]], None]) 
         await app.run(stop)
     finally:
         await app.close(hurry)
+
+
+def _allow_connections() -> None:
+    """Shells and service managers give a process 1,024 open files, for the sake of those that know select() alone; each
+    connection is one, and the listeners take more. What the hard limit allows is ours to take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _settle() -> None:

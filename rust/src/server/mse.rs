@@ -45,8 +45,8 @@ const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 /// What is left to say at the end is said, and the other side's goodbye waited for, within this.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that have shown no ticket yet: in all, of one address.
-const MAX_STRANGERS: usize = 1024;
-const MAX_STRANGERS_PER_ADDRESS: usize = 64;
+const MAX_STRANGERS: usize = 2048;
+const MAX_STRANGERS_PER_ADDRESS: usize = 256;
 /// Connections without a place that are being told so; more are refused in HTTP.
 const MAX_REFUSALS: usize = 64;
 /// What a client may send before its picture comes.

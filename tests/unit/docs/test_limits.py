@@ -86,8 +86,8 @@ sink/whep/connection.rs CONSENT | media to an address without a check | 30 s
 sink/whep/connection.rs PROOF | a viewer followed by a check alone | 10 s
 server/webrtc/tcp.rs MAX_CONNECTIONS | TCP connections in all | 4,096
 server/webrtc/peers.rs MAX_CONNECTIONS | TCP connections in all | 8
-server/webrtc/tcp.rs MAX_STRANGERS | TCP connections that have not passed | 1,024
-server/webrtc/tcp.rs MAX_STRANGERS_PER_ADDRESS | TCP connections that have not passed | 64
+server/webrtc/tcp.rs MAX_STRANGERS | TCP connections that have not passed | 2,048
+server/webrtc/tcp.rs MAX_STRANGERS_PER_ADDRESS | TCP connections that have not passed | 256
 server/webrtc/tcp.rs PROVE_WITHIN | time to pass one | 10 s
 server/webrtc/connection.rs FULL_BYTES | the same, sealed and framed | 128 KiB
 server/webrtc/connection.rs STALL_TIMEOUT | no progress while data waits; no connection | 10 s
@@ -96,8 +96,8 @@ sink/frames/queue.rs MAX_UNITS | frames waiting for one reader in Python | 4,096
 hub/frames.rs MAX_READERS | readers of frames at once | 1,024
 picture/decode.py LONGEST_SIDE | picture of a snapshot | 8,192
 picture/still.py MOST_OCTETS | JPEG of a snapshot | 6 MiB
-server/mse.rs MAX_STRANGERS | connections that have shown no ticket yet | 1,024
-server/mse.rs MAX_STRANGERS_PER_ADDRESS | connections that have shown no ticket yet | 64
+server/mse.rs MAX_STRANGERS | connections that have shown no ticket yet | 2,048
+server/mse.rs MAX_STRANGERS_PER_ADDRESS | connections that have shown no ticket yet | 256
 server/mse.rs MAX_REFUSALS | connections that are being told so | 64
 server/mse.rs MAX_FIRST_MESSAGE | first message | 16 KiB
 server/mse.rs MAX_MIMES | first message | 64

@@ -66,7 +66,7 @@ impl RtspOptions {
             udp: None,
             sink_queue_bytes: 1024 * 1024,
             max_connections: 4096,
-            max_strangers_per_address: 64,
+            max_strangers_per_address: 256,
             request_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(5),
         }

@@ -21,8 +21,8 @@ use crate::wire::stun;
 
 /// Connections in all, and of those that have not passed a check yet: in all, of one address.
 const MAX_CONNECTIONS: usize = 4096;
-const MAX_STRANGERS: usize = 1024;
-const MAX_STRANGERS_PER_ADDRESS: usize = 64;
+const MAX_STRANGERS: usize = 2048;
+const MAX_STRANGERS_PER_ADDRESS: usize = 256;
 /// Until then a connection must have passed a check.
 const PROVE_WITHIN: Duration = Duration::from_secs(10);
 /// How often clocks are looked at.
