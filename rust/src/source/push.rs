@@ -122,6 +122,14 @@ impl Push {
         self.intake.waits_for_keyframe()
     }
 
+    /// The publisher comes another way now: what came so far counts for the way that it took.
+    pub fn comes_by(&mut self, protocol: Protocol) {
+        if self.protocol != protocol {
+            self.count();
+            self.protocol = protocol;
+        }
+    }
+
     /// Takes an RTP packet as it came.
     pub fn rtp(&mut self, place: usize, data: &[u8], now: Instant) {
         match rtp::Packet::parse(data) {
@@ -242,5 +250,36 @@ impl Drop for Push {
             self.telemetry.streams(self.kind).fetch_sub(1, Relaxed);
         }
         self.count();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::StreamLimits;
+
+    #[test]
+    fn what_comes_is_counted_for_the_way_that_it_takes() {
+        let telemetry = Arc::new(Telemetry::default());
+        let sdp =
+            b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n";
+        let (_, tracks) = announced("c", sdp).unwrap();
+        let stream = Stream::new("c/main".into(), StreamLimits { gop_cache_bytes: 1 << 20 }, telemetry.clone());
+        let ways = (SourceKind::Whip, Protocol::WebrtcUdp);
+        let mut push = Push::new(stream, &tracks, ways, None, None, telemetry.clone(), Instant::now());
+        let mut sequence = 0;
+        let mut send = |push: &mut Push, packets: u16| {
+            for _ in 0..packets {
+                sequence += 1;
+                let header = rtp::Header { marker: true, payload_type: 96, sequence, timestamp: 0, ssrc: 7 };
+                push.rtp(0, &[&header.to_bytes()[..], &[0x09, 0xf0]].concat(), Instant::now());
+            }
+        };
+        send(&mut push, 3);
+        push.comes_by(Protocol::WebrtcTcp);
+        send(&mut push, 2);
+        drop(push);
+        let packets = |protocol| telemetry.flow(Direction::In, protocol).packets.load(Relaxed);
+        assert_eq!((packets(Protocol::WebrtcUdp), packets(Protocol::WebrtcTcp)), (3, 2));
     }
 }

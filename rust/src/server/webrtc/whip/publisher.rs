@@ -189,6 +189,9 @@ impl Publisher {
         }
         if !stun::is_stun(data) {
             self.source = Some(from);
+            if let Some(push) = &mut self.push {
+                push.comes_by(from.carrier.protocol());
+            }
         } else if !self.remotes.takes_checks_from(from) {
             self.telemetry.dropped(DropReason::OverBudget).fetch_add(1, Relaxed);
             return Flow::Continue;
