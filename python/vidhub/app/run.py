@@ -34,7 +34,7 @@ _FIRST = ("user_add", "unit_token", "hub_invite", "hub_join")
 # back from the writer, which is busy with an import: at Python's own 5 ms, people wait for most of that each time.
 SWITCH_S = 0.0005
 
-# Every connection that the listeners take together, and as many files and sockets again.
+# Several times the connections that all listeners take together.
 OPEN_FILES = 65_536
 
 # SIGHUP comes when the terminal that the hub was started from is closed: no reason to leave sessions without an end.
