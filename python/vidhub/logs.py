@@ -22,13 +22,7 @@ _SECRET_TEXTS = (
 def configure(level: int = logging.INFO) -> None:
     """Sends our log and that of the libraries to stderr. Programs call it once, before anything logs."""
     structlog.configure(
-        processors=[
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            redact,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
-        ],
+        processors=_PROCESSORS,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -59,3 +53,13 @@ def clean(text: str) -> str:
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return clean(super().format(record)).replace("\n", "\\n")
+
+
+# One list for good: loggers keep the one they began with, and who looks on (`structlog.testing`) changes it in place.
+_PROCESSORS: list[structlog.typing.Processor] = [
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    redact,
+    structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
+]

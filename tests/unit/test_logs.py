@@ -49,3 +49,18 @@ def test_our_log_and_that_of_libraries_go_to_stderr():
     assert "bad rtsp://" in done.stderr
     assert "chatter" not in done.stderr
     assert "hunter22" not in done.stderr
+
+
+def test_who_looks_on_sees_what_a_logger_says_that_began_before_the_last_configuration():
+    code = (
+        "import structlog; from structlog.testing import capture_logs; from vidhub import logs;"
+        "log = structlog.get_logger('a'); logs.configure(); log.info('first'); logs.configure()\n"
+        "with capture_logs() as lines: log.info('second')\n"
+        "assert [line['event'] for line in lines] == ['second'], lines\n"
+        "log.info('third')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert [word for word in ("first", "second", "third") if word in done.stderr] == ["first", "third"]
