@@ -270,7 +270,8 @@ impl Media {
 
     fn send_due(&mut self, line: Line<'_>, now: Instant) {
         let pace = self.pace_bps();
-        let mut may_go = self.budget.fill(pace, now);
+        let is_narrow = self.rate.is_narrow();
+        let mut may_go = if is_narrow { self.budget.make_up(pace, now) } else { self.budget.fill(pace, now) };
         if self.leaving.is_empty() && self.history.waiting() == 0 {
             (self.is_paced, self.catching_up) = (false, None);
             return;

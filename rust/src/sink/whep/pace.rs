@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 /// Pieces leave this far apart; shorter ones would cost more calls for nothing.
 const TICK: Duration = Duration::from_millis(5);
-/// A busy machine wakes us late: what was not spent meanwhile is made up for, up to so much time and so many octets, which
-/// make no queue that matters and fit the socket of any viewer. Else the pace would be a datagram for each time of waking.
+/// A busy machine wakes us late: where the pace is all that a link takes, what was not spent meanwhile is made up for, up to
+/// so much time and so many octets, which make no queue that matters and fit the socket of any viewer. Else the pace would be
+/// a datagram for each time of waking.
 const LATE: Duration = Duration::from_millis(40);
 const LATE_OCTETS: f64 = 16.0 * 1024.0;
 /// The bitrate is that of the last two seconds of pictures, which is a group of pictures with most cameras.
@@ -53,8 +54,8 @@ impl Bitrate {
     }
 }
 
-/// A budget of octets. What is sent at once is at most what the rate gives in one tick, or what it gave while we were woken
-/// late, or `at_once`; and one datagram.
+/// A budget of octets. What is sent at once is at most what the rate gives in one tick, or `at_once`, or what it gave while we
+/// were woken late, where that is made up for; and one datagram.
 pub(super) struct Budget {
     octets: f64,
     at_once: f64,
@@ -66,11 +67,20 @@ impl Budget {
         Self { octets: at_once, at_once, filled: now }
     }
 
-    /// Fills at so many bits a second since the last time; true when something may be sent.
+    /// Fills at so many bits a second since the last time; true when something may be sent. A machine that is busy with many
+    /// viewers who begin owes them nothing: they would take each other's time, and that of those who have no picture yet.
     pub fn fill(&mut self, bps: f64, now: Instant) -> bool {
+        self.gain(bps, self.at_once, now)
+    }
+
+    /// The same, where being woken late is made up for.
+    pub fn make_up(&mut self, bps: f64, now: Instant) -> bool {
+        self.gain(bps, self.at_once.max((bps / 8.0 * LATE.as_secs_f64()).min(LATE_OCTETS)), now)
+    }
+
+    fn gain(&mut self, bps: f64, at_once: f64, now: Instant) -> bool {
         let gained = bps / 8.0 * now.saturating_duration_since(self.filled).as_secs_f64();
-        let late = (bps / 8.0 * LATE.as_secs_f64()).min(LATE_OCTETS);
-        self.octets = (self.octets + gained).min(self.at_once.max(late).max(bps / 8.0 * TICK.as_secs_f64()));
+        self.octets = (self.octets + gained).min(at_once.max(bps / 8.0 * TICK.as_secs_f64()));
         self.filled = self.filled.max(now);
         self.octets > 0.0
     }
@@ -128,8 +138,12 @@ mod tests {
         }
         let bps = f64::from(sent) * 8.0 / 10.0;
         assert!((bps / 2e6 - 1.0).abs() < 0.02, "{bps}");
-        // After a pause there is no more than what a late waking gives.
-        assert!(budget.fill(2e6, now + Duration::from_secs(60)) && budget.spend(9999) && !budget.spend(2));
+        let (tick, late) = (1250, 10_000);
+        // After a pause there is no more than a tick gives.
+        now += Duration::from_secs(60);
+        assert!(budget.fill(2e6, now) && budget.spend(tick - 1) && !budget.spend(2));
+        // Or than a late waking does, where that is made up for.
+        assert!(budget.make_up(2e6, now + Duration::from_secs(60)) && budget.spend(late - 1) && !budget.spend(2));
     }
 
     #[test]
@@ -140,7 +154,7 @@ mod tests {
             let mut sent = 0;
             for woken in 1..=400 {
                 let mut burst = 0;
-                let mut may_go = budget.fill(bps, start + Duration::from_millis(late_ms) * woken);
+                let mut may_go = budget.make_up(bps, start + Duration::from_millis(late_ms) * woken);
                 while may_go {
                     burst += 1200;
                     may_go = budget.spend(1200);

@@ -82,7 +82,7 @@ impl Probe {
     /// The place of the next packet, if it is time for one.
     pub fn next(&mut self, now: Instant) -> Option<usize> {
         let Stage::Sends { until } = self.stage else { return None };
-        (now < until && self.budget.fill(self.bps, now)).then_some(self.sent)
+        (now < until && self.budget.make_up(self.bps, now)).then_some(self.sent)
     }
 
     pub fn sent(&mut self, octets: usize) {
