@@ -26,7 +26,6 @@ pub struct Configuration {
     by_udp: bool,
 }
 
-/// Says "half" and "end" when so many have left.
 pub fn run(configuration: &Configuration) {
     raise_open_files();
     pin(configuration.core);
@@ -79,12 +78,8 @@ pub fn run(configuration: &Configuration) {
             }
             *place = None;
             left += 1;
-            if left == configuration.joins / 2 {
-                crate::say(&json!({"event": "half"}));
-            }
         }
     }
-    crate::say(&json!({"event": "end"}));
     crate::say(&json!({
         "joins": left,
         "failures": failures,
