@@ -353,13 +353,12 @@ func main() {
 	}
 	fmt.Printf("{\"readers\":%d,\"playing\":%d,\"dead\":%d,\"err\":%q,\"transport\":\"webrtc\",\"window_s\":%.3f,\"packets\":%d,\"bytes\":%d,\"gaps\":%d,\"lost\":%d,\"keys\":%d,\"first_packet_ms_p50\":%.2f,\"first_packet_ms_p99\":%.2f,\"first_key_ms_p50\":%.2f,\"first_key_ms_p95\":%.2f,\"first_key_ms_p99\":%.2f,\"got_key\":%d,\"relay_ms_p50\":%.3f,\"relay_ms_p99\":%.3f,\"relay_samples\":%d,\"client_cpu_s\":%.3f%s}\n",
 		*n, playing, *n-playing, errs, dt, p1-p0, b1-b0, g1-g0, l1-l0, k1-k0, pct(tf, .5), pct(tf, .99), pct(tk, .5), pct(tk, .95), pct(tk, .99), len(tk), pct(lat, .5), pct(lat, .99), len(lat), float64(c1-c0)/1e9, extra)
-	if *frames { // leave politely, or the server sends on and disturbs the next case
-		var wg sync.WaitGroup
-		for _, v := range vs {
-			wg.Add(1)
-			go func() { v.leave(*bearer); wg.Done() }()
-		}
-		wg.Wait()
+	// Leave politely, or the server sends on and disturbs what is measured next.
+	var wg sync.WaitGroup
+	for _, v := range vs {
+		wg.Add(1)
+		go func() { v.leave(*bearer); wg.Done() }()
 	}
+	wg.Wait()
 	os.Exit(0)
 }

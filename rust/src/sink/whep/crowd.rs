@@ -3,37 +3,93 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-/// For all of them together: less than half of what a port of 1 Gbit/s carries.
+/// For the first pictures of all of them together, and for the rest of what they begin with: less than half of what a port of
+/// 1 Gbit/s carries, each.
 const SHARED_BPS: f64 = 400e6;
 /// But no viewer gets less than so many times its stream, or it would never be in the present.
 const LEAST: f64 = 2.0;
+/// Except while it makes way: it has a picture, and others are on their way to theirs. So long at most, or viewers who come all
+/// the time would keep it in the past.
+const MAKES_WAY: Duration = Duration::from_millis(200);
 
-/// How many there are.
+/// How far a viewer is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It has an answer, and no path or keys yet.
+    Comes,
+    /// Its first picture leaves.
+    Begins,
+    /// The rest of what it begins with leaves.
+    CatchesUp,
+}
+
+/// How many are how far.
 #[derive(Default)]
 pub struct Crowd {
-    viewers: AtomicUsize,
+    viewers: [AtomicUsize; 3],
+}
+
+impl Crowd {
+    fn at(&self, stage: Stage) -> &AtomicUsize {
+        &self.viewers[stage as usize]
+    }
 }
 
 /// One of them, until it is dropped.
-pub(super) struct CatchingUp(Arc<Crowd>);
+pub(super) struct Newcomer {
+    crowd: Arc<Crowd>,
+    stage: Stage,
+    makes_way_until: Option<Instant>,
+}
 
-impl CatchingUp {
+impl Newcomer {
     pub fn new(crowd: &Arc<Crowd>) -> Self {
-        crowd.viewers.fetch_add(1, Relaxed);
-        Self(crowd.clone())
+        crowd.at(Stage::Comes).fetch_add(1, Relaxed);
+        Self { crowd: crowd.clone(), stage: Stage::Comes, makes_way_until: None }
+    }
+
+    /// Its first picture leaves.
+    pub fn begins(&mut self) {
+        if self.stage == Stage::Comes {
+            self.go_to(Stage::Begins);
+        }
+    }
+
+    /// Its first picture has left.
+    pub fn has_picture(&mut self, now: Instant) {
+        if self.stage != Stage::CatchesUp {
+            self.go_to(Stage::CatchesUp);
+            self.makes_way_until = Some(now + MAKES_WAY);
+        }
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, now: Instant) {
+        let others_wait = [Stage::Comes, Stage::Begins].iter().any(|stage| self.crowd.at(*stage).load(Relaxed) > 0);
+        self.makes_way_until = self.makes_way_until.filter(|until| now < *until && others_wait);
     }
 
     /// Its pace in bits a second, for a stream of so many, where it would have `alone`.
     pub fn pace_bps(&self, stream_bps: f64, alone: f64) -> f64 {
-        let share = SHARED_BPS / self.0.viewers.load(Relaxed).max(1) as f64;
+        if self.makes_way_until.is_some() {
+            return stream_bps.min(alone);
+        }
+        let share = SHARED_BPS / self.crowd.at(self.stage).load(Relaxed).max(1) as f64;
         share.max(stream_bps * LEAST).min(alone)
+    }
+
+    fn go_to(&mut self, stage: Stage) {
+        self.crowd.at(stage).fetch_add(1, Relaxed);
+        self.crowd.at(self.stage).fetch_sub(1, Relaxed);
+        self.stage = stage;
     }
 }
 
-impl Drop for CatchingUp {
+impl Drop for Newcomer {
     fn drop(&mut self) {
-        self.0.viewers.fetch_sub(1, Relaxed);
+        self.crowd.at(self.stage).fetch_sub(1, Relaxed);
     }
 }
 
@@ -41,16 +97,46 @@ impl Drop for CatchingUp {
 mod tests {
     use super::*;
 
+    fn beginning(crowd: &Arc<Crowd>) -> Newcomer {
+        let mut newcomer = Newcomer::new(crowd);
+        newcomer.begins();
+        newcomer
+    }
+
     #[test]
     fn many_share_what_a_few_have_each_and_none_is_left_behind() {
         let crowd = Arc::new(Crowd::default());
-        let first = CatchingUp::new(&crowd);
+        let first = beginning(&crowd);
         assert_eq!(first.pace_bps(4e6, 64e6), 64e6);
-        let others: Vec<CatchingUp> = (1..20).map(|_| CatchingUp::new(&crowd)).collect();
+        let others: Vec<Newcomer> = (1..20).map(|_| beginning(&crowd)).collect();
         assert_eq!(first.pace_bps(4e6, 64e6), SHARED_BPS / 20.0);
-        let many: Vec<CatchingUp> = (20..1000).map(|_| CatchingUp::new(&crowd)).collect();
+        let many: Vec<Newcomer> = (20..1000).map(|_| beginning(&crowd)).collect();
         assert_eq!(first.pace_bps(4e6, 64e6), 8e6);
         drop((others, many));
         assert_eq!(first.pace_bps(4e6, 64e6), 64e6, "who has caught up leaves the others more");
+    }
+
+    #[test]
+    fn who_has_a_picture_makes_way_for_those_who_come_and_not_for_ever() {
+        let crowd = Arc::new(Crowd::default());
+        let start = Instant::now();
+        let mut others: Vec<Newcomer> = (0..40).map(|_| beginning(&crowd)).collect();
+        let mut last = Newcomer::new(&crowd);
+        for other in &mut others {
+            other.has_picture(start);
+            other.pass(start + MAKES_WAY / 2);
+        }
+        assert_eq!(others[0].pace_bps(4e6, 64e6), 4e6, "for one that has no keys yet");
+        last.begins();
+        others[0].pass(start + MAKES_WAY / 2);
+        assert_eq!(others[0].pace_bps(4e6, 64e6), 4e6);
+        assert_eq!(last.pace_bps(4e6, 64e6), 64e6, "it shares only with those who have no picture either");
+        others[0].pass(start + MAKES_WAY);
+        assert_eq!(others[0].pace_bps(4e6, 64e6), SHARED_BPS / 40.0);
+        last.has_picture(start);
+        others[1].pass(start + MAKES_WAY / 2);
+        assert_eq!(others[1].pace_bps(4e6, 64e6), SHARED_BPS / 41.0, "nobody waits");
+        drop((others, last));
+        assert!(crowd.viewers.iter().all(|count| count.load(Relaxed) == 0));
     }
 }

@@ -14,7 +14,7 @@ use super::answer::Chosen;
 use super::batch::Batch;
 use super::clock::Clock;
 use super::connection::Connection;
-use super::crowd::CatchingUp;
+use super::crowd::Newcomer;
 use super::history::{Asked, History};
 use super::link::Link;
 use super::outgoing::{Outgoing, Outlet};
@@ -84,8 +84,8 @@ pub(super) struct Media {
     leaving: VecDeque<Leaving>,
     /// What waits leaves by the budget of what is sent again.
     is_paced: bool,
-    /// While what the viewer began with waits.
-    catching_up: Option<CatchingUp>,
+    /// Until what the viewer begins with has left.
+    newcomer: Option<Newcomer>,
     /// For what is sent again, and for what is paced.
     budget: Budget,
     /// For what is live.
@@ -127,7 +127,7 @@ impl Media {
             history: History::new(),
             leaving: VecDeque::new(),
             is_paced: false,
-            catching_up: None,
+            newcomer: None,
             budget: Budget::new(now, 0.0),
             burst: Budget::new(now, AT_ONCE),
             bitrate: Bitrate::default(),
@@ -189,10 +189,12 @@ impl Media {
         }
     }
 
-    /// What was taken is the cache that the viewer begins with: what of it waits leaves as others' does.
-    pub fn catches_up(&mut self, connection: &Connection) {
-        if !self.leaving.is_empty() && self.catching_up.is_none() {
-            self.catching_up = Some(CatchingUp::new(connection.place.crowd()));
+    /// What was taken is the cache that the viewer begins with, as the newcomer that it was until now or again: what of it
+    /// waits leaves as others' does.
+    pub fn catches_up(&mut self, newcomer: Option<Newcomer>, connection: &Connection) {
+        if !self.leaving.is_empty() && self.newcomer.is_none() {
+            let newcomer = newcomer.unwrap_or_else(|| Newcomer::new(connection.place.crowd()));
+            self.newcomer.insert(newcomer).begins();
         }
     }
 
@@ -273,7 +275,7 @@ impl Media {
         let is_narrow = self.rate.is_narrow();
         let mut may_go = if is_narrow { self.budget.make_up(pace, now) } else { self.budget.fill(pace, now) };
         if self.leaving.is_empty() && self.history.waiting() == 0 {
-            (self.is_paced, self.catching_up) = (false, None);
+            (self.is_paced, self.newcomer) = (false, None);
             return;
         }
         let mut outlet = Outlet::new(line.batch, line.connection, &self.rtp);
@@ -296,6 +298,9 @@ impl Media {
         // TCP has a pace of its own.
         let is_udp = line.connection.route().is_some_and(|route| route.to.carrier == Carrier::Udp);
         let is_bounded = self.is_paced || is_udp;
+        if let Some(own) = &mut self.newcomer {
+            own.pass(now);
+        }
         let hurry = self.hurry_bps();
         if !self.is_paced && !self.leaving.is_empty() {
             may_go = self.burst.fill(hurry, now);
@@ -331,10 +336,13 @@ impl Media {
                 break;
             }
             self.leaving.pop_front();
+            if let Some(own) = &mut self.newcomer {
+                own.has_picture(now);
+            }
         }
         // What waited is gone: the stream flows as it comes.
         if self.leaving.is_empty() {
-            (self.is_paced, self.catching_up) = (false, None);
+            (self.is_paced, self.newcomer) = (false, None);
         }
         self.link.sent(&judged, first_number, now);
         self.transport_sequence = counter.unwrap_or(self.transport_sequence);
@@ -479,7 +487,7 @@ impl Media {
     fn hurry_bps(&self) -> f64 {
         let stream = self.bitrate.bps();
         let alone = (stream * HURRY).max(MIN_HURRY_BPS);
-        self.catching_up.as_ref().map_or(alone, |own| own.pace_bps(stream, alone))
+        self.newcomer.as_ref().map_or(alone, |own| own.pace_bps(stream, alone))
     }
 
     fn sender_reports(&mut self, now: Instant) -> Option<Vec<u8>> {

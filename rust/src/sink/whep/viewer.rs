@@ -10,6 +10,7 @@ use super::answer::{Chosen, Formats, Negotiated, audible, playable, rtc_codec, t
 use super::batch::Batch;
 use super::connection::{Connection, Kind, Outcome, Place};
 use super::crossing::Crossing;
+use super::crowd::Newcomer;
 use super::media::{Age, Line, Media, Wish};
 use super::rate::Change;
 use super::replays::Replays;
@@ -39,6 +40,8 @@ pub struct WhepSink {
     stuck: Option<Instant>,
     /// What comes now is the cache.
     is_joining: bool,
+    /// Until the first of it has come.
+    newcomer: Option<Newcomer>,
     crossing: Crossing,
     /// Where it goes over to now.
     next: Option<(Arc<dyn Interest>, Arc<Description>)>,
@@ -70,6 +73,7 @@ impl WhepSink {
             waiting: Waiting::new(place.queue_bytes()),
             stuck: None,
             is_joining: false,
+            newcomer: Some(Newcomer::new(place.crowd())),
             crossing: Crossing::default(),
             next: None,
             is_stranded: false,
@@ -249,13 +253,13 @@ impl WhepSink {
             _ => Age::Present,
         };
         self.last_index = self.last_index.max(Some(unit.index));
-        let Self { connection, media, telemetry, .. } = self;
+        let Self { connection, media, newcomer, telemetry, .. } = self;
         let Some(media) = media else { return Flow::Continue };
         with_batch(|batch| {
             media.unit(unit, age, Line { batch, connection, telemetry }, now);
             connection.send(batch);
             if self.is_joining {
-                media.catches_up(connection);
+                media.catches_up(newcomer.take(), connection);
             }
         });
         if media.video.track == Some(unit.unit.track) && unit.unit.keyframe {
@@ -326,6 +330,8 @@ impl Sink for WhepSink {
 
     fn on_flush(&mut self, now: Instant) -> Flow {
         (self.is_joining, self.has_crossed) = (false, false);
+        // The cache may have been empty.
+        self.newcomer = None;
         let flow = self.catch_up(now);
         with_batch(|batch| self.pump(batch, now));
         flow
