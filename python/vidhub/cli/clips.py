@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -59,7 +60,7 @@ def _prepare(source: Path, cache: Path) -> Clip:
             return clip
         cache.mkdir(parents=True, exist_ok=True)
         # Written beside and renamed: another process may prepare the same clip.
-        scratch = clip.path.with_suffix(f".{id(clip)}.part")
+        scratch = clip.path.with_suffix(f".{os.getpid()}-{id(clip)}.part")
         is_camera_like = (
             context.name == "h264" and not context.has_b_frames and _longest_gop(container, stream) <= GOP_S * rate
         )
