@@ -209,7 +209,7 @@ async def joined(upper: Hub, lower: Hub) -> AsyncIterator[Line]:
 
     above, below = line.ends
     line.tasks = [asyncio.create_task(run(upper, above, below)), asyncio.create_task(run(lower, below, above))]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (above.is_open and below.is_open):  # noqa: ASYNC110 - the ends have no event for it
             await asyncio.sleep(0)
     try:

@@ -121,7 +121,7 @@ class Site:
         wanted = {**wanted, **({"result": result} if result else {})}
         return [entry for entry in found if all(entry.get(key) == value for key, value in wanted.items())]
 
-    async def on_record(self, within_s: float = 5.0, **wanted: str) -> dict[str, Any]:
+    async def on_record(self, within_s: float = PATIENCE_S, **wanted: str) -> dict[str, Any]:
         """The newest entry like that, as soon as there is one."""
         async with asyncio.timeout(within_s):
             while True:

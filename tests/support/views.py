@@ -20,8 +20,8 @@ from vidhub.store import sessions
 CAMERA = camera(1).id
 PATROL = Purpose("patrol")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-# On a healthy path an end is everywhere within two seconds.
-HEALTHY_S = 2.0
+# How long it takes is the benches' to say; here a busy machine may take its time.
+PATIENCE_S = 30.0
 
 
 def operator(hub: Hub, name: str = "li") -> Principal:
@@ -57,7 +57,7 @@ async def open_of(hub: Hub) -> list[Session]:
 
 async def last(hub: Hub) -> Session:
     """The newest session of the hub, once its end is on record."""
-    deadline = time.monotonic() + HEALTHY_S
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         found = await hub.domain.store.read(lambda conn: sessions.list_page(conn, include_ended=True, limit=1))
         if found and found[0].end_time is not None:
@@ -67,8 +67,8 @@ async def last(hub: Hub) -> Session:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Looks until it holds, on a healthy path."""
-    async with asyncio.timeout(HEALTHY_S):
+    """Looks until it holds."""
+    async with asyncio.timeout(PATIENCE_S):
         while not await holds():  # noqa: ASYNC110 - what is on record has no event
             await asyncio.sleep(0.01)
 

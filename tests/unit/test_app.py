@@ -103,7 +103,7 @@ async def test_a_part_that_dies_stops_the_hub_and_says_why(tmp_path):
 
         hub._supervise("broken", broken())
         with pytest.raises(Internal, match=r"PART_DIED.*a fault of ours"):
-            await asyncio.wait_for(ended, 5)
+            await asyncio.wait_for(ended, 30)
 
 
 async def test_a_listener_that_dies_stops_the_hub(tmp_path):
@@ -113,7 +113,7 @@ async def test_a_listener_that_dies_stops_the_hub(tmp_path):
         metrics = next(task for task in asyncio.all_tasks() if task.get_name() == "metrics")
         metrics.cancel()
         with pytest.raises(Internal, match="LISTENER_DIED"):
-            await asyncio.wait_for(ended, 5)
+            await asyncio.wait_for(ended, 30)
 
 
 async def test_a_start_that_fails_gives_everything_back(tmp_path):

@@ -28,7 +28,7 @@ async def test_a_piece_waits_until_nobody_does() -> None:
         assert done == []
     await task
     assert not here.is_busy
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await here.give_way()
 
 
@@ -36,7 +36,7 @@ async def test_it_gets_on_though_somebody_always_waits(monkeypatch: pytest.Monke
     monkeypatch.setattr(turns, "PATIENCE_S", 0.01)
     here = Turns()
     with here.interactive():
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await here.give_way()
 
 
@@ -52,7 +52,7 @@ async def test_bulk_writes_are_not_begun_while_somebody_waits(tmp_path: Path, mo
     store = await Store.open(f"sqlite:///{tmp_path}/vidhub.db")
     order: list[str] = []
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             with store.turns.interactive():
                 bulk = asyncio.create_task(store.write(lambda _: order.append("bulk"), bulk=True))
                 await asyncio.sleep(0)
@@ -68,7 +68,7 @@ async def test_bulk_writes_are_not_begun_while_somebody_waits(tmp_path: Path, mo
 async def test_bulk_writes_get_on_though_somebody_always_waits(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:///{tmp_path}/vidhub.db")
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             with store.turns.interactive():
                 await store.write(lambda _: None, bulk=True)
     finally:

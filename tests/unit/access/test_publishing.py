@@ -35,7 +35,7 @@ async def ready(domain: Domain) -> Domain:
 
 async def end_reason(domain: Domain, session_id: str) -> str:
     """Of a session, once its end is on record."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             found = await domain.store.read(lambda conn: sessions.get(conn, session_id))
             assert found is not None

@@ -115,7 +115,7 @@ async def test_a_rule_that_is_changed_keeps_the_views_that_it_still_permits(doma
     wider = await domain.shares.create(SYSTEM, "city", REGION, purposes=["patrol", "incident", "traffic"])
     assert (wider.id, domain.book.viewer(patrol) is not None) == (share.id, True)
     await domain.shares.create(SYSTEM, "city", REGION, purposes=["incident"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(left := await domain.store.read(sessions.load_open)) > 1:  # noqa: ASYNC110 - the store has no event
             await asyncio.sleep(0.01)
     assert [one.id for one in left] == [incident]

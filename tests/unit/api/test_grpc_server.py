@@ -112,12 +112,12 @@ async def test_stopping_lets_a_call_end_within_its_grace(edges: Edges) -> None:
         call = camera_service_pb2_grpc.CameraServiceStub(channel).RegisterCameras()
         await call.write(camera_service_pb2.RegisterCamerasRequest())
         await call.read()
-        stopping = asyncio.create_task(edges.grpc_server.stop(5))
+        stopping = asyncio.create_task(edges.grpc_server.stop(60))
         await call.write(camera_service_pb2.RegisterCamerasRequest())
         assert (await call.read()).revision.epoch == "e1"
         await call.done_writing()
         assert await call.read() is grpc.aio.EOF
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(30):
             await stopping
 
 

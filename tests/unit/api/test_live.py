@@ -46,7 +46,7 @@ async def test_a_revoked_certificate_loses_its_live_calls_at_once(edges: Edges) 
         assert len(edges.live.tasks()) == 4
         edges.directory.revoked.add(mark)
         assert edges.grpc_server.cut(mark) == 3
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert [await cut_reason(stream) for stream in (*streams, bidi)] == ["CERTIFICATE_REVOKED"] * 3
         assert await cut_reason(watch(revoked)) == "CERTIFICATE_REVOKED"
         assert len(edges.live.tasks()) == 1
@@ -60,7 +60,7 @@ async def test_cutting_ends_all_calls_of_a_certificate_and_each_caller_is_told(e
         for stream in streams:
             await stream.read()
         assert edges.grpc_server.cut(mark) == 50
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.wait(edges.live.tasks())
             assert {await cut_reason(stream) for stream in streams} == {"CERTIFICATE_REVOKED"}
         assert not edges.live.tasks()
@@ -73,7 +73,7 @@ async def test_a_caller_that_reads_nothing_is_cut_all_the_same(edges: Edges) -> 
         stream = watch(channel)
         await edges.catalogue.watching.wait()
         assert edges.grpc_server.cut(mark) == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.wait(edges.live.tasks())
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await read_all(stream)
@@ -85,7 +85,7 @@ async def test_a_caller_that_leaves_ends_its_own_call(edges: Edges) -> None:
         stream = watch(channel)
         await stream.read()
         stream.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.wait(edges.live.tasks())
 
 
@@ -116,11 +116,11 @@ async def test_a_stream_on_8080_ends_when_its_caller_is_no_longer_admitted(
 async def test_a_stream_outlives_its_token_but_not_for_ever(edges: Edges, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "RECHECK_S", 0.02)
     monkeypatch.setattr(adapter, "STREAM_LIFE_S", 0.2)
+    started = time.monotonic()
     async with watched_by_http(edges) as chunks:
         edges.directory.expired.add("operator")
-        started = time.perf_counter()
         end = b"".join([chunk async for chunk in chunks])
-    assert time.perf_counter() - started > 0.1
+    assert time.monotonic() - started >= 0.2
     assert b'"unavailable"' in end
     assert b"STREAM_EXPIRED" in end
 

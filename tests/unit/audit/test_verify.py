@@ -94,7 +94,7 @@ def test_what_was_not_touched_is_intact(written: Path) -> None:
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_one_altered_byte_in_any_field_is_found(written: Path, column: str, data: st.DataObject) -> None:
     seq = data.draw(st.integers(1, ENTRIES), label="seq")

@@ -23,7 +23,7 @@ async def test_the_newest_observation_of_a_stream_is_kept(domain):
         return CoreEvent("stream_media", got.id, "", detail, 0, 0, datetime.now(UTC))
 
     notes.take([event(640), event(1920)])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while (stream := (await domain.catalogue.get(unit(), got.id)).streams[0]).width == 0:
         assert time.monotonic() < deadline
     writing.cancel()

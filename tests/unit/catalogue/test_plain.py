@@ -170,7 +170,7 @@ def altered(draw: st.DrawFn) -> camera_pb2.Camera:
     return message
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(altered())
 def test_what_takes_the_short_way_keeps_the_rules(message: camera_pb2.Camera) -> None:
     record = plain(message)
@@ -178,7 +178,7 @@ def test_what_takes_the_short_way_keeps_the_rules(message: camera_pb2.Camera) ->
         assert same(record, message)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=80), st.integers(0, 400))
 def test_bytes_that_are_no_record_are_for_others_to_judge(octets: bytes, place: int) -> None:
     good = whole().SerializeToString()

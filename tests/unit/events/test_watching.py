@@ -162,7 +162,7 @@ class Follower:
 
     async def round(self) -> list[Event]:
         found: list[Event] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for item in self._items:
                 if isinstance(item, Revision):
                     self.at = item

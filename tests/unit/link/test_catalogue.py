@@ -75,7 +75,7 @@ async def test_a_rule_that_is_taken_back_takes_its_cameras_with_it(district: Sha
         await in_step(district, city)
         assert len(city.ids()) == 29
         await district.domain.shares.delete_of(SYSTEM, "city", Scope(region_prefixes=("360602",)))
-        await until(lambda: city.ids() == set(other), within_s=2)
+        await until(lambda: city.ids() == set(other))
         await in_step(district, city)
         # Also while the link is down: it is compared then.
     await district.domain.shares.delete_of(SYSTEM, "city", Scope(region_prefixes=("360603",)))

@@ -41,7 +41,7 @@ async def test_a_link_that_fails_unforeseen_is_shown_and_tried_again(
         await bench.peers.joined(SYSTEM, upper)
     failing = Failing(bench)
     running = asyncio.create_task(failing.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await failing.again.wait()
     trouble = bench.peers.trouble(UPPER.id)
     assert trouble is not None

@@ -99,7 +99,7 @@ async def test_what_can_t_be_removed_is_tried_again_later(leaver: Leaver, monkey
     leaver.farewells.begin(UPPER.id)
     monkeypatch.setattr(Path, "unlink", refuse)
     running = asyncio.create_task(leaver.farewells.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await tried.wait()
         await turns()
     assert len(attempts) == 1
@@ -122,7 +122,7 @@ async def test_a_time_without_its_zone_is_left_alone(leaver: Leaver, monkeypatch
 
     monkeypatch.setattr(leaver.farewells, "_keep", note)
     running = asyncio.create_task(leaver.farewells.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await turns()
     assert started == []
     assert not running.done()

@@ -82,7 +82,7 @@ class Wire:
             self.sent.append(message)
 
     async def until(self, what: Any) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 if what():
                     return
@@ -176,21 +176,23 @@ async def test_of_a_message_with_many_faults_one_is_looked_for() -> None:
         wire.say(catalogue_difference=pb.CatalogueDifference(ranges=ranges))
         wire.say(view_end=pb.ViewEnd(view_id="good"))
         await wire.until(lambda: wire.ears.taken == ["good"])
-        assert time.process_time() - began < 2, "all of them take ten seconds"
+        assert time.process_time() - began < 5, "all of them take ten seconds"
         assert wire.problems() == [("MESSAGE_INVALID", 1)]
 
 
 async def test_a_flood_of_what_is_refused_is_told_once_a_second_with_a_count() -> None:
     async with running() as wire:
+        began = time.monotonic()
         for _ in range(500):
             wire.say(view_end=pb.ViewEnd(view_id="bad"))
         wire.say(view_end=pb.ViewEnd(view_id="good"))
         await wire.until(lambda: wire.ears.taken == ["good"])
-        assert len(wire.problems()) <= 2
+        assert 1 <= len(wire.problems()) <= 1 + (time.monotonic() - began)
         assert wire.refused == [("view_end", "VIEW_UNKNOWN")] * 500, "the register folds them itself"
 
 
 async def test_a_flood_of_problems_is_a_line_of_the_log_a_second() -> None:
+    began = time.monotonic()
     with capture_logs() as lines:
         async with running() as wire:
             for number in range(500):
@@ -198,7 +200,7 @@ async def test_a_flood_of_problems_is_a_line_of_the_log_a_second() -> None:
             wire.say(view_end=pb.ViewEnd(view_id="good"))
             await wire.until(lambda: wire.ears.taken == ["good"])
     told = [line for line in lines if line["event"] == "the other hub refused something"]
-    assert 1 <= len(told) <= 5
+    assert 1 <= len(told) <= 1 + (time.monotonic() - began)
 
 
 async def test_parts_that_wait_for_nothing_leave_the_loop_to_others() -> None:
@@ -212,7 +214,7 @@ async def test_parts_that_wait_for_nothing_leave_the_loop_to_others() -> None:
 
         for number in range(50):
             wire.say(view_end=pb.ViewEnd(view_id=f"v{number}"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await others()
         assert len(set(turns)) > 25, "between any two messages"
 
@@ -251,14 +253,14 @@ async def test_a_connection_that_breaks_is_a_link_that_is_down() -> None:
 async def test_silence_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "SILENCE_S", 0.5)
     async with running() as wire:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await wire.link.over()
         assert wire.link.end_reason == "LINK_SILENT"
 
 
 async def test_what_is_urgent_goes_before_what_is_bulky() -> None:
     link = Link(hub(), hello(), [], heartbeat=pb.Heartbeat)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await link.send_bulk(catalogue_delta=pb.CatalogueDelta(number=1))
         await link.send_bulk(catalogue_delta=pb.CatalogueDelta(number=2))
     waiting = asyncio.create_task(link.send_bulk(catalogue_delta=pb.CatalogueDelta(number=3)))

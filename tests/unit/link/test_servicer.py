@@ -80,7 +80,7 @@ async def test_a_link_that_was_ended_is_over_though_the_call_is_cut_meanwhile(be
             pass
 
     answering = asyncio.create_task(answer())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await part.stopping.wait()
         answering.cancel()
         await asyncio.wait({answering})

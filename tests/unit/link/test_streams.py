@@ -88,7 +88,7 @@ class Orderer:
 async def test_an_order_goes_down_the_way_of_the_view_and_the_reason_comes_back(levels: Levels) -> None:
     # Nothing listens where media would go: the first relay says so, and the viewer hears it.
     session = await watch(levels.province)
-    async with reading(levels.province, session.id) as reader, asyncio.timeout(20):
+    async with reading(levels.province, session.id) as reader, asyncio.timeout(30):
         assert (await reader).startswith("LINK_")
     assert (await orders(levels.province))[0] == ("hub/city", "in")
     assert (await orders(levels.city))[0] == ("hub/province", "out")
@@ -134,7 +134,7 @@ async def test_without_a_link_who_waits_hears_it_and_is_served_when_it_is_up(tmp
     async with three(tmp_path) as levels, joined(levels.province, levels.city):
         async with joined(levels.city, levels.district):
             session = await watch(levels.province)
-        async with reading(levels.city, (await open_of(levels.city))[0].id) as reader, asyncio.timeout(10):
+        async with reading(levels.city, (await open_of(levels.city))[0].id) as reader, asyncio.timeout(30):
             assert await reader == "LINK_DOWN"
         assert ("hub/district", "in") not in await orders(levels.city)
         async with (
@@ -159,7 +159,7 @@ async def test_a_hub_that_does_not_answer_an_order_is_not_waited_for(
     ):
         await watch(levels.province)
         line.flowing.clear()
-        async with reading(levels.city, (await open_of(levels.city))[0].id) as reader, asyncio.timeout(10):
+        async with reading(levels.city, (await open_of(levels.city))[0].id) as reader, asyncio.timeout(30):
             assert await reader == "LINK_TIMEOUT"
         line.flowing.set()
 

@@ -121,7 +121,7 @@ def test_a_name_can_not_break_the_line_or_grow_without_end():
     line=st.text(st.characters(exclude_categories=()), max_size=200),
     size=st.sampled_from([(1, 1), (2, 2), (1, 500), (500, 1), (100, 100), (360, 640)]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_people_are_called_and_however_small_the_picture_there_is_a_still(line: str, size: tuple[int, int]):
     image = np.zeros((*size, 3), np.uint8)
     assert 0 < watermark(image, [line, line[::-1]]) <= size[0]
