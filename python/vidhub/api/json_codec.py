@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from connectrpc.codec import Codec
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from google.protobuf.json_format import Parse
+from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 
 from vidhub.api import METHODS
@@ -25,7 +26,40 @@ class JsonCodec(Codec[Message, Any]):
         return _writer().write(message.DESCRIPTOR.full_name, message.SerializeToString())
 
     def decode(self, data: bytes | bytearray, message_class: type[Any]) -> Any:
-        return Parse(bytes(data), message_class(), ignore_unknown_fields=False, max_recursion_depth=20)
+        try:
+            value = json.loads(data.decode(), object_pairs_hook=_once)
+        except ValueError as cause:
+            raise ParseError(f"this is no JSON in UTF-8: {cause}") from cause
+        except RecursionError as cause:
+            raise ParseError("this is nested too deeply") from cause
+        _hold_objects(value, message_class.DESCRIPTOR, "")
+        return ParseDict(value, message_class(), ignore_unknown_fields=False, max_recursion_depth=20)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ParseError("a name stands twice in one object")
+    return found
+
+
+def _hold_objects(value: Any, message: Any, path: str) -> None:
+    """Where a message belongs there is an object: protobuf's parser takes an empty list and an empty text for an empty
+    message, and a filter that is none lists everything. message: its descriptor, of which the stubs know two kinds."""
+    if not isinstance(value, dict):
+        raise ParseError(f"{path or 'the message'} must be an object, as in {{}}")
+    for name, held in value.items():
+        field = message.fields_by_camelcase_name.get(name) or message.fields_by_name.get(name)
+        kind = field.message_type if field is not None else None
+        # Those of protobuf itself are texts, and their own parsers refuse the rest.
+        if kind is None or held is None or kind.file.package == "google.protobuf":
+            continue
+        where = f"{path}.{name}" if path else name
+        if not field.is_repeated:
+            _hold_objects(held, kind, where)
+        elif isinstance(held, list):
+            for one in held:
+                _hold_objects(one, kind, where)
 
 
 @cache

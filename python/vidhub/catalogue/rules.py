@@ -28,9 +28,11 @@ MOST_RETENTION_DAYS = 36_500
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([-:][0-9A-Fa-f]{2}){5}")
 
-# Longest text a field takes.
-_LENGTHS = {"place_basis": 500, "purpose": 500, "scope": 500, "signage_text": 1_000, "consent": 500}
-_DEVICE_LENGTH = 200
+# Longest text a field takes, as in protos/.
+_LENGTHS = {"place_basis": 512, "purpose": 512, "scope": 512, "signage_text": 1_000, "consent": 500}
+_DEVICE_LENGTH = 128
+# Cameras hang in underpasses and stations, too.
+_LOWEST_M = -1_000
 
 
 def tidy(camera: Camera) -> Camera:
@@ -211,11 +213,14 @@ def _device(camera: Camera) -> Iterator[Violation]:
     }
     for name, value in camera.device:
         if isinstance(value, str):
-            check, remedy = checks.get(name, (lambda text: len(text) <= _DEVICE_LENGTH, "at most 200 characters"))
+            check, remedy = checks.get(
+                name, (lambda _: True, f"at most {_DEVICE_LENGTH} characters, and no control characters")
+            )
             if value and (not check(value) or _CONTROL.search(value) or len(value) > _DEVICE_LENGTH):
                 yield Violation(f"device.{name}", "DEVICE_INVALID", remedy)
-        elif not math.isfinite(value) or value < 0:
-            yield Violation(f"device.{name}", "DEVICE_INVALID", "a number that is not negative")
+        elif not math.isfinite(value) or value < (_LOWEST_M if name == "height_m" else 0):
+            remedy = f"{_LOWEST_M} or more" if name == "height_m" else "a number that is not negative"
+            yield Violation(f"device.{name}", "DEVICE_INVALID", remedy)
 
 
 def _is_date(text: str) -> bool:

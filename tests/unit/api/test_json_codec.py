@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToJson, ParseError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vidhub.api import METHODS, json_codec
@@ -89,6 +89,61 @@ def test_octets_in_any_order_are_written_as_protobuf_reads_them() -> None:
         assert json.loads(written) == json.loads(MessageToJson(page.FromString(octets))), octets
     with pytest.raises(Internal, match="MESSAGE_INVALID"):
         json_codec._writer().write(name, early[:-1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '""',
+        "null",
+        "5",
+        '{"filter": []}',
+        '{"filter": ""}',
+        '{"filter": {"within": []}}',
+        '{"filter": {}, "filter": {}}',
+        "[" * 100_000,
+        '{"filter":' * 100_000,
+        '{"pageSize": []}',
+        '{"filter": 0}',
+        "{} {}",
+        "",
+    ],
+)
+def test_what_is_no_object_is_no_message(text: str) -> None:
+    """An empty list was taken for an empty filter, and listed everything."""
+    with pytest.raises(ParseError):
+        JsonCodec().decode(text.encode(), camera_service_pb2.ListCamerasRequest)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (camera_service_pb2.RegisterCamerasRequest, '{"cameras": [[]]}'),
+        (camera_service_pb2.RegisterCamerasRequest, '{"cameras": [{"location": []}]}'),
+        (camera_service_pb2.RegisterCamerasRequest, '{"cameras": [null]}'),
+        (camera_service_pb2.RegisterCamerasRequest, '{"cameras": {}}'),
+        (camera_service_pb2.UpdateCameraRequest, '{"updateMask": []}'),
+        (camera_pb2.Camera, '{"stateTime": ""}'),
+    ],
+)
+def test_nor_within_lists_and_types_of_protobuf_itself(kind: type[Message], text: str) -> None:
+    with pytest.raises(ParseError):
+        JsonCodec().decode(text.encode(), kind)
+
+
+def test_a_message_is_read_by_either_name_of_its_fields_and_null_is_nothing() -> None:
+    read = JsonCodec().decode(
+        b'{"filter": {"region_prefix": "36", "within": null}, "pageSize": "5", "view": 2}',
+        camera_service_pb2.ListCamerasRequest,
+    )
+    assert read == camera_service_pb2.ListCamerasRequest(
+        filter=camera_service_pb2.CameraFilter(region_prefix="36"),
+        page_size=5,
+        view=camera_service_pb2.CAMERA_VIEW_FULL,
+    )
+    mask = JsonCodec().decode(b'{"updateMask": "name,legal.scope"}', camera_service_pb2.UpdateCameraRequest)
+    assert list(mask.update_mask.paths) == ["name", "legal.scope"]
 
 
 def test_what_is_no_message_of_the_api_is_not_written() -> None:

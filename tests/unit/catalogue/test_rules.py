@@ -70,7 +70,10 @@ def test_a_whole_record_breaks_no_rule():
         ({"legal": LegalRecord("a", "b", "c", 30, "", "", True, " \n")}, "legal.consent", "CONSENT_MISSING"),
         ({"legal": LegalRecord("a", "b", "c", 30, "", "", True, "x" * 501)}, "legal.consent", "TEXT_INVALID"),
         ({"device": (("ip_address", "ten"),)}, "device.ip_address", "DEVICE_INVALID"),
-        ({"device": (("height_m", -1.0),)}, "device.height_m", "DEVICE_INVALID"),
+        ({"legal": LegalRecord("x" * 513, "b", "c", 30)}, "legal.place_basis", "TEXT_INVALID"),
+        ({"device": (("height_m", -1000.5),)}, "device.height_m", "DEVICE_INVALID"),
+        ({"device": (("max_view_distance_m", -0.5),)}, "device.max_view_distance_m", "DEVICE_INVALID"),
+        ({"device": (("model", "x" * 129),)}, "device.model", "DEVICE_INVALID"),
         ({"device": (("mac", "00:11"),)}, "device.mac", "DEVICE_INVALID"),
     ],
 )
@@ -111,6 +114,21 @@ def test_profiles_are_main_and_sub_each_once():
 def test_a_password_needs_its_username():
     stream = CameraStream(Profile.MAIN, "rtsp://h/1", "", "secret")
     assert ("streams[0].username", "USERNAME_MISSING") in reasons(camera(streams=(stream,)))
+
+
+def test_what_the_protos_let_in_is_not_refused_for_its_length_or_depth():
+    """The reference says 512 characters of ground, purpose and scope, and a height from -1,000 m: of an underpass."""
+    longest = "x" * 512
+    found = reasons(camera(legal=LegalRecord(longest, longest, longest, 30), device=(("height_m", -1000.0),)))
+    assert found == set()
+
+
+def test_a_device_text_with_a_line_break_is_told_what_is_wrong_with_it():
+    (found,) = rules.violations(camera(device=(("model", "a\u2028b"),)), REGIONS)
+    assert (found.field, found.description) == (
+        "device.model",
+        "at most 128 characters, and no control characters",
+    )
 
 
 def test_other_public_places_are_exempt_from_thirty_days():
