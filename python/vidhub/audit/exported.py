@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import struct
 import tempfile
@@ -22,8 +23,9 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import IntegrityError
 
 from vidhub.audit import chain
+from vidhub.audit import export as writing
 from vidhub.audit.chain import Head
-from vidhub.audit.export import COLUMNS, FORMAT, FORMULA, Record, seal_bytes
+from vidhub.audit.export import COLUMNS, FORMAT, FORMULA, Record, Written, seal_bytes
 from vidhub.audit.verify import Verdict, verify
 from vidhub.errors import InvalidArgument
 from vidhub.store.tables import metadata
@@ -129,7 +131,13 @@ def _seal(path: Path, key: Ed25519PublicKey) -> Record:
     try:
         if bytes.fromhex(seal["sha256"]) != digest.digest():
             raise ValueError(seal["sha256"])
-        key.verify(bytes.fromhex(seal["signature"]), seal_bytes(digest.digest()))
+        signature = bytes.fromhex(seal["signature"])
+        key.verify(signature, seal_bytes(digest.digest()))
+        # It does not sign its own line, so nothing may stand there but what was written.
+        line, written = io.BytesIO(), Written(seal["entries"], seal["checkpoints"], digest.digest())
+        writing.seal(line, written, signature, format="csv" if _is_csv(path) else "jsonl")
+        if line.getvalue().rstrip(b"\r\n") != tail[start:]:
+            raise ValueError(tail[start:])
     except (InvalidSignature, *_FOREIGN) as cause:
         raise _BadError("it was altered: the seal does not fit") from cause
     return seal

@@ -125,6 +125,11 @@ async def test_no_octet_can_be_changed_or_left_out(
     lines = whole.splitlines(keepends=True)
     for place in range(len(lines)):
         assert complaint(b"".join(lines[:place] + lines[place + 1 :])), place
+    # The seal signs what is before its own line, so each octet of that is looked at.
+    end = len(whole.rstrip(b"\r\n"))
+    for place in range(len(whole) - len(lines[-1]), end):
+        other = whole[place] ^ (0x20 if chr(whole[place]).isalpha() else 1)
+        assert complaint(whole[:place] + bytes([other]) + whole[place + 1 :]), whole[place:]
     assert complaint(b"".join(lines[:-1])) == "it has no seal: it was cut short"
     assert complaint(whole + lines[1])
     assert complaint(b"") == "EXPORT_INVALID"
@@ -154,7 +159,19 @@ def reseal(file: Path, lines: list[bytes], key: Ed25519PrivateKey) -> None:
     digest = hashlib.sha256(b"".join(lines[:-1])).digest()
     signature = key.sign(export.seal_bytes(digest)).hex()
     seal = {**json.loads(lines[-1]), "sha256": digest.hex(), "signature": signature}
-    file.write_bytes(b"".join(lines[:-1]) + json.dumps(seal).encode())
+    file.write_bytes(b"".join(lines[:-1]) + json.dumps(seal, separators=(",", ":")).encode())
+
+
+async def test_nothing_is_written_into_the_seal(filled: AuditLog, tmp_path: Path) -> None:
+    """A spreadsheet shows what stands in the cells beside it, and a program whatever it finds there."""
+    file = await exported(filled, tmp_path / "register.csv", format="csv")
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"\r\nseal,,,,,", b"\r\nseal,,,,user/zhang,"))
+    assert prove(file).verdict.reason == "it was altered: the seal does not fit"
+    file = await exported(filled, tmp_path / "register.jsonl")
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'{"kind":"seal",', b'{"kind":"seal","note":"approved",'))
+    assert prove(file).verdict.reason == "it was altered: the seal does not fit"
 
 
 async def test_chains_stand_in_the_order_in_which_they_began(
