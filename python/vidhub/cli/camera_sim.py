@@ -31,7 +31,7 @@ def camera_sim(
     ),
     cache: Path = typer.Option(CACHE, help="Where prepared footage is kept."),
 ) -> None:
-    """Serve video files over RTSP until Ctrl-C; one line of JSON says where."""
+    """Serve video files over RTSP until Ctrl-C; prints where, one address a line."""
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else ""
     prepared = [clips.prepare(source, cache) for source in files or clips.packaged()]
     cameras = [(clip.path.stem, str(clip.path), clip.frame_rate) for clip in prepared]
