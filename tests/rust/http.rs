@@ -385,6 +385,20 @@ fn a_body_for_the_application_is_counted_while_it_streams() {
 }
 
 #[test]
+fn methods_that_nobody_knows_are_refused_before_the_application() {
+    let port = Port::usual();
+    port.backend(Router::new().fallback(any(|request: Request<Body>| async move { request.method().to_string() })));
+    for method in ["FOO", "post", "PURGE", "TRACE"] {
+        let answer = request(port.address, method, "/vidhub.v1.AuthService/WhoAmI", &[], "").unwrap();
+        assert_eq!((answer.status, answer.reason().as_str()), (405, "METHOD_NOT_ALLOWED"), "{method}");
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, POST"));
+    }
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+        assert_eq!(request(port.address, method, "/", &[], "").unwrap().body, method);
+    }
+}
+
+#[test]
 fn an_application_that_is_not_there_is_said_to_be_so() {
     let port = Port::usual();
     let start = Instant::now();

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, LengthLimitError};
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::IpNet;
@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 use super::limits::MAX_API_BODY;
-use super::problem::problem;
+use super::problem::{method_not_allowed, problem};
 use super::request_body::{Broken, RequestBody};
 
 /// The application is on this machine: it answers at once or not at all.
@@ -33,6 +33,10 @@ const IDLE: Duration = Duration::from_secs(2);
 /// A full accept queue of a Unix socket tells nobody when it has room again.
 const QUEUE_PAUSE: Duration = Duration::from_millis(20);
 const MAX_REQUESTS: usize = 4096;
+
+/// What the application says itself whether it takes.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1), and `Expect`, which is answered here.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -107,6 +111,10 @@ impl Backend {
 
     /// Passes a request on and its answer back. Dropping the future, or the answer's body, hangs up on the application.
     pub async fn forward(&self, caller: Caller, request: Request<Body>) -> Response<Body> {
+        // The application's parser takes a word that it does not know for no HTTP, and says so in its log.
+        if !METHODS.contains(request.method()) {
+            return method_not_allowed("GET, HEAD, POST");
+        }
         let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
             return problem(
                 StatusCode::SERVICE_UNAVAILABLE,
