@@ -212,7 +212,8 @@ export function pathOf(field: string, camera: Camera): string {
 
 /** What the record lacks of all that is required or asked for. */
 export function missingOf(camera: Camera): string[] {
-  return WANTED.filter(({ path }) => !read(camera, path)).map(({ path }) => path);
+  // Blanks are nothing, as the report of the hub has it.
+  return WANTED.filter(({ path }) => !read(camera, path).trim()).map(({ path }) => path);
 }
 
 /** Required or asked for. A camera that is pushed has no address, so none is wanted of its main stream. */

@@ -87,6 +87,8 @@ test("a record is complete when nothing that is required or asked for lacks", ()
   const all = Object.fromEntries(FIELDS.map(({ path }) => [path, "1"]));
   const { camera } = cameraOf({ ...all, ...TEXTS, "sub.transport": "", "main.transport": "" });
   expect(completeness(camera)).toEqual({ filled: of, of });
+  camera.device!.model = " \u3000";
+  expect(missingOf(camera)).toEqual(["device.model"]);
 });
 
 test("a file gives cameras with their lines, and what is wrong in them", () => {

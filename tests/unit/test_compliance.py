@@ -129,6 +129,16 @@ async def test_an_incomplete_record_is_overdue_after_the_term(
     assert {one.row.key: one.state for one in last.units}["u2"] == "overdue"
 
 
+async def test_blanks_are_nothing_in_a_record(domain: Domain, compliance: Compliance) -> None:
+    """A blank in each field, so that the form lets one through, made a record complete."""
+    whole = complete(1)
+    blank_sign = replace(whole, legal=replace(whole.legal, signage_text=" \u00a0"))
+    blank_maker = replace(complete(2), device=(("manufacturer", "\u3000"), *DEVICE[1:]))
+    result = await domain.catalogue.register(unit("u1"), [blank_sign, blank_maker])
+    assert [index for index, found in result.warned if "SIGN_MISSING" in {one.reason for one in found}] == [0]
+    assert (await compliance.report()).total.complete == 0
+
+
 async def test_cameras_of_other_hubs_are_connected_and_judged_there(
     domain: Domain, compliance: Compliance, clock: Clock
 ) -> None:

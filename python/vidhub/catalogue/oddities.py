@@ -23,7 +23,7 @@ def of(record: Camera | PlainRecord, outlines: Outlines) -> tuple[Violation, ...
     else:
         camera_id, region, industry = record.id, record.region_code, record.industry
         latitude, longitude = record.location.latitude, record.location.longitude
-        has_sign = bool(record.legal.signage_text and record.legal.signage_date)
+        has_sign = bool(record.legal.signage_text.strip() and record.legal.signage_date)
     found: list[Violation] = []
     if outlines.is_outside(region, latitude, longitude):
         found.append(

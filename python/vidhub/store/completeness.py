@@ -12,6 +12,8 @@ from vidhub.model import CameraState, Profile
 # Asked for beyond what no camera is registered without; the console marks the same fields (`console/src/record.ts`).
 COLUMNS = ("address", "signage_text", "signage_date")
 DEVICE = ("manufacturer", "model", "install_time", "management_unit", "contact_info")
+# A field that holds nothing else holds nothing: what keyboards make, the wide one among them.
+_BLANKS = "char(9, 10, 13, 32, 160, 12288)"
 
 
 class RecordCount(NamedTuple):
@@ -31,8 +33,8 @@ def count(conn: Connection, *, before_us: int) -> Iterable[RecordCount]:
     """before_us: a record that is older and incomplete is overdue, microseconds since 1970."""
     filled = " AND ".join(
         (
-            *(f"{name} <> ''" for name in COLUMNS),
-            *(f"coalesce(json_extract(device, '$.{name}'), '') <> ''" for name in DEVICE),
+            *(f"trim({name}, {_BLANKS}) <> ''" for name in COLUMNS),
+            *(f"coalesce(trim(json_extract(device, '$.{name}'), {_BLANKS}), '') <> ''" for name in DEVICE),
             "EXISTS (SELECT 1 FROM camera_streams s WHERE s.camera_id = cameras.id AND s.profile = ? AND s.url <> '')",
         )
     )
