@@ -29,7 +29,7 @@ from support.whep import whep_viewer
 
 from vidhub.access.addresses import MediaAddresses
 from vidhub.errors import VidhubError
-from vidhub.model import OpenedSession
+from vidhub.model import CameraStream, OpenedSession, Profile
 
 PATIENCE_S = 20.0
 # On a healthy path an end is everywhere within two seconds.
@@ -241,6 +241,37 @@ async def test_a_viewer_above_hears_what_is_wrong_with_the_camera_below(scene: S
     async with await RtspClient.connect(opened.rtsp_url) as client:
         reply = await client.describe()
     assert (reply.status, reply.reason) == (503, "CAMERA_UNREACHABLE")
+
+
+async def test_whose_choice_is_open_is_given_the_sub_stream_where_the_main_one_is_no_use(tmp_path: Path) -> None:
+    """On every hub as at the camera's own: the province gets it by way of the city, another district pulls it there."""
+    async with (
+        gst_camera(codec="jpeg") as main,
+        gst_camera(key_interval=25) as sub,
+        hub_of(tmp_path / "p", "province", media=True) as province,
+        hub_of(tmp_path / "c", "city", media=True) as city,
+        hub_of(tmp_path / "a", "yuehu", media=True) as there,
+        hub_of(tmp_path / "b", "yujiang", media=True) as besides,
+        joined(province, city),
+        joined(city, there),
+        joined(city, besides),
+    ):
+        both = (CameraStream(Profile.MAIN, main.url), CameraStream(Profile.SUB, sub.url))
+        seen = camera(1, streams=both)
+        await there.domain.catalogue.register(replace(unit("u1"), hub_id=there.id), [seen])
+        for hub, by in ((city, there), (province, city), (besides, city)):
+            await hub.knows(seen, home=there.id, by=by.id)
+            await may_watch(hub)
+            await by.share(hub.id)
+        for hub in (city, province, besides):
+            session = await watch(hub)
+            async with reading(hub, session.id) as reader:
+                await reader.until(10)
+        # Who asks for the main one and no other is told what viewers are told at the camera's own hub.
+        sessions = province.domain.sessions
+        fixed = await sessions.open(operator(province), CAMERA, PATROL, profile=Profile.MAIN)
+        async with reading(province, fixed.session.id) as reader:
+            assert await reader.end() == "CAMERA_UNREACHABLE"
 
 
 async def test_across_regions_the_district_pulls_what_the_city_gets(tmp_path: Path) -> None:

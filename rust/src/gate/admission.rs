@@ -12,15 +12,13 @@ use super::Gate;
 use super::door::{Admission, BoxFuture};
 use super::ender::Ender;
 use super::events::Event;
-use super::lease::{Cause, Lease};
+use super::lease::{Cause, Lease, for_hubs, uncarried};
 use super::sessions::{Session, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
+use crate::policy::PrincipalKind;
 use crate::stream::{Description, Interest, SinkHandle, Stream};
 use crate::telemetry::{Direction, Meter, Protocol};
-
-/// Causes that lie in one stream of a camera which answers: its other stream may be of use.
-const UNCARRIED: [&str; 3] = ["CAMERA_NO_PICTURE", "CAMERA_INVALID", "CAMERA_NO_KEYFRAME"];
 
 struct Admitted {
     gate: Arc<Gate>,
@@ -90,8 +88,11 @@ pub fn admit(
 impl Admitted {
     /// The other stream's description, where this one can't be carried though the camera answers, and the other can.
     async fn ready_otherwise(&self, error: Error) -> Result<Arc<Description>> {
-        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Cause>());
-        let Some(&Cause(cause)) = cause.filter(|cause| UNCARRIED.contains(&cause.0)) else { return Err(error) };
+        let Some(cause) = uncarried(&error) else { return Err(error) };
+        // A hub orders each stream by itself.
+        if self.session.spec.principal.kind == PrincipalKind::Hub {
+            return Err(for_hubs(error));
+        }
         let Ok(other) = self.other() else { return Err(error) };
         match other.ready().await {
             Ok(description) => {

@@ -10,6 +10,7 @@ use super::pushes::Turn;
 use super::streams::{MOVED, Origin, Running, Streams};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
+use crate::source::for_viewers;
 use crate::stream::{Description, SinkHandle, SourceState, Stream};
 
 /// Somebody's interest in a stream; the stream runs while there is one.
@@ -32,6 +33,24 @@ impl fmt::Display for Cause {
 }
 
 impl std::error::Error for Cause {}
+
+/// Causes that lie in one stream of a camera which answers: its other stream may be of use.
+const UNCARRIED: [&str; 3] = ["CAMERA_NO_PICTURE", "CAMERA_INVALID", "CAMERA_NO_KEYFRAME"];
+
+/// The cause of an error that lies in one stream of a camera, if this one does.
+pub(super) fn uncarried(error: &Error) -> Option<&'static str> {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Cause>());
+    cause.map(|cause| cause.0).filter(|cause| UNCARRIED.contains(cause))
+}
+
+/// The error as another hub is told it: by its cause where that lies in one stream, so that its viewers are given the
+/// camera's other stream as those here are.
+pub fn for_hubs(error: Error) -> Error {
+    match uncarried(&error) {
+        Some(cause) => Error::new(error.kind(), cause, error.message()),
+        None => error,
+    }
+}
 
 impl Lease {
     /// Takes the stream over to push it: whoever pushes it is ended with CONNECTION_REPLACED, a pull ends, and once they
@@ -99,7 +118,7 @@ impl Lease {
         if supply.origin == Origin::Hub {
             // It was asked for again meanwhile, and who waited waited for that too.
             if let Some((reason, message)) = supply.asking.told() {
-                return Error::new(ErrorKind::Unavailable, reason, message.clone());
+                return Error::new(ErrorKind::Unavailable, for_viewers(reason), message.clone()).because(Cause(reason));
             }
             return Error::new(
                 ErrorKind::Unavailable,

@@ -23,6 +23,7 @@ pub use door::{Admission, BoxFuture, Door, Proof, Publication, Refusal};
 pub use ender::{Ended, Ender};
 pub use events::{Event, Events};
 use lease::Lease;
+pub use lease::for_hubs;
 pub use lending::Lent;
 pub use sessions::{SessionSpec, Sessions};
 pub use streams::{Key, Origin, StartSource, Streams, StreamsOptions, WatchStream};
@@ -193,6 +194,11 @@ impl Gate {
             self.streams.stop_camera(camera, "CAMERA_QUARANTINED");
         } else {
             self.streams.stop_moved(camera, |profile| self.origin(&row, profile));
+            // What another hub has no more is never brought: who watches it asks again, and hears so or is given the other one.
+            let is_left = |profile| row.profiles().is_empty() || row.stream(profile).is_some();
+            if self.is_foreign(&row) {
+                self.streams.stop_where(camera, |profile| !is_left(profile));
+            }
         }
     }
 

@@ -298,6 +298,18 @@ impl Streams {
         }
     }
 
+    /// Stops those streams of one camera. Players that are told so ask again.
+    pub fn stop_where(&self, camera: &str, goes: impl Fn(Profile) -> bool) {
+        self.running.lock().retain(|key, running| {
+            let stays = key.0 != camera || !goes(key.1);
+            if !stays {
+                running.end(MOVED);
+                self.released(running);
+            }
+            stays
+        });
+    }
+
     /// Stops the streams of one camera: its record or its right to be shown has gone.
     pub fn stop_camera(&self, camera: &str, reason: &'static str) {
         self.running.lock().retain(|key, running| {

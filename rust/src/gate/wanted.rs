@@ -12,7 +12,7 @@ use super::streams::{Key, Origin, Running, Streams, Supply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::Profile;
 use crate::peer::Peer;
-use crate::source::Target;
+use crate::source::{Target, for_viewers};
 use crate::stream::SourceState;
 
 /// Pauses between two times that one stream is asked for: the first and the longest.
@@ -170,7 +170,7 @@ impl Streams {
             if let Some(pull) = supply.pull.take() {
                 pull.cancel();
             }
-            running.stream.report(SourceState::Failed { reason, cause: reason, message: message.clone() });
+            running.stream.report(failed(reason, message.clone()));
             supply.asking.times = supply.asking.times.max(2);
             supply.asking.ended(Some((reason, message)), Instant::now());
         }
@@ -182,7 +182,7 @@ impl Streams {
     pub(super) fn tell_taken_back(&self, running: &Running) {
         let supply = running.supply.lock();
         if let Some((reason, message)) = supply.asking.failure.clone().filter(|_| supply.is_missing()) {
-            running.stream.report(SourceState::Failed { reason, cause: reason, message });
+            running.stream.report(failed(reason, message));
         }
     }
 
@@ -192,10 +192,15 @@ impl Streams {
         let supply = running.supply.lock();
         let is_missing = supply.is_missing();
         if is_missing {
-            running.stream.report(SourceState::Failed { reason, cause: reason, message });
+            running.stream.report(failed(reason, message));
         }
         is_missing
     }
+}
+
+/// What another hub says is the cause.
+fn failed(cause: &'static str, message: String) -> SourceState {
+    SourceState::Failed { reason: for_viewers(cause), cause, message }
 }
 
 /// Asks again for as long as the stream is missing.

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::{Hub, stopped};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::{Ended, Ender, Event, Events, Lent};
+use crate::gate::{Ended, Ender, Event, Events, Lent, for_hubs};
 use crate::media::Profile;
 use crate::peer::Peer;
 use crate::sink::rtsp::{self, Relay};
@@ -153,7 +153,10 @@ async fn relay(
     };
     let (description, recorded) = match begun {
         Ok(begun) => begun,
-        Err(error) => return (error.reason(), error.message().to_owned()),
+        Err(error) => {
+            let error = for_hubs(error);
+            return (error.reason(), error.message().to_owned());
+        }
     };
     live();
     let stream = lent.stream().clone();

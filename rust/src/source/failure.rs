@@ -58,29 +58,34 @@ impl Failure {
 }
 
 impl FailureKind {
-    /// The word that media clients see (CONTRACT: four words; an unusable stream counts as unreachable).
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::RefusedLogin => "CAMERA_REFUSED_LOGIN",
-            Self::Unreachable | Self::Busy | Self::Denied | Self::Certificate | Self::NoPicture | Self::Invalid => {
-                "CAMERA_UNREACHABLE"
-            }
-            Self::Silent => "CAMERA_SILENT",
-            Self::NoKeyframe => "CAMERA_NO_KEYFRAME",
-            Self::Hub(reason) => reason,
-        }
+    /// The word that media clients see.
+    pub fn reason(self) -> &'static str {
+        for_viewers(self.probe_reason())
     }
 
     /// The word that the catalogue shows, which tells more.
     pub const fn probe_reason(self) -> &'static str {
         match self {
+            Self::RefusedLogin => "CAMERA_REFUSED_LOGIN",
+            Self::Unreachable | Self::Busy => "CAMERA_UNREACHABLE",
             Self::Denied => "CAMERA_ADDRESS_DENIED",
             Self::Certificate => "CAMERA_CERTIFICATE_REFUSED",
+            Self::Silent => "CAMERA_SILENT",
+            Self::NoKeyframe => "CAMERA_NO_KEYFRAME",
             Self::NoPicture => "CAMERA_NO_PICTURE",
             Self::Invalid => "CAMERA_INVALID",
-            Self::RefusedLogin | Self::Unreachable | Self::Busy | Self::Silent | Self::NoKeyframe | Self::Hub(_) => {
-                self.reason()
-            }
+            Self::Hub(reason) => reason,
         }
+    }
+}
+
+/// What media clients are told of a cause (CONTRACT: four words; a stream that is no use counts as unreachable). Other hubs are
+/// told the cause itself.
+pub fn for_viewers(cause: &'static str) -> &'static str {
+    match cause {
+        "CAMERA_ADDRESS_DENIED" | "CAMERA_CERTIFICATE_REFUSED" | "CAMERA_NO_PICTURE" | "CAMERA_INVALID" => {
+            "CAMERA_UNREACHABLE"
+        }
+        other => other,
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use certificates::Certificates;
 pub use dials::{Dials, Playing};
 pub use examine::{Hop, examine};
-pub use failure::{Failure, FailureKind, NO_KEYFRAME_REMEDY};
+pub use failure::{Failure, FailureKind, NO_KEYFRAME_REMEDY, for_viewers};
 pub use networks::{Denial, Networks};
 pub use probe::{ProbeOptions, ProbeResult, ProbeSink, ProbeState, Prober, Seen};
 pub use push::{Announced, Push, Section, announced};

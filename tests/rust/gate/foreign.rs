@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use _core::error::ErrorKind;
-use _core::gate::{Door, Ended, Ender, Event, Proof, Publication, SessionSpec};
+use _core::gate::{Door, Ended, Ender, Event, Proof, Publication, SessionSpec, for_hubs};
 use _core::media::Profile;
 use _core::peer::Peer;
 use _core::policy::{Principal, PrincipalKind};
-use _core::registry::{Camera, State};
+use _core::registry::{Camera, CameraStream, State};
 use _core::telemetry::{Direction, Protocol};
 use base64::Engine as _;
 
@@ -128,6 +128,71 @@ fn who_waits_for_what_is_refused_is_told_why_and_the_next_asks_no_sooner_than_it
     let _pushing = house.bring("p1");
     house.runtime.block_on(ready.ready()).unwrap();
     assert!(!refuse(), "it comes");
+}
+
+#[test]
+fn where_another_hubs_main_stream_can_not_be_carried_its_sub_stream_is_asked_for() {
+    let with_both = || {
+        let house = guesthouse(Duration::from_secs(30), Duration::from_secs(30));
+        let mut camera = Camera { revision: 3, ..foreign(CAMERA) };
+        camera.streams.push(CameraStream { profile: Profile::Sub, ..camera.streams[0].clone() });
+        house.gate.apply_cameras(3, vec![camera], &[]).unwrap();
+        house
+    };
+    for cause in ["CAMERA_NO_PICTURE", "CAMERA_INVALID", "CAMERA_NO_KEYFRAME"] {
+        let house = with_both();
+        let admission = house.admit(&house.open_profile("s1", None), Protocol::RtspTcp);
+        assert!(house.gate.refuse_stream(CAMERA, Profile::Main, cause, "lower: no use".into()));
+        let refuse_sub = async {
+            while !house.gate.refuse_stream(CAMERA, Profile::Sub, "LINK_DOWN", "lower is away".into()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let (ready, ()) = house.runtime.block_on(async { tokio::join!(admission.ready(), refuse_sub) });
+        let error = ready.unwrap_err();
+        let word = if cause == "CAMERA_NO_KEYFRAME" { cause } else { "CAMERA_UNREACHABLE" };
+        assert_eq!(error.reason(), word, "viewers have four words");
+        assert_eq!(error.message(), "lower: no use. Its sub stream can't be had either: lower is away");
+        assert_eq!(for_hubs(error).reason(), cause, "the hub above hears the cause");
+    }
+    // A hub orders the one and then the other: it is told of the one.
+    let house = with_both();
+    let principal = Principal { kind: PrincipalKind::Hub, id: "above".into(), ..spec("pull").principal };
+    house.gate.sessions.open(SessionSpec { principal, profile: None, ..spec("pull") }).unwrap();
+    let ticket = house.gate.issue_ticket("pull", _core::gate::now() + 60.0).unwrap();
+    let admission = house.admit(&ticket, Protocol::Rtsps);
+    house.gate.refuse_stream(CAMERA, Profile::Main, "CAMERA_NO_PICTURE", "lower: no use".into());
+    let error = house.runtime.block_on(admission.ready()).unwrap_err();
+    assert_eq!((error.reason(), error.message()), ("CAMERA_NO_PICTURE", "lower: no use"));
+}
+
+#[test]
+fn who_watches_a_stream_that_the_other_hub_has_no_more_is_told_to_ask_again() {
+    let house = guesthouse(LINGER, Duration::from_secs(30));
+    let both = |revision| {
+        let mut camera = Camera { revision, ..foreign(CAMERA) };
+        camera.streams.push(CameraStream { profile: Profile::Sub, ..camera.streams[0].clone() });
+        camera
+    };
+    house.gate.apply_cameras(3, vec![both(3)], &[]).unwrap();
+    let viewer_of = |id: &str, profile| {
+        let admission = house.admit(&house.open_profile(id, profile), Protocol::RtspTcp);
+        (house.attach(&admission), admission)
+    };
+    let (sub, _sub) = viewer_of("s1", Some(Profile::Sub));
+    let (main, _main) = viewer_of("s2", None);
+    let mut main_alone = both(4);
+    main_alone.streams.pop();
+    house.gate.apply_cameras(4, vec![main_alone], &[]).unwrap();
+    sub.expect(|event| matches!(event, harness::Event::End("STREAM_CHANGED")));
+    let ticket = house.gate.issue_ticket("s1", _core::gate::now() + 60.0).unwrap();
+    assert_eq!(house.refusal(CAMERA, Some(Proof::Ticket(&ticket))).1, "CAMERA_PROFILE_MISSING");
+    let mut sub_alone = both(5);
+    sub_alone.streams.remove(0);
+    house.gate.apply_cameras(5, vec![sub_alone], &[]).unwrap();
+    main.expect(|event| matches!(event, harness::Event::End("STREAM_CHANGED")));
+    let ticket = house.gate.issue_ticket("s2", _core::gate::now() + 60.0).unwrap();
+    assert_eq!(house.admit(&ticket, Protocol::RtspTcp).profile(), Profile::Sub, "AUTO is given the other");
 }
 
 #[test]

@@ -220,6 +220,11 @@ impl House {
     /// A viewer that plays, as a server would set it up.
     pub fn play(&self, admission: &Arc<dyn Admission>) -> harness::Viewer {
         self.runtime.block_on(admission.ready()).unwrap();
+        self.attach(admission)
+    }
+
+    /// A viewer that waits for its first picture.
+    pub fn attach(&self, admission: &Arc<dyn Admission>) -> harness::Viewer {
         let (sink, viewer) = sink();
         admission.connected(self.shards.attach(admission.stream(), Box::new(sink), true));
         viewer
