@@ -47,6 +47,8 @@ class Hub:
     ca_pem: str
     # Where its core listens, by listener; empty without media.
     bound: dict[str, str | None] = field(default_factory=dict)
+    # What its Hello says of this start.
+    instance: str = "first"
 
     @property
     def signing_key_pem(self) -> str:
@@ -191,6 +193,7 @@ async def joined(upper: Hub, lower: Hub) -> AsyncIterator[Line]:
             ca_pem=there.ca_pem,
         )
         hello = pb.Hello(version=1, oldest_version=1, hub_id=there.id, accepted=True)
+        hello.instance = there.instance
         hello.signing_key_pem = there.signing_key_pem
         hello.time.FromDatetime(there.clock())
         return Link(record, hello, here.parts, heartbeat=pb.Heartbeat, clock=here.clock)

@@ -50,8 +50,8 @@ class Beyond(Protocol):
         """The other hub lets it be seen until then. From here on it hears of the session's end."""
         ...
 
-    async def renew(self, session_id: str, expire_time: datetime) -> datetime:
-        """The other hub has judged again: until when, at most `expire_time`."""
+    async def renew(self, session_id: str, expire_time: datetime, *, trace_id: str = "") -> datetime:
+        """The other hub has judged again: until when, at most `expire_time`. trace_id: of the call that asks for it."""
         ...
 
     async def still(self, wish: Wish) -> None:
@@ -73,7 +73,7 @@ class Nowhere:
     async def ask(self, wish: Wish) -> datetime:
         raise self._down()
 
-    async def renew(self, session_id: str, expire_time: datetime) -> datetime:
+    async def renew(self, session_id: str, expire_time: datetime, *, trace_id: str = "") -> datetime:
         raise self._down()
 
     async def still(self, wish: Wish) -> None:

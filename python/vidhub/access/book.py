@@ -209,7 +209,8 @@ class SessionBook:
             bound = held.end
         expire_time = until(until(now + self._ttl, bound), at_most)
         if self.is_of_other_hub(session.camera_id):
-            expire_time = min(expire_time, await self._beyond.renew(session.id, expire_time))
+            trace_id = principal.trace_id
+            expire_time = min(expire_time, await self._beyond.renew(session.id, expire_time, trace_id=trace_id))
         renewed = replace(session, expire_time=expire_time)
 
         def work(conn: Connection) -> None:

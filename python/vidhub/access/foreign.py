@@ -5,6 +5,7 @@ The viewer is a person of the asking hub, or of one behind it; what carries them
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from vidhub.access.beyond import Asked
@@ -58,14 +59,18 @@ class ForeignSessions:
             self._book.refused(viewer, camera_id, purpose, error)
             raise
 
-    async def renew(self, session_id: str, expire_time: datetime) -> Session:
-        """Judges again. Raises as `open`, and FailedPrecondition SESSION_ENDED."""
+    async def renew(self, session_id: str, expire_time: datetime, *, trace_id: str = "") -> Session:
+        """Judges again. Raises as `open`, and FailedPrecondition SESSION_ENDED.
+
+        trace_id: of the viewer's own call, "" for that by which the session was opened.
+        """
         self._book.check_open(session_id)
         session = await self._store.read(lambda conn: sessions.get(conn, session_id, self._secrets))
         viewer = self._book.viewer(session_id)
         if session is None or viewer is None:
             self._book.check_open(session_id)
             raise NotFound("SESSION_NOT_FOUND", "there is no such session")
+        viewer = _by_call(viewer, trace_id)
         try:
             return await self._book.renew(viewer, session, at_most=expire_time)
         except (PermissionDenied, NotFound) as error:
@@ -73,8 +78,10 @@ class ForeignSessions:
             self._book.refused(viewer, session.camera_id, session.purpose, error)
             raise
 
-    async def still(self, session_id: str) -> None:
+    async def still(self, session_id: str, *, trace_id: str = "") -> None:
         """Somebody who watches from elsewhere takes a still there: judged, and on record, before they may.
+
+        trace_id: as for `renew`.
 
         Raises PermissionDenied, FailedPrecondition SESSION_ENDED, NotFound, and what `Beyond` raises.
         """
@@ -83,6 +90,7 @@ class ForeignSessions:
         viewer = self._book.viewer(session_id)
         if session is None or viewer is None:
             raise NotFound("SESSION_NOT_FOUND", "there is no such session")
+        viewer = _by_call(viewer, trace_id)
         facts = {
             "purpose_kind": session.purpose.kind,
             "purpose_reference": session.purpose.reference,
@@ -108,6 +116,10 @@ class ForeignSessions:
         if tidy.kind == PUBLISH:
             raise InvalidArgument("PURPOSE_UNKNOWN", "publish is for units, with which they push their own cameras")
         return tidy
+
+
+def _by_call(viewer: Principal, trace_id: str) -> Principal:
+    return replace(viewer, trace_id=trace_id) if trace_id else viewer
 
 
 def _remedied(error: VidhubError) -> None:

@@ -42,12 +42,13 @@ _Key = tuple[str, str]
 
 @dataclass(slots=True, eq=False)
 class _View:
-    """One that was allowed. lease: runs while the link is down."""
+    """One that was allowed. instance: of the hub that asked, by its Hello. lease: runs while the link is down."""
 
     hub_id: str
     view_id: str
     session_id: str
     camera_id: str
+    instance: str
     lease: asyncio.TimerHandle | None = None
 
 
@@ -164,6 +165,16 @@ class Answering:
         if link is not None:
             link.send(view_end=pb.ViewEnd(view_id=view.view_id, reason=reason, hub_id=by_hub or self._hub_id))
 
+    def lost(self, link: Link) -> list[str]:
+        """A hub that was started anew has lost the views that it asked for before: the sessions that are to end with
+        them, and need not wait for their lease."""
+        found = []
+        for view in list(self._views.values()):
+            if view.hub_id == link.hub.id and view.instance and view.instance != link.theirs.instance:
+                self._forget(view, "SESSION_LOST")
+                found.append(view.session_id)
+        return found
+
     def closed(self, link: Link, lease_s: float, reason: str) -> None:
         """At the end of the lease its views end with `reason`, but for those renewed by then."""
         loop = asyncio.get_running_loop()
@@ -209,7 +220,7 @@ class Answering:
         asked = Asked(link.hub.id, request.view_id, tuple(request.path), wanted or self._clock() + _LONGEST)
         profile = Profile(request.profile) or Profile.AUTO
         session = await self._foreign.open(viewer, request.camera_id, purpose, profile, asked)
-        view = _View(link.hub.id, request.view_id, session.id, request.camera_id)
+        view = _View(link.hub.id, request.view_id, session.id, request.camera_id, link.theirs.instance)
         reason = self._under_way.pop((view.hub_id, view.view_id), "")
         if not reason and self._book.viewer(session.id) is None:
             reason = "SESSION_TERMINATED"
@@ -228,13 +239,14 @@ class Answering:
         holder = self._book.viewer(view.session_id) if view is not None else None
         if view is None or holder is None or holder.id != viewer.id or view.camera_id != request.camera_id:
             raise FailedPrecondition("VIEW_UNKNOWN", "a still comes out of a view of the same person and camera")
-        await self._foreign.still(view.session_id)
+        await self._foreign.still(view.session_id, trace_id=request.trace_id)
         return pb.ViewDecision(view_id=request.view_id, allowed=True)
 
     async def _renew(self, link: Link, view: _View, message: pb.ViewRenewal) -> None:
         try:
             wanted = by_our_clock(link, message, "expire_time")
-            session = await self._foreign.renew(view.session_id, wanted or self._clock() + _LONGEST)
+            until = wanted or self._clock() + _LONGEST
+            session = await self._foreign.renew(view.session_id, until, trace_id=message.trace_id)
             end = convert.to_time(session.expire_time)
         except VidhubError as error:
             self._refuse(link, view.view_id, error)

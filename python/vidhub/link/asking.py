@@ -100,12 +100,12 @@ class Asking:
         view.allowed = True
         return _end_of(decision, link, wish.session.expire_time)
 
-    async def renew(self, session_id: str, expire_time: datetime) -> datetime:
+    async def renew(self, session_id: str, expire_time: datetime, *, trace_id: str = "") -> datetime:
         view = self._views.get(session_id)
         link = self._links.get(view.hub_id) if view is not None else None
         if view is None or link is None:
             raise Unavailable("LINK_DOWN", _down(view.hub_id if view is not None else "the camera's hub"))
-        message = pb.ViewRenewal(view_id=session_id, expire_time=convert.to_time(expire_time))
+        message = pb.ViewRenewal(view_id=session_id, expire_time=convert.to_time(expire_time), trace_id=trace_id)
         decision = await self._decision(link, session_id, 1, view_renewal=message)
         _check(decision, link)
         return _end_of(decision, link, expire_time)

@@ -74,8 +74,8 @@ class Views:
     async def ask(self, wish: Wish) -> datetime:
         return await self._asking.ask(wish)
 
-    async def renew(self, session_id: str, expire_time: datetime) -> datetime:
-        return await self._asking.renew(session_id, expire_time)
+    async def renew(self, session_id: str, expire_time: datetime, *, trace_id: str = "") -> datetime:
+        return await self._asking.renew(session_id, expire_time, trace_id=trace_id)
 
     async def still(self, wish: Wish) -> None:
         await self._asking.still(wish)
@@ -106,7 +106,9 @@ class Views:
     # Of the links.
 
     async def opened(self, link: Link) -> None:
-        # Also of a link that this one takes the place of: who asked may have begun anew, and know nothing of them.
+        for session_id in self._answering.lost(link):
+            self._cut(session_id, "SESSION_LOST", link.hub.id)
+        # Also of a link that this one takes the place of: who asked may know nothing of them any more.
         self._answering.closed(link, SILENCE_S, "LINK_LEASE_EXPIRED")
         self._asking.opened(link)
 
@@ -142,10 +144,13 @@ class Views:
         ours = self._asking.ended_there(link, view_id, reason, by_hub)
         theirs = self._answering.ended_there(link, view_id, reason)
         for session_id in filter(None, (ours, theirs)):
-            self._origins[session_id] = by_hub
-            if len(self._origins) > _MOST_ORIGINS:
-                self._origins.popitem(last=False)
-            self._book.cut(session_id, reason, by_hub=by_hub)
+            self._cut(session_id, reason, by_hub)
+
+    def _cut(self, session_id: str, reason: str, by_hub: str) -> None:
+        self._origins[session_id] = by_hub
+        if len(self._origins) > _MOST_ORIGINS:
+            self._origins.popitem(last=False)
+        self._book.cut(session_id, reason, by_hub=by_hub)
 
     def _gone(self, hub_id: str, camera_id: str) -> None:
         for listener in self._last_gone:

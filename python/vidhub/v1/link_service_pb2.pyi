@@ -311,12 +311,14 @@ class ViewDecision(_message.Message):
     def __init__(self, view_id: _Optional[str] = ..., allowed: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., hub_id: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ViewRenewal(_message.Message):
-    __slots__ = ("view_id", "expire_time")
+    __slots__ = ("view_id", "expire_time", "trace_id")
     VIEW_ID_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
     view_id: str
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, view_id: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    trace_id: str
+    def __init__(self, view_id: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trace_id: _Optional[str] = ...) -> None: ...
 
 class ViewEnd(_message.Message):
     __slots__ = ("view_id", "reason", "hub_id")

@@ -174,10 +174,12 @@ async def test_a_camera_that_the_hub_takes_no_more_ends_its_views_by_the_rule_it
 
 async def test_renewing_is_judged_on_every_hub_again(levels: Levels) -> None:
     session = await watch(levels.province)
-    renewed = (await levels.province.domain.sessions.renew(operator(levels.province), session.id)).session
+    caller = replace(operator(levels.province), trace_id="c" * 32)
+    renewed = (await levels.province.domain.sessions.renew(caller, session.id)).session
     assert renewed.expire_time > session.expire_time
     for hub in levels.all:
-        assert len(await records(hub, "session.renew")) == 1
+        (record,) = await records(hub, "session.renew")
+        assert record.trace_id == caller.trace_id
         (view,) = await open_of(hub)
         assert abs((view.expire_time - renewed.expire_time).total_seconds()) < 1
 
@@ -193,10 +195,11 @@ async def test_a_still_is_asked_for_below_and_on_record_there(levels: Levels) ->
         await book.may_take_still(viewer, session)
     assert (caught.value.reason, caught.value.refused_by) == ("NO_GRANT", "district")
     await levels.district.share("city", actions=(Action.SNAPSHOT,))
-    await book.may_take_still(viewer, session)
+    of_the_call = "b" * 32
+    await book.may_take_still(replace(viewer, trace_id=of_the_call), session)
     for hub in (levels.city, levels.district):
         (record,) = await records(hub, "camera.snapshot")
-        assert (record.principal, record.trace_id) == ("user/li@province", TRACE)
+        assert (record.principal, record.trace_id) == ("user/li@province", of_the_call)
 
 
 async def test_across_regions_it_goes_up_and_down(tmp_path: Path) -> None:
@@ -327,6 +330,20 @@ async def test_what_is_not_renewed_after_the_link_came_back_ends(
         levels.city.views._asking._views.clear()
         async with joined(levels.city, levels.district):
             assert (await last(levels.district)).end_reason == "LINK_LEASE_EXPIRED"
+
+
+async def test_a_hub_that_was_started_anew_has_lost_its_views_at_once(tmp_path: Path) -> None:
+    async with three(tmp_path) as levels, joined(levels.city, levels.district):
+        async with joined(levels.province, levels.city):
+            await watch(levels.province)
+        # As after a crash of the province.
+        levels.province.views._asking._views.clear()
+        levels.province.instance = "second"
+        async with joined(levels.province, levels.city):
+            for hub in (levels.city, levels.district):
+                assert (await last(hub)).end_reason == "SESSION_LOST"
+                (closed,) = await records(hub, "session.close")
+                assert json.loads(closed.detail_json)["by_hub"] == "province"
 
 
 async def test_what_is_not_renewed_after_another_link_took_the_place_of_the_first_ends(levels: Levels) -> None:
