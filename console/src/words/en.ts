@@ -87,7 +87,7 @@ export default {
         OTHER_WAY: "{hub} has this camera by way of {holder}, and takes each by one way alone.",
         OTHER_WAY_HERE: "This hub has this camera by way of {holder}, and takes each by one way alone.",
         THEIRS: "It came from {hub}.",
-        THEIRS_STALE: "It came from {hub}; the link is down, so this is the last that was known.",
+        THEIRS_STALE: "It came from {hub}; a link on the way to it is down, so this is the last that was known.",
         NOT_SHARED: 'No sharing rule with {hub} covers it: an administrator adds one by "Preview sharing".',
         NOT_PERMITTED: "Policy keeps it from {hub}: {why}",
         LINK_DOWN: "The link to {hub} is down: it has what it was told before, marked stale.",

@@ -87,7 +87,7 @@ export default {
         OTHER_WAY: "“{hub}”已经由“{holder}”获得这个摄像机，同一摄像机只经一条路径接受。",
         OTHER_WAY_HERE: "本平台已经由“{holder}”获得这个摄像机，同一摄像机只经一条路径接受。",
         THEIRS: "由“{hub}”提供。",
-        THEIRS_STALE: "由“{hub}”提供；级联已中断，显示的是此前的状态。",
+        THEIRS_STALE: "由“{hub}”提供；途中的级联已中断，显示的是此前的状态。",
         NOT_SHARED: "没有共享规则向“{hub}”共享它：管理员可在“共享预览”中添加。",
         NOT_PERMITTED: "策略不允许“{hub}”知晓：{why}",
         LINK_DOWN: "与“{hub}”的级联已中断：对方保留此前的状态，并标为过期。",

@@ -103,6 +103,10 @@ class CatalogueIn:
         entries = await self._store.read(lambda conn: remote_cameras.digests(conn, hub_id))
         return len(entries), digest.of(entries)
 
+    def is_stale(self, camera_id: str) -> bool:
+        """Another hub's, and the link to it, or one further on, is down."""
+        return self._remote.is_stale(camera_id)
+
     def refused_count(self, hub_id: str) -> int:
         """Cameras of the hub that are not taken, as of its last link."""
         return self._conflicts.count(hub_id)

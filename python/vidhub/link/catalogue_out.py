@@ -65,7 +65,7 @@ class CatalogueOut:
         self._state_number = 0
         self._tellings: dict[str, _Telling] = {}
         # Of links that are down: (cameras, revision confirmed) when they went.
-        self._last: dict[str, tuple[int, Revision | None]] = {}
+        self._last: dict[str, tuple[set[str], Revision | None]] = {}
         watches.on_moved(self._catalogue_moved)
         shares.on_changed(self._rules_moved)
         remote.listen(self._stale_moved)
@@ -110,7 +110,7 @@ class CatalogueOut:
     def _let_go(self, hub_id: str) -> None:
         telling = self._tellings.pop(hub_id, None)
         if telling is not None:
-            self._last[hub_id] = (len(telling.sender.told), telling.sender.confirmed)
+            self._last[hub_id] = (telling.sender.told, telling.sender.confirmed)
             for task in telling.tasks:
                 task.cancel()
 
@@ -165,12 +165,12 @@ class CatalogueOut:
     def count(self, hub_id: str) -> int:
         """Cameras that the hub has been told of; of a link that is down, then."""
         telling = self._tellings.get(hub_id)
-        return self._last.get(hub_id, (0, None))[0] if telling is None else len(telling.sender.told)
+        return len(self._last.get(hub_id, ((), None))[0] if telling is None else telling.sender.told)
 
     def lag(self, hub_id: str) -> int:
         """Revisions of our catalogue that the hub has not confirmed."""
         telling = self._tellings.get(hub_id)
-        confirmed = self._last.get(hub_id, (0, None))[1] if telling is None else telling.sender.confirmed
+        confirmed = self._last.get(hub_id, ((), None))[1] if telling is None else telling.sender.confirmed
         now = self._core.revision()
         return max(0, now.number - confirmed.number) if confirmed and confirmed.epoch == now.epoch else now.number
 
@@ -178,8 +178,10 @@ class CatalogueOut:
         return hub_id in self._tellings and self.lag(hub_id) == 0
 
     def is_told(self, hub_id: str, camera_id: str) -> bool:
+        """While the link is down: whether the hub was told of the camera before, since this hub started."""
         telling = self._tellings.get(hub_id)
-        return telling is not None and camera_id in telling.sender.told
+        told = self._last.get(hub_id, ((), None))[0] if telling is None else telling.sender.told
+        return camera_id in told
 
     def refused(self, hub_id: str, camera_id: str) -> tuple[str, str] | None:
         """(reason, whose it is) of a camera that the hub has not taken, as it says."""

@@ -255,8 +255,9 @@ class SharingDesk:
     def _seen_from(self, peer: LinkedHub, camera: Camera) -> Iterator[Finding]:
         is_up = self._links.get(peer.id) is not None
         if self._shares.is_from(peer.id, camera):
-            state = "" if is_up else "; the link is down, so this is the last that was known"
-            yield Finding(peer.id, True, "THEIRS", f"it came from {peer.name}{state}", stale=not is_up)
+            is_stale = self._taken.is_stale(camera.id)
+            state = "; a link on the way to it is down, so this is the last that was known" if is_stale else ""
+            yield Finding(peer.id, True, "THEIRS", f"it came from {peer.name}{state}", stale=is_stale)
             return
         covering = [share for share in self._shares.of(peer.id) if covers(share, camera)]
         if not covering:
@@ -295,7 +296,7 @@ class SharingDesk:
         if not is_up:
             yield Finding(
                 peer.id,
-                False,
+                self._told.is_told(peer.id, camera.id),
                 "LINK_DOWN",
                 f"the link to {peer.name} is down: it has what it was told before, marked stale; see `vidhub doctor`",
                 stale=True,

@@ -162,3 +162,30 @@ async def test_pages_hold_each_once_in_order_of_id(city: Sharing, tmp_path: Path
     _, token = await disputes.page(linked, page_size=1, page_token="")
     with pytest.raises(InvalidArgument, match="PAGE_TOKEN_INVALID"):
         await disputes.page(linked[:1], page_size=1, page_token=token)
+
+
+async def test_why_a_camera_is_seen_says_the_same_on_all_levels_while_a_link_is_down(
+    district: Sharing, city: Sharing, tmp_path: Path
+) -> None:
+    async with sharing(tmp_path / "province", "province", "360000") as province:
+        for lower, upper in ((district, city), (city, province)):
+            await lower.know(upper, HubSide.UPPER)
+            await upper.know(lower, HubSide.LOWER)
+            await lower.share(upper)
+        await district.register(1)
+        async with joined(city, province):
+            async with joined(district, city):
+                await until(lambda: ID in province.ids())
+                above = await desk(province, tmp_path / "province")
+                await until(lambda: not province.into.is_stale(ID))
+                (seen,) = await above.explain(SYSTEM, ID)
+                assert (seen.reason, seen.visible, seen.stale) == ("THEIRS", True, False)
+            await until(lambda: province.into.is_stale(ID))
+            (seen,) = await above.explain(SYSTEM, ID)
+            assert (seen.reason, seen.visible, seen.stale) == ("THEIRS", True, True), "the city has lost it from sight"
+        # The city knows of the one that it was told of, and of no other.
+        (late,) = await district.register(2)
+        below = await desk(district, tmp_path)
+        for camera_id, is_seen in ((ID, True), (late, False)):
+            (seen,) = await below.explain(SYSTEM, camera_id)
+            assert (seen.reason, seen.visible, seen.stale) == ("LINK_DOWN", is_seen, True)
