@@ -187,6 +187,46 @@ async def test_refusals_come_with_their_reason(place: Site, zhang: Hub, tmp_path
         ClipWriter(tmp_path / "clip.nothing")
 
 
+async def test_a_viewer_that_is_used_wrongly_says_so_and_leaves_nothing_behind(place: Site, zhang: Hub):
+    viewer = Viewer(zhang, CAMERA, "patrol")
+    before = asyncio.all_tasks()
+    with pytest.raises(FailedPrecondition, match="VIEWER_NOT_OPEN"):
+        await first(viewer, 1)
+    async with viewer:
+        await first(viewer, FPS)
+        with pytest.raises(FailedPrecondition, match="VIEWER_OPEN"):
+            await viewer.__aenter__()
+        assert (await first(viewer, 1))[0].time > 0.5
+    with pytest.raises(FailedPrecondition, match="VIEWER_NOT_OPEN"):
+        await first(viewer, 1)
+    async with viewer:
+        assert (await first(viewer, 1))[0].time == 0, "a new view, without what the one before left"
+    # The wrong way round: the hub goes first.
+    async with Hub(place.running.url, "zhang", PASSWORD) as caller:
+        last = await Viewer(caller, CAMERA, "patrol").__aenter__()
+        await first(last, 1)
+    with pytest.raises(FailedPrecondition, match="HUB_CLOSED"):
+        await caller.call("AuthService/WhoAmI")
+    await last.__aexit__(None, None, None)
+    async with asyncio.timeout(30):
+        while left := asyncio.all_tasks() - before:
+            await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def test_who_reads_pictures_is_not_cancelled_when_another_task_closes_the_viewer(zhang: Hub):
+    viewer = await Viewer(zhang, CAMERA, "patrol").__aenter__()
+
+    async def read() -> int:
+        return sum([1 async for _ in viewer.frames()])
+
+    reading = asyncio.create_task(read())
+    while viewer.pictures < FPS:
+        await asyncio.wait_for(viewer._arrived.wait(), 10)
+        await asyncio.sleep(0)
+    await viewer.__aexit__(None, None, None)
+    assert await asyncio.wait_for(reading, 30) > 0
+
+
 async def test_a_program_that_is_too_slow_gets_the_newest(zhang: Hub):
     async with Viewer(zhang, CAMERA, "patrol", waiting=3) as viewer:
         await first(viewer, 1)

@@ -65,12 +65,14 @@ class Connection:
         return max(0, lost)
 
     async def close(self) -> None:
-        if self._resource:
-            # The hub may be away, or have ended it itself.
-            with contextlib.suppress(VidhubError, TimeoutError):
-                async with asyncio.timeout(GOODBYE_S):
-                    await self._hub.leave(self._session, self._resource)
-        await self._peer.close()
+        try:
+            if self._resource:
+                # The hub may be away, or have ended it itself.
+                with contextlib.suppress(VidhubError, TimeoutError):
+                    async with asyncio.timeout(GOODBYE_S):
+                        await self._hub.leave(self._session, self._resource)
+        finally:
+            await self._peer.close()
 
     async def _receive(self, take: Callable[[av.VideoFrame], None], stall_s: float) -> None:
         with contextlib.suppress(MediaStreamError, TimeoutError):

@@ -247,6 +247,8 @@ class Hub:
         return document
 
     async def _send(self, method: str, url: str, **request: Any) -> httpx.Response:
+        if self._client.is_closed:
+            raise FailedPrecondition("HUB_CLOSED", "this Hub was closed: open another, around what uses it")
         try:
             return await self._client.request(method, url, **request)
         except httpx.HTTPError as cause:

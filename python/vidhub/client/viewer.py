@@ -44,7 +44,8 @@ class Viewer:
     """A camera's pictures, for as long as the session is open.
 
     A camera's outage, a lost connection and a hub that restarts are waited for, and pictures go on by themselves. The
-    session is renewed before its time is over. When it has ended for good, `frames` raises with the reason.
+    session is renewed before its time is over. When it has ended for good, `frames` raises with the reason. It may be
+    opened again once it was closed: a new view.
     """
 
     def __init__(self, hub: Hub, camera: str, purpose: str, *, waiting: int = 8) -> None:
@@ -58,6 +59,7 @@ class Viewer:
         self._tasks: list[asyncio.Task[None]] = []
         self._session: Session | None = None
         self._connection: Connection | None = None
+        self._is_open = False
         # Where this connection's clock stands on the viewer's; None before its first picture.
         self._origin: float | None = None
         self._last: tuple[float, float] | None = None
@@ -70,18 +72,27 @@ class Viewer:
     def session(self) -> Session:
         """The session, for `Hub.snapshot`."""
         if self._session is None:
-            raise FailedPrecondition("VIEWER_NOT_OPEN", "open the viewer first: async with Viewer(…) as viewer")
+            raise _not_open()
         return self._session
 
     async def __aenter__(self) -> Self:
-        """Opens the session and the connection. Raises what the hub says: NO_GRANT, CAMERA_UNREACHABLE, …"""
-        self._session = await self._hub.open_session(self._camera, self._purpose)
+        """Opens the session and the connection. Raises what the hub says: NO_GRANT, CAMERA_UNREACHABLE, …; and
+        FailedPrecondition VIEWER_OPEN."""
+        if self._is_open:
+            raise FailedPrecondition("VIEWER_OPEN", "this viewer is open already: make a second Viewer")
+        self._is_open = True
         try:
-            self._connection = await Connection.open(self._hub, self._session)
-            self.connections = 1
+            self._begin()
+            self._session = await self._hub.open_session(self._camera, self._purpose)
+            try:
+                self._connection = await Connection.open(self._hub, self._session)
+            except BaseException:
+                await self._close_session()
+                raise
         except BaseException:
-            await self._close_session()
+            self._is_open = False
             raise
+        self.connections = 1
         watching = asyncio.create_task(self._watch(self._connection))
         watching.add_done_callback(lambda _: self._arrived.set())
         self._tasks = [watching, asyncio.create_task(self._keep())]
@@ -90,25 +101,35 @@ class Viewer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._connection is not None:
-            await self._connection.close()
-        await self._close_session()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            if self._connection is not None:
+                await self._connection.close()
+        finally:
+            await self._close_session()
+            self._is_open = False
 
     async def frames(self) -> AsyncGenerator[Frame]:
         """The pictures, as they come; one program reads them. What waits longer than there is room goes (`dropped`).
+        They end when the viewer is closed.
 
         Raises Unavailable NO_PICTURE when none comes at all; else, when the session has ended, FailedPrecondition with
-        the reason: GRANT_REVOKED, SESSION_EXPIRED, USER_SUSPENDED, …
+        the reason: GRANT_REVOKED, SESSION_EXPIRED, USER_SUSPENDED, …; VIEWER_NOT_OPEN where no `async with` is around.
         """
+        if not self._tasks:
+            raise _not_open()
+        watching = self._tasks[0]
         while True:
             while self._waiting:
                 picture, moment = self._waiting.popleft()
                 yield Frame(await asyncio.to_thread(_image, picture), moment)
-            if self._tasks and self._tasks[0].done():
-                self._tasks[0].result()
+            if watching.done():
+                # Cancelled: whoever opened the viewer closed it. That is not to cancel whoever reads.
+                if not watching.cancelled():
+                    watching.result()
                 return
             self._arrived.clear()
             if not self._waiting:
@@ -119,6 +140,13 @@ class Viewer:
         return self._lost + (await self._connection.lost_packets() if self._connection is not None else 0)
 
     # Inside.
+
+    def _begin(self) -> None:
+        """As new: a view before this one leaves no picture, no time and no count."""
+        self._waiting.clear()
+        self._arrived.clear()
+        self._connection = self._origin = self._last = None
+        self._lost = self.pictures = self.dropped = self.connections = 0
 
     async def _watch(self, connection: Connection) -> None:
         """Until the session has ended: pictures, from one connection after the other."""
@@ -188,6 +216,10 @@ class Viewer:
             with contextlib.suppress(VidhubError, TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     await self._hub.close_session(self._session)
+
+
+def _not_open() -> FailedPrecondition:
+    return FailedPrecondition("VIEWER_NOT_OPEN", "open the viewer first: async with Viewer(…) as viewer")
 
 
 def _image(picture: av.VideoFrame) -> npt.NDArray[np.uint8]:
