@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 import cv2
+import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -211,6 +212,26 @@ async def test_a_viewer_that_is_used_wrongly_says_so_and_leaves_nothing_behind(p
     async with asyncio.timeout(30):
         while left := asyncio.all_tasks() - before:
             await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def test_a_viewer_that_is_cancelled_while_it_opens_leaves_no_session_open(place: Site):
+    async with Hub(place.running.url, "zhang", PASSWORD) as caller:
+        opening = asyncio.create_task(Viewer(caller, CAMERA, "patrol").__aenter__())
+        opened: list[str] = []
+
+        async def cancel(answer: httpx.Response) -> None:
+            """The hub has opened it, and the program does not know yet."""
+            if answer.url.path.endswith("/OpenSession"):
+                opened.append(json.loads(await answer.aread())["session"]["id"])
+                opening.cancel()
+                await asyncio.sleep(0)  # whoever waits for the answer hears of it here
+
+        caller._client.event_hooks["response"].append(cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        listed = await caller.call("SessionService/ListSessions", cameraId=CAMERA, includeEnded=True)
+        ends = {session["id"]: session.get("endReason") for session in listed["sessions"]}
+        assert [ends[session] for session in opened] == ["SESSION_CLOSED"]
 
 
 async def test_who_reads_pictures_is_not_cancelled_when_another_task_closes_the_viewer(zhang: Hub):

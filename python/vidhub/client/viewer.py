@@ -83,7 +83,7 @@ class Viewer:
         self._is_open = True
         try:
             self._begin()
-            self._session = await self._hub.open_session(self._camera, self._purpose)
+            self._session = await self._open_session()
             try:
                 self._connection = await Connection.open(self._hub, self._session)
             except BaseException:
@@ -181,7 +181,7 @@ class Viewer:
         try:
             reason = await self._hub.end_reason(self.session)
             if reason in _REOPENED:
-                self._session = await self._hub.open_session(self._camera, self._purpose)
+                self._session = await self._open_session()
                 return
         except _PASSING:
             return
@@ -209,6 +209,17 @@ class Viewer:
         self.dropped += len(self._waiting) == self._waiting.maxlen
         self._waiting.append((picture, moment))
         self._arrived.set()
+
+    async def _open_session(self) -> Session:
+        """One that the hub opens while this is cancelled is closed again: it would count until its time is over."""
+        opening = asyncio.create_task(self._hub.open_session(self._camera, self._purpose))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with contextlib.suppress(VidhubError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._hub.close_session(await opening)
+            raise
 
     async def _close_session(self) -> None:
         if self._session is not None:
