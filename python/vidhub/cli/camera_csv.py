@@ -160,6 +160,9 @@ def _row(line: int, header: Sequence[str], cells: Sequence[str | Violation]) -> 
             _set(camera, name, text)
         except ValueError as wrong:
             violations.append(Violation(name, "VALUE_INVALID", str(wrong)))
+    if not camera.streams and "main.url" in header:
+        # Left empty: the unit pushes the camera.
+        camera.streams.add(profile=PROFILES["main"])
     return Row(line, camera, tuple(violations))
 
 

@@ -43,6 +43,16 @@ def test_a_line_becomes_a_camera(tmp_path: Path) -> None:
     )
 
 
+def test_a_camera_without_an_address_is_one_that_its_unit_pushes(tmp_path: Path) -> None:
+    pushed, sub, _ = rows(
+        tmp_path, "name,main.url,sub.url", "东门,,", "西门,,rtsp://10.0.0.1/sub", "南门,rtsp://10.0.0.1/main,"
+    )
+    assert list(pushed.camera.streams) == [camera_pb2.CameraStream(profile=camera_pb2.STREAM_PROFILE_MAIN)]
+    assert [stream.profile for stream in sub.camera.streams] == [camera_pb2.STREAM_PROFILE_SUB]
+    (unsaid,) = rows(tmp_path, "name", "东门")
+    assert not unsaid.camera.streams, "a file that says nothing of streams is not meant so"
+
+
 def test_each_bad_cell_is_told_and_the_other_lines_stand(tmp_path: Path) -> None:
     good, bad = rows(tmp_path, HEADER, ",A,360602,school,28,,,,30", ",B,360602,castle,north,,,,-1")
     assert not good.violations
