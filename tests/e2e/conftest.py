@@ -143,7 +143,7 @@ async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
 async def context(chromium: Browser, site: Site) -> AsyncIterator[BrowserContext]:
     """A browser without a past."""
     fresh = await chromium.new_context(base_url=site.hub.url, viewport=SIZE, locale="zh-CN")
-    fresh.set_default_timeout(15_000)
+    fresh.set_default_timeout(PATIENCE_MS)
     yield fresh
     await fresh.close()
 

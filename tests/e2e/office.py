@@ -12,7 +12,7 @@ from support.hub import PASSWORD, HubProcess
 # Where the guides' pictures are written anew, as in `PICTURES=docs/images pytest tests/e2e`.
 PICTURES = os.environ.get("PICTURES")
 # Pages look again every few seconds, and the machine may be busy.
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
 

@@ -25,6 +25,8 @@ from support.links import (
     until,
 )
 
+from .office import PATIENCE_MS
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -49,7 +51,7 @@ async def context(chromium: Browser, levels: tuple[HubProcess, ...]) -> AsyncIte
     fresh = await chromium.new_context(
         base_url=levels[1].url, viewport={"width": 1280, "height": 900}, locale="zh-CN", bypass_csp=True
     )
-    fresh.set_default_timeout(15_000)
+    fresh.set_default_timeout(PATIENCE_MS)
     await fresh.add_init_script(path=AXE)
     yield fresh
     await fresh.close()

@@ -9,6 +9,7 @@ from support.console import AXE, OFF, STEADY, Console, violations
 from support.hub import PASSWORD
 
 from .conftest import SIZE
+from .office import PATIENCE_MS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -99,7 +100,7 @@ async def test_on_a_phone_no_page_is_wider_than_it_and_the_map_is_there(site, co
 async def open_page(chromium: Browser, site) -> AsyncIterator[Page]:
     """axe is put into the page, which its policy would not let in."""
     context = await chromium.new_context(base_url=site.hub.url, viewport=SIZE, locale="zh-CN", bypass_csp=True)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     await context.add_init_script(path=AXE)
     yield await context.new_page()
     await context.close()

@@ -18,6 +18,7 @@ from vidhub.cli.camera_sim import CACHE
 from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
 from .conftest import SETTINGS, SIZE, Site, camera_sim
+from .office import PATIENCE_MS
 from .test_picture import PICTURES, PLANES, luma_of, lumas_of, psnr
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -86,7 +87,7 @@ async def browse(
     context = await chromium.new_context(
         base_url=url or site.hub.url, viewport=SIZE, locale="zh-CN", bypass_csp=with_axe
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     if with_axe:
         await context.add_init_script(path=AXE)
     console = Console(await context.new_page())
@@ -115,12 +116,11 @@ async def test_without_webrtc_the_picture_comes_by_websocket_and_is_the_camera_s
     assert pictures[0].shape == (720, 1280)
     assert min(best) >= 35, best
     await console.frames(50)
-    behind, kept = await console.page.evaluate(
+    # Close behind what has come, and what was shown is let go; a busy machine gets there a little later.
+    await console.page.wait_for_function(
         "() => { const { buffered, currentTime } = document.querySelector('video');"
-        " return [buffered.end(buffered.length - 1) - currentTime, currentTime - buffered.start(0)]; }"
+        " return buffered.end(buffered.length - 1) - currentTime < 2 && currentTime - buffered.start(0) < 15; }"
     )
-    assert behind < 2
-    assert kept < 15, "what was shown is let go"
     assert [line for line in said if "501" not in line] == [], "501: the question by WebRTC"
     await context.close()
 
@@ -166,13 +166,13 @@ async def test_h265_that_the_browser_does_not_play_is_told_with_what_to_do(dark:
 
 async def test_an_end_by_websocket_tells_its_reason(dark: Site, chromium: Browser):
     context = await chromium.new_context(base_url=dark.hub.url, viewport=SIZE, locale="zh-CN")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     console = Console(await context.new_page())
     name, grant = await dark.operator()
     await console.log_in(name)
     await console.watch(CLIP)
     await dark.hub.ask("grant_revoke", id=grant, reason="test")
-    await expect(console.alert).to_contain_text("授权已被撤销。", timeout=5_000)
+    await expect(console.alert).to_contain_text("授权已被撤销。")
     await expect(console.state).to_have_text("已结束")
     assert await console.page.evaluate("() => document.querySelector('video').src") == ""
     await context.close()
@@ -183,7 +183,7 @@ async def test_where_no_media_port_is_reached_the_websocket_takes_over(walled: S
     context, console = await browse(chromium, walled, url=walled.hub.url.replace("127.0.0.1", "localhost"))
     await console.choose(CLIP)
     await console.state_purpose()
-    await console.phase("live", timeout_s=20)
+    await console.phase("live")
     await console.frames(25)
     await expect(way(console.page)).to_contain_text("WebSocket · 主码流")
     await expect(way(console.page)).to_contain_text("WebRTC 端口不通")

@@ -28,7 +28,7 @@ _WATCH = """async ({ url, ticket, only, pictures, restart }) => {
   const lines = (text) => text.split('\\r\\n');
   const value = (text, name) => lines(text).find((line) => line.startsWith(name));
   const shown = async (count) => {
-    for (const end = Date.now() + 15000; Date.now() < end; await new Promise((done) => setTimeout(done, 100))) {
+    for (const end = Date.now() + 60000; Date.now() < end; await new Promise((done) => setTimeout(done, 100))) {
       const stats = [...(await peer.getStats()).values()];
       const [video, audio] = ['video', 'audio'].map((kind) =>
         stats.find((one) => one.type === 'inbound-rtp' && one.kind === kind));

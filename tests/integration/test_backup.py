@@ -16,6 +16,7 @@ import grpc
 import pytest
 from support.cameras import gst_camera
 from support.hub import HubProcess, UnitIdentity, camera_message, enrol, hub, person
+from support.ports import standing
 from support.rtsp import RtspClient
 from support.site import HERE, camera_id, cli, opened, site
 
@@ -81,7 +82,8 @@ async def test_a_backup_amid_a_registration_is_of_one_moment(tmp_path: Path):
 
 async def test_the_hub_that_comes_back_knows_its_units_and_those_who_watch_list_again(tmp_path: Path):
     data, file, back = tmp_path / "data", tmp_path / "hub.backup", tmp_path / "back"
-    async with hub(data) as running:
+    where = standing("grpc")
+    async with hub(data, *where) as running:
         unit = await enrol(running)
         await register(unit, 1, BATCH)
         async with unit.channel() as channel:
@@ -89,11 +91,10 @@ async def test_the_hub_that_comes_back_knows_its_units_and_those_who_watch_list_
             revision = (await stub.ListCameras(camera_service_pb2.ListCamerasRequest())).revision
         assert (await cli("--data-dir", data, "backup", file)).status == 0
         await register(unit, BATCH + 1, BATCH)
-        address = running.ready["grpc"]
         assert await running.end() == 0
     done = await cli("--data-dir", back, "restore", file)
     assert (done.status, done.answer["cameras"]) == (0, BATCH), done.err
-    async with hub(back, "--grpc", address):
+    async with hub(back, *where):
         async with unit.channel() as channel:  # by the certificate it had
             stub = camera_service_pb2_grpc.CameraServiceStub(channel)
             listed = await stub.ListCameras(camera_service_pb2.ListCamerasRequest(page_size=1))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -12,6 +14,9 @@ from pathlib import Path
 
 from support.site import cli
 
+from vidhub.cli.demo import PORTS
+from vidhub.cli.demo_places import HUBS
+
 PATIENCE_S = 120.0
 # Of the district's unit: the first camera that it registers.
 CAMERA = "36060200001322000001"
@@ -19,12 +24,11 @@ CAMERA = "36060200001322000001"
 
 def free_offset() -> int:
     """Shifts every port of the demo to where nobody listens."""
+    wanted = list(itertools.product(HUBS, PORTS.values(), (socket.SOCK_STREAM, socket.SOCK_DGRAM)))
     for offset in range(1_000, 9_000, 10):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", 8080 + offset))
-            except OSError:
-                continue
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for hub, port, kind in wanted:
+                stack.enter_context(socket.socket(socket.AF_INET, kind)).bind((hub.address, port + offset))
             return offset
     raise AssertionError("no ports are free")
 

@@ -77,8 +77,11 @@ async def test_a_dark_camera_is_told_at_once_seen_to_once_and_known_after_a_cras
             assert (late["code"], late["reason"]) == ("aborted", "EVENT_ACKNOWLEDGED")
             not_theirs = await third.call("EventService/AcknowledgeEvent", id=event["id"])
             assert not_theirs["reason"] == "ROLE_NOT_PERMITTED"
-            page = await second.call("EventService/ListEvents", filter={"unacknowledged": True})
-            assert ("events" in page, page.get("unacknowledged", "0")) == (False, "0")
+            # Of this kind: on a busy machine the hub may have stood still for a moment, which is an event too.
+            page = await second.call(
+                "EventService/ListEvents", filter={"unacknowledged": True, "kinds": [event["kind"]]}
+            )
+            assert "events" not in page
         assert (await place.entries(action="event.acknowledge"))[0]["principal"] == "user/sup"
         _, samples = await scrape(running)
         assert samples["vidhub_events_total{kind=camera.offline}"] == 1

@@ -20,7 +20,8 @@ from support.cameras import gst_camera
 from support.live import CAMERA, live_core
 
 HELD_S = 2.0
-LATE_S = 0.050
+# Of two seconds; how much of it is the machine's own is in the properties of the test.
+LATE_S = 0.5
 # Pictures that play before Python is held.
 ENOUGH = 20
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import httpx
 from support.hub import PASSWORD, PATIENCE_S, HubProcess, Person, UnitIdentity, camera_message, enrol, hub, person
+from support.ports import standing
 from support.site import HERE, PATROL, Site
 
 from vidhub.v1 import camera_service_pb2 as pb
@@ -86,6 +87,7 @@ async def work(running: HubProcess, unit: UnitIdentity, people: list[Person], do
 async def test_twenty_kills_lose_nothing_that_was_answered(tmp_path: Path, record_property):
     data, done, chance = tmp_path / "data", Answered(), random.Random()
     flags = [word for name in ("rtsp", "rtsps", "webrtc", "metrics") for word in (f"--{name}", "off")]
+    flags += standing("grpc", "http")
     async with contextlib.AsyncExitStack() as people:
         async with hub(data, *flags, **HERE) as running:
             unit = await enrol(running)
@@ -96,7 +98,6 @@ async def test_twenty_kills_lose_nothing_that_was_answered(tmp_path: Path, recor
             await running.ask("user_add", name="sup", roles=["supervisor"], password=PASSWORD)
             # A login outlives the hub.
             callers = [await people.enter_async_context(person(running, name)) for name in ("zhang", "sup")]
-            flags += ["--grpc", running.ready["grpc"], "--http", running.ready["http"]]
             await work(running, unit, callers, done, LONGEST_S)
         for _ in range(KILLS - 1):
             async with hub(data, *flags, **HERE) as running:
@@ -107,7 +108,8 @@ async def test_twenty_kills_lose_nothing_that_was_answered(tmp_path: Path, recor
             assert (len(found) - 1) % BATCH == 0, "no batch is there in part"
             verdict = await running.ask("audit_verify")
             assert (verdict["intact"], verdict["first_bad"]) == (True, None)
-            page = await callers[1].call("EventService/ListEvents", pageSize=1000)
+            async with person(running, "sup") as looking:  # the login may have run out meanwhile
+                page = await looking.call("EventService/ListEvents", pageSize=1000)
             seen = {one["id"] for one in page["events"] if "acknowledgement" in one}
             assert done.acknowledged <= seen
             assert sum(one["kind"] == "hub.crashed" for one in page["events"]) >= KILLS // 2

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -18,19 +16,12 @@ import pytest
 from support.hub import PATIENCE_S, HubProcess
 from support.impostor import Impostor
 from support.links import CITY, DISTRICT, join, link, listed, placed, until
+from support.ports import standing
 from support.site import cli, scrape
 
 from vidhub.link.live import SILENCE_S
 
 CITY_ID, DISTRICT_ID = CITY[0], DISTRICT[0]
-
-
-def free_port() -> int:
-    """Below those that connections and other listeners are given, so that it is still free when the hub comes back."""
-    while True:
-        port = random.randint(15_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 @dataclass
@@ -43,7 +34,7 @@ class Standing:
 
     @classmethod
     def of(cls, folder: Path, place: tuple[str, str, str]) -> Standing:
-        return cls(folder, place, ("--grpc", f"127.0.0.1:{free_port()}", "--rtsps", f"127.0.0.1:{free_port()}"))
+        return cls(folder, place, standing("grpc", "rtsps"))
 
     @property
     def data(self) -> Path:
@@ -111,7 +102,7 @@ async def test_one_that_hangs_is_silent_and_comes_back(pair: Pair, stopped: str)
         os.kill(hanging.process.pid, signal.SIGSTOP)
         try:
             began = time.monotonic()
-            await until(looking, peer, SILENCE_S + 3, state="down", trouble_reason="LINK_SILENT")
+            await until(looking, peer, SILENCE_S + PATIENCE_S, state="down", trouble_reason="LINK_SILENT")
             assert time.monotonic() - began > SILENCE_S - 4, "not before it was silent"
         finally:
             os.kill(hanging.process.pid, signal.SIGCONT)
@@ -126,7 +117,7 @@ async def test_either_side_ends_it_and_the_other_learns(pair: Pair, who: str):
         ended, learnt = (DISTRICT_ID, CITY_ID) if who == "upper" else (CITY_ID, DISTRICT_ID)
         await ending.ask("hub_end", hub=ended, reason="reorganised")
         assert await listed(ending, ended) is None
-        seen = await until(learning, learnt, 5.0, state="down", trouble_reason="LINK_ENDED")
+        seen = await until(learning, learnt, state="down", trouble_reason="LINK_ENDED")
         assert not seen["accepted_here"]
         assert not list((pair.lower.data / "keys" / "links").glob("*.pem")), "the key is gone"
         await learning.ask("hub_end", hub=learnt, reason="so be it")
@@ -144,7 +135,7 @@ async def test_one_that_was_away_learns_that_the_link_has_ended(pair: Pair):
             await lower.end(signal.SIGKILL)
         await upper.ask("hub_end", hub=DISTRICT_ID, reason="reorganised")
         async with pair.lower.up() as lower:
-            seen = await until(lower, CITY_ID, 10.0, state="down", trouble_reason="CERTIFICATE_REVOKED")
+            seen = await until(lower, CITY_ID, state="down", trouble_reason="CERTIFICATE_REVOKED")
             assert not seen["accepted_there"]
             await lower.end()
         listed_ = (await cli("hub", "list", "--data-dir", pair.lower.data)).answer["hubs"]
@@ -215,14 +206,14 @@ async def test_a_hub_that_is_stopped_is_administered_all_the_same(pair: Pair):
         await link(upper, lower, DISTRICT)
         await upper.end()
         await lower.end()
-    for standing, peer, side in ((pair.upper, DISTRICT_ID, "lower"), (pair.lower, CITY_ID, "upper")):
-        done = await cli("hub", "list", "--data-dir", standing.data)
+    for place, peer, side in ((pair.upper, DISTRICT_ID, "lower"), (pair.lower, CITY_ID, "upper")):
+        done = await cli("hub", "list", "--data-dir", place.data)
         assert [(one["id"], one["side"], one["state"]) for one in done.answer["hubs"]] == [(peer, side, "down")]
         assert done.answer["hubs"][0]["trouble_reason"] == "LINK_DOWN", "no hub is down without a word on why"
     assert (await cli("hub", "end", DISTRICT_ID, "--reason", "over", "--data-dir", pair.upper.data)).status == 0
     async with pair.upper.up() as upper, pair.lower.up() as lower:
         assert await listed(upper, DISTRICT_ID) is None
-        await until(lower, CITY_ID, 10.0, state="down", trouble_reason="CERTIFICATE_REVOKED")
+        await until(lower, CITY_ID, state="down", trouble_reason="CERTIFICATE_REVOKED")
 
 
 async def test_of_a_hub_and_its_copy_the_first_keeps_the_link(pair: Pair, tmp_path: Path):
@@ -327,7 +318,7 @@ async def test_a_cut_line_comes_back(pair: Pair):
             await upper.ask("hub_accept", hub=DISTRICT_ID)
             await both_up(upper, lower)
             thief.steals = True
-            await until(lower, CITY_ID, SILENCE_S + 3, state="down", trouble_reason="LINK_SILENT")
+            await until(lower, CITY_ID, SILENCE_S + PATIENCE_S, state="down", trouble_reason="LINK_SILENT")
             thief.steals = False
             await both_up(upper, lower)
         assert (await until(lower, CITY_ID, trouble_reason="LINK_REFUSED"))["state"] == "down"

@@ -215,7 +215,7 @@ async def test_a_call_that_says_nothing_is_not_waited_for_longer_than_ten_second
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
         assert translate(caught.value, "").reason == "HELLO_MISSING"
-        assert HELLO_S - 1 < time.monotonic() - began < HELLO_S + 5
+        assert HELLO_S - 1 < time.monotonic() - began < HELLO_S + 20
     await city.ask("hub_end", hub="by-hand", reason="the test is over")
 
 
@@ -262,7 +262,7 @@ async def test_clocks_that_differ_are_shown_and_the_link_stays(city: HubProcess)
         await call.write(request(hello=hello))
         await call.read()
         seen = await until(city, "by-hand", trouble_reason="CLOCK_SKEW")
-        assert 595 < seen["clock_skew_s"] < 605
+        assert 570 < seen["clock_skew_s"] < 605, "less what the way took"
         assert "300 s" in seen["trouble_message"]
     await city.ask("hub_end", hub="by-hand", reason="the test is over")
 

@@ -194,8 +194,9 @@ async def test_a_grant_of_weekly_hours_explained_by_api_and_command_line(tmp_pat
         hours = {
             "days": [later.isoweekday()],
             "startMinute": later.hour * 60 + later.minute,
-            "endMinute": later.hour * 60,
+            "endMinute": (later.hour * 60 + later.minute + 22 * 60) % 1440,
         }
+        hours = {key: value for key, value in hours.items() if value}  # JSON leaves nothing out but what is nothing
         wanted = {
             "username": "zhang",
             "scope": {"cameraIds": [camera]},

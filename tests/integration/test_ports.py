@@ -18,6 +18,7 @@ import httpx
 import pytest
 from support.cameras import gst_camera
 from support.hub import PASSWORD, Ended, hub, person
+from support.ports import free_port
 from support.rtsp import RtspClient
 from support.site import Site, camera_id, cli, opened, scrape, site
 from support.whep import whep_viewer
@@ -127,20 +128,12 @@ async def test_grpc_is_shown_the_other_port(tmp_path: Path):
 
 async def test_grpc_is_told_the_port_in_use(tmp_path: Path):
     """Where the port is chosen beforehand, the answer names it."""
-    port = await _free_port()
+    port = free_port()
     async with hub(tmp_path / "data", "--grpc", f"127.0.0.1:{port}") as running:
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.post(f"{running.url}/x", headers={"Content-Type": "application/grpc"})
         assert answer.status_code == 415
         assert str(port) in answer.text
-
-
-async def _free_port() -> int:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return int(port)
 
 
 # What it counts.
@@ -184,7 +177,7 @@ async def test_metrics_move_and_stay_bounded(tmp_path: Path):
             text, during = await scrape(place.running)
         refused = await caller.call("SessionService/OpenSession", cameraId=camera_id(1), purpose={"kind": "traffic"})
         assert refused["reason"] == "PURPOSE_NOT_GRANTED"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 _, after = await scrape(place.running)
                 if after["vidhub_streams{source=rtsp_pull}"] == 0:
@@ -263,12 +256,12 @@ async def test_a_full_disk_opens_nothing_and_cuts_nothing(tmp_path: Path):
             closing = asyncio.create_task(
                 caller.call("SessionService/CloseSession", sessionId=session["session"]["id"])
             )
-            assert (await rtsp.end(within_s=2))[0] == "SESSION_CLOSED"
+            assert (await rtsp.end())[0] == "SESSION_CLOSED"
             resource.prlimit(pid, resource.RLIMIT_FSIZE, no_limit)
             await closing
         again = await opened(caller, camera_id(1))
         assert again["session"]["id"] != session["session"]["id"]
-        entry = await place.on_record(action="session.close", sessionId=session["session"]["id"], within_s=15)
+        entry = await place.on_record(action="session.close", sessionId=session["session"]["id"])
         assert "SESSION_CLOSED" in entry["detailJson"]
         assert (await place.running.ask("audit_verify"))["intact"]
         assert await place.running.end() == 0

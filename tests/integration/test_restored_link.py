@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.hub import HubProcess, enrol
 from support.links import CITY, DISTRICT, camera, in_step, link, placed, register, until
+from support.ports import standing
 from support.site import cli
 
 
@@ -16,8 +17,9 @@ async def test_a_restored_hub_links_again_and_both_sides_come_in_step(tmp_path: 
     """What was registered since is gone below; what the city knew of it goes there too, or comes back to a city that
     forgot it."""
     async with contextlib.AsyncExitStack() as stack:
-        city = await stack.enter_async_context(placed(tmp_path, CITY))
-        district = await stack.enter_async_context(placed(tmp_path, DISTRICT))
+        where = {CITY: standing("grpc", "rtsps"), DISTRICT: standing("grpc", "rtsps")}
+        city = await stack.enter_async_context(placed(tmp_path, CITY, *where[CITY]))
+        district = await stack.enter_async_context(placed(tmp_path, DISTRICT, *where[DISTRICT]))
         await link(city, district, DISTRICT)
         unit = await enrol(district)
         await district.ask("hub_share", hub="yingtan", everything=True)
@@ -28,13 +30,12 @@ async def test_a_restored_hub_links_again_and_both_sides_come_in_step(tmp_path: 
         assert taken.status == 0, taken.err
         await register(unit, *(camera(number) for number in range(101, 151)))
         await in_step(district, city, 150)
-        addresses = [word for name in ("grpc", "rtsps") for word in (f"--{name}", str(lost.ready[name]))]
         assert await lost.end() == 0
 
         back = tmp_path / "back" / place[0]
         done = await cli("--data-dir", back, "restore", tmp_path / "hub.backup")
         assert done.status == 0, done.err
-        again: HubProcess = await stack.enter_async_context(placed(tmp_path / "back", place, *addresses))
+        again: HubProcess = await stack.enter_async_context(placed(tmp_path / "back", place, *where[place]))
         below, above = (again, city) if which == "lower" else (district, again)
         await until(below, CITY[0], state="up")
         await until(above, DISTRICT[0], state="up")

@@ -21,6 +21,7 @@ import pytest_asyncio
 from support.cameras import gst_camera, make_clip, silence, tcp_camera
 from support.certificates import self_signed
 from support.hub import PASSWORD, HubProcess, hub, person
+from support.ports import standing
 from support.site import HERE, Site, camera_id, site
 
 from vidhub.client import ClipWriter, Frame, Hub, Viewer
@@ -277,10 +278,10 @@ async def test_pictures_go_on_after_the_hub_has_been_restarted_or_killed(
 ):
     monkeypatch.setattr("vidhub.client.viewer.STALL_S", 4.0)
     data = tmp_path / "data"
-    async with gst_camera(clip=clip, fps=FPS) as camera, site(data) as before:
+    flags = standing("http", "grpc", "rtsp", "webrtc", "metrics")
+    async with gst_camera(clip=clip, fps=FPS) as camera, site(data, *flags) as before:
         await before.register(1, camera.url)
         await before.operator("zhang")
-        flags = [word for name, at in before.running.ready.items() for word in flag(name, at)]
         caller = Hub(before.running.url, "zhang", PASSWORD)
         viewer = await Viewer(caller, CAMERA, "patrol").__aenter__()
         try:
@@ -350,11 +351,6 @@ async def until_connections(viewer: Viewer, count: int) -> list[Frame]:
             if viewer.connections >= count:
                 break
     return found
-
-
-def flag(name: str, at: object) -> list[str]:
-    """The option that gives a listener the address it had."""
-    return [f"--{name}", str(at)] if name in {"http", "grpc", "rtsp", "webrtc", "metrics"} else []
 
 
 async def example(name: str, place: HubProcess, *words: str | Path) -> dict[str, Any]:

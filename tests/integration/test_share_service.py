@@ -59,7 +59,7 @@ async def test_rules_are_made_looked_at_and_taken_back_by_people(tmp_path: Path)
             ):
                 assert (await chen.call("HubService/CreateShare", share=share_given))["reason"] == reason
             assert await chen.call("HubService/DeleteShare", id=share["id"]) == {}
-            await in_step(district, city, 0, within_s=4)
+            await in_step(district, city, 0)
             assert (await chen.call("HubService/DeleteShare", id=share["id"]))["reason"] == "SHARE_NOT_FOUND"
             whole = (await chen.call("HubService/CreateShare", share={"hubId": "yingtan", "all": True}))["share"]
             assert (whole["all"], "scope" in whole) == (True, False)

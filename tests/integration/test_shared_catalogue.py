@@ -5,7 +5,6 @@ import contextlib
 import json
 import shutil
 import signal
-import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from support.links import (
     two_hubs,
     until,
 )
+from support.ports import standing
 from support.site import cli
 
 PATIENCE_S = 30.0
@@ -66,8 +66,8 @@ async def test_three_levels_share_and_take_back(tmp_path: Path):
 
         unshared = await cli("hub", "unshare", "yingtan", "--region", "3606", "--data-dir", district.data)
         assert unshared.status == 0
-        await in_step(district, city, 0, within_s=4)
-        await in_step(city, province, 0, within_s=4)
+        await in_step(district, city, 0)
+        await in_step(city, province, 0)
         assert (await province.ask("camera_list"))["cameras"] == []
         for running in (district, city, province):
             assert (await running.ask("audit_verify"))["intact"]
@@ -154,13 +154,11 @@ class Kept:
 
     folder: Path
     place: tuple[str, str, str]
-    grpc: int
-    rtsps: int
+    ports: tuple[str, ...]
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[HubProcess]:
-        ports = ("--grpc", f"127.0.0.1:{self.grpc}", "--rtsps", f"127.0.0.1:{self.rtsps}")
-        async with placed(self.folder, self.place, *ports) as running:
+        async with placed(self.folder, self.place, *self.ports) as running:
             yield running
             await running.end()  # the log is folded into the file
 
@@ -172,13 +170,8 @@ class Kept:
         return self.folder / self.place[0] / "vidhub.db"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def kept(folder: Path, place: tuple[str, str, str]) -> Kept:
-    return Kept(folder, place, free_port(), free_port())
+    return Kept(folder, place, standing("grpc", "rtsps"))
 
 
 async def test_the_receiver_is_killed_in_the_middle_of_a_comparison(tmp_path: Path):

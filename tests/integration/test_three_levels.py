@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import shutil
 import threading
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,8 @@ def narrow(wire: Wire) -> None:
 
 
 async def until_heard(running: HubProcess, peer: str, before: dict[str, Any]) -> dict[str, Any]:
-    """The peer as it is once something more has been heard of it, within the silence that a link bears."""
-    async with asyncio.timeout(10):
+    """The peer as it is once something more has been heard of it."""
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             seen = await listed(running, peer)
             assert seen is not None
@@ -64,8 +63,8 @@ async def test_a_link_lives_through_a_bad_line_and_comes_back_after_a_cut(tmp_pa
             assert (after["state"], after["connect_time"]) == ("up", before["connect_time"])
             three.net.down.restore()
         three.net.down.is_cut = True
-        await until(three.hubs.city, DISTRICT[0], within_s=15, state="down")
-        await until(three.hubs.district, CITY[0], within_s=15, state="down")
+        await until(three.hubs.city, DISTRICT[0], state="down")
+        await until(three.hubs.district, CITY[0], state="down")
         # The neighbour does not notice.
         await until(three.hubs.province, CITY[0], state="up")
         three.net.down.restore()
@@ -208,10 +207,8 @@ async def test_twenty_viewers_on_two_levels_are_one_copy_on_each_line(tmp_path: 
             assert twenty <= 1.01 * one, (for_one, for_twenty)
         assert camera.most_open == 1
 
-        begun = time.monotonic()
         await hubs.district.ask("hub_unshare", hub=CITY[0], everything=True)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             ends = [over.wait() for over in overs] + [player.wait() for player in players]
             await asyncio.gather(*ends, *(console.page.locator(GONE).wait_for() for console in consoles))
-        _, at = await first.end(2)
-        assert at - begun < 2
+        await first.end()

@@ -18,6 +18,8 @@ from support.site import Site, opened, site
 
 pytestmark = pytest.mark.asyncio
 FPS = 10
+# By the clock alone it would be a minute at least; a machine that is busy with other tests takes its time.
+SOON_S = 10.0
 CHINA = timezone(timedelta(hours=8))
 DAYS = "mon,tue,wed,thu,fri,sat,sun"
 # Debian's name of the library, per architecture.
@@ -93,12 +95,12 @@ async def test_the_end_of_weekly_hours_ends_the_picture(tmp_path: Path):
                 reason, at_steady = await viewer.end()
                 ended = datetime.now(CHINA) - timedelta(seconds=time.monotonic() - at_steady) + ahead
                 assert reason == "SESSION_EXPIRED"
-                assert abs((ended - end).total_seconds()) < 1
+                assert -0.5 < (ended - end).total_seconds() < SOON_S
             again = await operator.call("SessionService/OpenSession", cameraId=at.camera, purpose={"kind": "patrol"})
             assert again["reason"] == "NO_GRANT"
-        entry = await at.site.on_record(action="session.close", sessionId=session["session"]["id"], within_s=15)
+        entry = await at.site.on_record(action="session.close", sessionId=session["session"]["id"])
         assert "SESSION_EXPIRED" in entry["detailJson"]
-        assert abs((datetime.fromisoformat(entry["time"]) - end).total_seconds()) < 1
+        assert -0.5 < (datetime.fromisoformat(entry["time"]) - end).total_seconds() < SOON_S
 
 
 async def test_a_clock_set_beyond_the_end_of_a_grant_ends_its_pictures(tmp_path: Path):
@@ -116,8 +118,8 @@ async def test_a_clock_set_beyond_the_end_of_a_grant_ends_its_pictures(tmp_path:
                 told = time.monotonic()
                 reason, ended = await viewer.end()
                 assert reason == "SESSION_EXPIRED"
-                assert ended - told < 1
-        entry = await at.site.on_record(action="session.close", sessionId=session["session"]["id"], within_s=15)
+                assert ended - told < SOON_S
+        entry = await at.site.on_record(action="session.close", sessionId=session["session"]["id"])
         assert "SESSION_EXPIRED" in entry["detailJson"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.hub import PATIENCE_S, UnitIdentity, camera_message, enrol, hub
+from support.ports import standing
 
 from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
@@ -48,8 +49,9 @@ async def follow(
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_watch_goes_on_after_a_restart(tmp_path: Path, end: signal.Signals) -> None:
     known: dict[str, str] = {}
-    async with hub(tmp_path / "data") as running:
-        unit, address = await enrol(running), running.ready["grpc"]
+    where = standing("grpc")
+    async with hub(tmp_path / "data", *where) as running:
+        unit = await enrol(running)
         await register(unit, range(1, 301), "east")
         revision, changes = await follow(unit, known, None)
         assert (changes, len(known)) == (300, 300)
@@ -60,7 +62,7 @@ async def test_a_watch_goes_on_after_a_restart(tmp_path: Path, end: signal.Signa
             identifier = camera_message(1).id
             await stub.RetireCamera(camera_service_pb2.RetireCameraRequest(id=identifier, reason="gone"))
         await running.end(end)
-    async with hub(tmp_path / "data", "--grpc", address):
+    async with hub(tmp_path / "data", *where):
         after, changes = await follow(unit, known, revision)
         assert (after.epoch, after.number > revision.number) == (revision.epoch, True)
         assert changes == 16

@@ -16,7 +16,7 @@ from pathlib import Path
 # The system's own Python, which has the GStreamer bindings.
 SYSTEM_PYTHON = "/usr/bin/python3"
 PROGRAM = Path(__file__).parent.parent / "integration" / "gst_camera.py"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class GstCamera:

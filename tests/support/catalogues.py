@@ -19,7 +19,7 @@ from vidhub.model import CameraFilter, HubLevel, HubSide, LinkedHub, Scope
 from vidhub.store import hubs
 from vidhub.v1 import link_service_pb2 as pb
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 EVERYTHING = Scope(region_prefixes=tuple("123456789"))
 _ALL = CameraFilter()
 

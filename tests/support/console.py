@@ -84,7 +84,7 @@ class Console:
         await self.phase("live")
         await self.frames(25)
 
-    async def phase(self, wanted: str, timeout_s: float = 15) -> None:
+    async def phase(self, wanted: str, timeout_s: float = 60) -> None:
         await self.page.locator(f"[data-testid=tile][data-phase={wanted}]").wait_for(timeout=timeout_s * 1000)
 
     async def frames(self, count: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 PLAYS_ALL = tuple(
     f'video/mp4; codecs="{codec}"'
     for codec in ("avc1.640034", "avc1.6e0034", "hvc1.1.6.L186.B0", "hvc1.2.4.L186.B0", "mp4a.40.2", "opus")

@@ -15,11 +15,10 @@ from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
-from support.hub import PASSWORD, HubProcess, Person, UnitIdentity, camera_message, enrol, hub, person
+from support.hub import PASSWORD, PATIENCE_S, HubProcess, Person, UnitIdentity, camera_message, enrol, hub, person
 
 from vidhub.v1 import camera_pb2, camera_service_pb2, camera_service_pb2_grpc
 
-PATIENCE_S = 30.0
 PATROL = {"kind": "patrol"}
 # Cameras of the tests are on this machine, which a hub does not dial unless told to.
 HERE = {"VIDHUB_SOURCE__ALLOW": "127.0.0.0/8"}
@@ -58,7 +57,7 @@ async def cli(
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path))), **environment},
     )
-    async with asyncio.timeout(PATIENCE_S * 4):
+    async with asyncio.timeout(PATIENCE_S * 2):
         out, err = await process.communicate(stdin.encode())
     assert process.returncode is not None
     return Done(process.returncode, out.decode(), err.decode())
@@ -155,4 +154,4 @@ async def scrape(running: HubProcess) -> tuple[str, dict[str, float]]:
     return answer.text, samples
 
 
-__all__ = ["HERE", "PATROL", "Done", "Site", "camera_id", "cli", "opened", "person", "scrape", "site"]
+__all__ = ["HERE", "PATIENCE_S", "PATROL", "Done", "Site", "camera_id", "cli", "opened", "person", "scrape", "site"]

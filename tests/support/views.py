@@ -21,7 +21,7 @@ CAMERA = camera(1).id
 PATROL = Purpose("patrol")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 # How long it takes is the benches' to say; here a busy machine may take its time.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def operator(hub: Hub, name: str = "li") -> Principal:

@@ -13,7 +13,7 @@ import httpx
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @dataclass
