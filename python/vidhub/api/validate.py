@@ -52,9 +52,12 @@ def violations(message: Message) -> tuple[Violation, ...]:
     if message.ByteSize() > WHOLE_BYTES:
         first = first_violation(message)
         return () if first is None else (first,)
+    # Two rules of a field may have one word with us: NaN is neither finite nor within bounds.
     return tuple(
-        _violation(found.proto.field, found.proto.rule_id, found.proto.message)
-        for found in _validator.collect_violations(message)
+        dict.fromkeys(
+            _violation(found.proto.field, found.proto.rule_id, found.proto.message)
+            for found in _validator.collect_violations(message)
+        )
     )
 
 

@@ -134,3 +134,9 @@ def test_a_text_that_has_another_form_is_told_the_form_that_is_wanted() -> None:
     assert "^[0-9a-f]{32}$" in broken["trace_id"]
     broken = {one.field: one.description for one in validate.violations(link_service_pb2.LinkProblem(message="a\nb"))}
     assert broken == {"message": "control characters are not allowed here"}
+
+
+def test_a_field_is_told_once_in_the_same_words() -> None:
+    """NaN is neither finite nor within bounds."""
+    place = camera_pb2.Camera(location=camera_pb2.Location(latitude=float("nan")))
+    assert [row.field for row in validate.violations(place)] == ["location.latitude"]
