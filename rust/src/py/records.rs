@@ -74,7 +74,7 @@ impl PlainRecord {
     #[getter]
     fn brief(&self, py: Python<'_>) -> (Py<PyString>, &str, &str, f64, f64, bool) {
         let record = &self.inner;
-        let has_sign = !record.signage_text().is_empty() && !record.signage_date().is_empty();
+        let has_sign = !record.signage_text().trim().is_empty() && !record.signage_date().is_empty();
         let id = self.id.clone_ref(py);
         (id, record.region_code(), record.industry(), record.latitude, record.longitude, has_sign)
     }

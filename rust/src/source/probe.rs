@@ -92,14 +92,21 @@ struct Shared {
 struct Cameras {
     entries: HashMap<Arc<str>, Entry>,
     /// By time and a number that keeps the keys apart.
-    due: BTreeMap<(Instant, u64), Arc<str>>,
+    due: Due,
+    /// Those that somebody waits for: new, or asked for. They go before all others that are due, the last one first, so
+    /// that a thousand cameras that are dark hold up none of them.
+    ahead: Due,
     next_number: u64,
 }
+
+type Due = BTreeMap<(Instant, u64), Arc<str>>;
 
 struct Entry {
     target: Arc<Target>,
     /// None while it is being probed or waits for its host.
     due: Option<(Instant, u64)>,
+    /// In which of the two maps `due` is.
+    is_ahead: bool,
 }
 
 impl Prober {
@@ -120,11 +127,11 @@ impl Prober {
         let options = &self.shared.options;
         let camera = target.camera.clone();
         cameras.forget(&camera);
-        cameras.entries.insert(camera.clone(), Entry { target, due: None });
+        cameras.entries.insert(camera.clone(), Entry { target, due: None, is_ahead: true });
         if !options.interval.is_zero() {
             let backlog = Duration::from_secs_f64(cameras.entries.len() as f64 / f64::from(options.per_second.max(1)));
             let spread = backlog.max(FIRST_SPREAD).min(options.interval);
-            cameras.schedule(&camera, Instant::now() + spread.mul_f64(rand::random()));
+            cameras.schedule(&camera, Instant::now() + spread.mul_f64(rand::random()), true);
             drop(cameras);
             self.shared.changed.notify_one();
         }
@@ -140,7 +147,7 @@ impl Prober {
         // One that is being probed answers soon anyway.
         let Some(due) = cameras.entries.get(camera).map(|entry| entry.due) else { return };
         if due.is_some() || self.shared.options.interval.is_zero() {
-            cameras.schedule(camera, Instant::now());
+            cameras.schedule(camera, Instant::now(), true);
             drop(cameras);
             self.shared.changed.notify_one();
         }
@@ -150,7 +157,7 @@ impl Prober {
     pub fn note_live(&self, camera: &str) {
         let mut cameras = self.shared.cameras.lock();
         if cameras.entries.get(camera).is_some_and(|entry| entry.due.is_some()) {
-            cameras.schedule(camera, Instant::now() + jittered(self.shared.options.interval));
+            cameras.schedule(camera, Instant::now() + jittered(self.shared.options.interval), false);
         }
     }
 
@@ -171,32 +178,46 @@ impl Drop for Prober {
 
 impl Cameras {
     fn forget(&mut self, camera: &str) {
-        if let Some(Entry { due: Some(due), .. }) = self.entries.remove(camera) {
-            self.due.remove(&due);
+        if let Some(Entry { due: Some(due), is_ahead, .. }) = self.entries.remove(camera) {
+            self.map(is_ahead).remove(&due);
         }
     }
 
-    fn schedule(&mut self, camera: &str, at: Instant) {
+    fn map(&mut self, is_ahead: bool) -> &mut Due {
+        if is_ahead { &mut self.ahead } else { &mut self.due }
+    }
+
+    fn schedule(&mut self, camera: &str, at: Instant, is_ahead: bool) {
         let Some((camera, _)) = self.entries.get_key_value(camera) else { return };
         let camera = camera.clone();
         self.next_number += 1;
         let key = (at, self.next_number);
-        if let Some(entry) = self.entries.get_mut(&camera)
-            && let Some(old) = entry.due.replace(key)
-        {
-            self.due.remove(&old);
+        if let Some(entry) = self.entries.get_mut(&camera) {
+            let was_ahead = std::mem::replace(&mut entry.is_ahead, is_ahead);
+            if let Some(old) = entry.due.replace(key) {
+                self.map(was_ahead).remove(&old);
+            }
         }
-        self.due.insert(key, camera);
+        self.map(is_ahead).insert(key, camera);
     }
 
     fn is_current(&self, target: &Arc<Target>) -> bool {
         self.entries.get(&target.camera).is_some_and(|entry| Arc::ptr_eq(&entry.target, target))
     }
 
-    /// Takes the first camera that is due.
+    /// When the next camera is due.
+    fn next(&self) -> Option<Instant> {
+        let first = |map: &Due| map.first_key_value().map(|((at, _), _)| *at);
+        first(&self.ahead).into_iter().chain(first(&self.due)).min()
+    }
+
+    /// Takes the last camera that is due of those ahead, else the first of the others.
     fn take_due(&mut self, now: Instant) -> Option<Arc<Target>> {
-        let first = self.due.first_entry().filter(|first| first.key().0 <= now)?;
-        let camera = first.remove();
+        let last = self.ahead.range(..=(now, u64::MAX)).next_back().map(|(key, _)| *key);
+        let camera = match last {
+            Some(key) => self.ahead.remove(&key)?,
+            None => self.due.first_entry().filter(|first| first.key().0 <= now)?.remove(),
+        };
         let entry = self.entries.get_mut(&camera)?;
         entry.due = None;
         Some(entry.target.clone())
@@ -268,7 +289,7 @@ async fn run(shared: Arc<Shared>, sink: ProbeSink, cancel: CancellationToken) {
             }
         }
         let has_room = work.running.len() < options.parallel.max(1);
-        let next = shared.cameras.lock().due.first_key_value().map(|((at, _), _)| (*at).max(earliest));
+        let next = shared.cameras.lock().next().map(|at| at.max(earliest));
         tokio::select! {
             biased;
             () = cancel.cancelled() => return,
@@ -299,7 +320,7 @@ fn settle(shared: &Shared, sink: &ProbeSink, target: &Arc<Target>, result: Probe
             return;
         }
         if !shared.options.interval.is_zero() {
-            cameras.schedule(&target.camera, Instant::now() + jittered(shared.options.interval));
+            cameras.schedule(&target.camera, Instant::now() + jittered(shared.options.interval), false);
         }
     }
     debug!(camera = %result.camera, state = ?result.state, reason = result.reason, "probed");
@@ -422,15 +443,14 @@ mod tests {
         assert_eq!((&*result.camera, result.reason), ("b", "CAMERA_INVALID"));
         prober.remove("b");
         assert!(prober.is_empty());
-        assert_eq!(prober.shared.cameras.lock().due.len(), 0);
+        assert_eq!(prober.shared.cameras.lock().next(), None);
     }
 
     #[tokio::test]
     async fn a_running_stream_puts_the_probe_off_and_probe_now_brings_it_forward() {
         let (prober, mut results) = prober(ProbeOptions::default());
         let due_in = |prober: &Prober| {
-            let cameras = prober.shared.cameras.lock();
-            cameras.due.first_key_value().map(|((at, _), _)| at.saturating_duration_since(Instant::now()))
+            prober.shared.cameras.lock().next().map(|at| at.saturating_duration_since(Instant::now()))
         };
         prober.upsert(target("a", "rtsp://127.0.0.1/x"));
         assert!(due_in(&prober).unwrap() <= FIRST_SPREAD);
@@ -486,8 +506,38 @@ mod tests {
             prober.upsert(target(&camera.to_string(), &format!("rtsp://127.0.0.1/{camera}")));
         }
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-        assert_eq!((prober.len(), prober.shared.cameras.lock().due.len()), (100_000, 100_000));
+        assert_eq!((prober.len(), prober.shared.cameras.lock().ahead.len()), (100_000, 100_000));
         assert!(tokio::runtime::Handle::current().metrics().num_alive_tasks() <= 2);
+    }
+
+    #[test]
+    fn who_is_waited_for_goes_before_a_backlog() {
+        let mut cameras = Cameras::default();
+        let now = Instant::now();
+        let mut put = |camera: &str, late_s: u64, is_ahead: bool| {
+            let target = target(camera, "rtsp://127.0.0.1/x");
+            cameras.entries.entry(target.camera.clone()).or_insert(Entry { target, due: None, is_ahead });
+            cameras.schedule(camera, now - Duration::from_secs(late_s), is_ahead);
+        };
+        put("dark", 900, false);
+        put("dark too", 600, false);
+        put("asked for", 700, false);
+        put("new", 2, true);
+        put("newer", 1, true);
+        put("asked for", 0, true);
+        let order: Vec<String> =
+            std::iter::from_fn(|| cameras.take_due(now)).map(|target| target.camera.to_string()).collect();
+        assert_eq!(order, ["asked for", "newer", "new", "dark", "dark too"]);
+        assert!(cameras.next().is_none());
+        // Once looked at, a camera waits like all others.
+        cameras.schedule("new", now - Duration::from_secs(1), false);
+        cameras.schedule("dark", now - Duration::from_secs(2), false);
+        assert_eq!(cameras.take_due(now).map(|target| target.camera.to_string()).as_deref(), Some("dark"));
+        // And one whose turn has not come is left.
+        cameras.schedule("newer", now + Duration::from_secs(1), true);
+        assert_eq!(cameras.take_due(now).map(|target| target.camera.to_string()).as_deref(), Some("new"));
+        assert!(cameras.take_due(now).is_none());
+        assert_eq!(cameras.next(), Some(now + Duration::from_secs(1)));
     }
 
     #[tokio::test]

@@ -45,7 +45,11 @@ def test_ids_and_places_are_held_against_region_and_industry(changed: dict[str, 
 
 
 def test_a_camera_without_a_sign_is_told_of() -> None:
-    for legal in (replace(SIGNED, signage_text=""), replace(SIGNED, signage_date="")):
+    for legal in (
+        replace(SIGNED, signage_text=""),
+        replace(SIGNED, signage_text=" \u3000"),
+        replace(SIGNED, signage_date=""),
+    ):
         (one,) = oddities.of(camera(legal=legal), OUTLINES)
         assert (one.field, one.reason) == ("legal.signage_text", "SIGN_MISSING")
 

@@ -11,9 +11,10 @@ from support.domain import Domain, unit
 from support.hub import camera_message
 
 from vidhub.api import convert, validate
-from vidhub.catalogue import records, rules
+from vidhub.catalogue import oddities, records, rules
 from vidhub.core import PlainRecord, RecordBatch, camera_of
 from vidhub.model import Camera
+from vidhub.places import Outlines
 from vidhub.store import cameras
 from vidhub.v1 import camera_pb2
 
@@ -68,6 +69,22 @@ def long_way(message: camera_pb2.Camera) -> Camera:
     assert rules.violations(camera, lambda _: True) == []
     assert camera.unit_id in ("", UNIT)
     return records.succeed(None, replace(camera, unit_id=UNIT))
+
+
+def test_both_ways_find_the_same_odd_in_a_sign() -> None:
+    """Of blanks alone there is none."""
+    message, outlines = whole(), Outlines.read()
+    for text, date, is_missing in (
+        ("标志", "2026-01-01", False),
+        (" \u3000\u00a0", "2026-01-01", True),
+        ("标志", "", True),
+    ):
+        message.legal.signage_text, message.legal.signage_date = text, date
+        record = plain(message)
+        assert record is not None
+        short, long = oddities.of(record, outlines), oddities.of(long_way(message), outlines)
+        assert short == long
+        assert ("SIGN_MISSING" in {one.reason for one in short}) is is_missing
 
 
 def same(record: PlainRecord, message: camera_pb2.Camera) -> bool:
