@@ -65,10 +65,8 @@ fn the_last_guests_end_ends_the_relay_and_those_above_are_told_why() {
     lower.close("guest");
     // One of them is still there.
     frames(&viewer, 25);
-    let start = Instant::now();
     lower.close("other");
     let (reason, message) = lower.relay_ended("r1");
-    assert!(start.elapsed() < Duration::from_secs(1));
     assert_eq!(reason, "RELAY_NOT_WANTED");
     assert!(message.contains("upper"), "{message}");
     assert_eq!(upper.wanted(), "", "asked for at once, for somebody still watches");
@@ -108,14 +106,12 @@ fn a_grant_that_is_narrowed_or_taken_back_ends_the_guests_session_and_the_relay(
         frames(&viewer, 5);
         gate.apply_grant(grant(&["patrol", "traffic"]));
         frames(&viewer, 5);
-        let start = Instant::now();
         if end {
             gate.apply_grant(grant(&["traffic"]));
         } else {
             assert_eq!(gate.remove_grant("g1", "GRANT_REVOKED"), 1);
         }
         assert_eq!(lower.relay_ended(relay).0, "RELAY_NOT_WANTED");
-        assert!(start.elapsed() < Duration::from_secs(1));
         lower.expect("the session was to end", |event| match event {
             Event::SessionEnded { session, reason } => (session == relay && *reason == "GRANT_REVOKED").then_some(()),
             _ => None,
