@@ -138,7 +138,8 @@ fn pictures<F: NalFormat>(data: &[u8], codec: Codec, send: impl Fn(&[u8], &[std:
     assert!(depacketiser.sets.reorder_depth() <= 16);
     if let Some(parameters) = depacketiser.sets.parameters() {
         let track = Track { codec, clock_rate_hz: 90_000, parameters };
-        let _ = (mp4_codecs::name(&track), fmp4::init(&[(0, &track)]), sdp::describe("camera", &[(&track, 96)], 0));
+        let _ =
+            (mp4_codecs::name(&track), fmp4::init(&[(0, &track)]), sdp::describe("camera", &[(&track, 96)], 0, false));
     }
 }
 

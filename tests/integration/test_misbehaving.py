@@ -45,6 +45,7 @@ class Expected:
     rtsp_reason: str = ""
     whep: int = 201
     whep_reason: str = ""
+    audio: str = ""
     pictures: float = 0.0
     step_s: float = 0.2
     dropped: list[str] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Outcome:
     """What was seen of one camera."""
 
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
+    audio: str = ""
     sdp: str = ""
     packets: list[RtpPacket] = field(default_factory=list)
     nals: list[bytes] = field(default_factory=list)
@@ -114,6 +116,7 @@ async def play(data: Path, script: Script, expected: Expected, clips: Clips) -> 
                 offered = await post_offer(session["whepUrl"], await offer_sdp(), session["ticket"])
                 told = offered.json()["reason"] if offered.status_code != 201 else ""
                 outcome.answers["whep"] = (offered.status_code, told)
+                outcome.audio = offered.headers.get("x-vidhub-audio", "")
                 if described.status == 200:
                     assert (await viewer.set_up()).status == 200
                     assert (await viewer.play()).status == 200
@@ -208,6 +211,7 @@ async def test_a_camera_that_misbehaves(outcomes: dict[str, Outcome | BaseExcept
         assert not seen.packets
         return
     assert expected.sdp in seen.sdp
+    assert expected.audio in seen.audio
     assert seen.is_connected
     share = see(seen, expected)
     record_property("pictures_share", round(share, 3))

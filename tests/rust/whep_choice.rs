@@ -201,7 +201,7 @@ fn sound_that_a_browser_cannot_play_is_silent_with_the_reason() {
     ];
     for (sound, told) in cases {
         let port = Port::usual();
-        port.door.stream.describe([video(false)].into_iter().chain(sound).collect());
+        port.door.stream.describe([video(false)].into_iter().chain(sound).collect::<Vec<_>>());
         let answer = ask(&port, &WhepClient::offer(true).1);
         assert_eq!((answer.status, answer.header("x-vidhub-audio")), (201, Some(told)), "{answer:?}");
         let is_silent = told.starts_with("none");

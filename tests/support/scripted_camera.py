@@ -31,7 +31,7 @@ class Script:
     """What the camera does wrong. Moments are seconds after PLAY.
 
     clip: plain (a keyframe a second), long_gop (one in ten seconds), b_frames, two_sizes (2 s each).
-    picture, sound: what there is; sound is "" or pcmu_16k. codec: what SDP calls the picture.
+    picture, sound: what there is; sound is "", pcmu_16k or g726. codec: what SDP calls the picture.
     sprop, in_band: whether parameter sets stand in SDP, and in the stream.
     speed: of the clock. leaps: [moment, seconds that the clock is ahead from then on].
     restart_s: clock and numbers begin anew. udp: TCP is not offered.
@@ -219,7 +219,8 @@ class ScriptedCamera:
                 lines += [f"a=fmtp:96 packetization-mode=1{known}"]
             lines += ["a=control:trackID=1"]
         if self.script.sound:
-            lines += ["m=audio 0 RTP/AVP 97", "a=rtpmap:97 PCMU/16000", "a=control:trackID=2"]
+            encoding = {"pcmu_16k": "PCMU/16000", "g726": "G726-32/8000"}[self.script.sound]
+            lines += ["m=audio 0 RTP/AVP 97", f"a=rtpmap:97 {encoding}", "a=control:trackID=2"]
         return "\r\n".join([*lines, ""])
 
     def _challenge(self, method: str, headers: dict[str, str]) -> list[str]:
@@ -307,7 +308,7 @@ class ScriptedCamera:
             for payload, marker in self._payloads(number):
                 kind = 0x80 * (marker and script.markers) | 96
                 out.append((0, self._rtp(0, kind, clock + shift * 90_000 // FPS, payload)))
-        if script.sound:
+        if script.sound == "pcmu_16k":
             samples = 16_000 // FPS
             out.append(
                 (

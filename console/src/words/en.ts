@@ -208,6 +208,7 @@ export default {
       G711_NOT_8_KHZ_MONO: "browsers play G.711 at 8 kHz mono only",
       G711_NOT_IN_MP4: "no G.711 by WebSocket",
       NO_SOUND: "the camera sends none",
+      SOUND_NOT_CARRIED: "the hub doesn't carry its codec",
       SOUND_NOT_OFFERED: "the browser doesn't play its codec",
     },
   },

@@ -208,6 +208,7 @@ export default {
       G711_NOT_8_KHZ_MONO: "浏览器只支持 8 kHz 单声道 G.711",
       G711_NOT_IN_MP4: "WebSocket 播放不支持 G.711",
       NO_SOUND: "摄像机没有送出声音",
+      SOUND_NOT_CARRIED: "平台不支持其声音编码",
       SOUND_NOT_OFFERED: "浏览器不支持其声音编码",
     },
   },

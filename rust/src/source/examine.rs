@@ -58,7 +58,7 @@ async fn look(camera: &mut Camera, began: Instant, options: &Options, hops: &mut
     let limits = StreamLimits { gop_cache_bytes: LOOK_BYTES };
     let stream = Stream::new("examined".into(), limits, Arc::clone(&telemetry));
     let mut intake = Intake::new(stream.clone(), telemetry);
-    intake.restart(camera.offers().cloned());
+    intake.restart(camera.offers().cloned(), camera.leaves_sound());
     let (mut has_packet, mut has_picture) = (false, false);
     let mut until = began + options.stall_timeout;
     loop {

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::offer::Offer;
 use crate::media::timeline::{Clock, Timeline};
 use crate::media::{AccessUnit, Codec, CodecParameters, MediaKind, Track};
-use crate::stream::Stream;
+use crate::stream::{Described, Stream};
 use crate::telemetry::{DropReason, Telemetry};
 use crate::wire::aac;
 use crate::wire::depay::{Depacketiser, Event, Events, Loss, Packet};
@@ -48,7 +48,9 @@ pub struct Intake {
     start: Option<Duration>,
     timeline: Option<Timeline>,
     tracks: Vec<TrackIntake>,
-    described: Vec<Track>,
+    described: Described,
+    /// The source has sound that the hub does not carry.
+    leaves_sound: bool,
     /// Until the next keyframe, pictures refer to something that is missing.
     waits_for_keyframe: bool,
     /// Delivery began, or went on, at the last keyframe: what leans on pictures before it can't be decoded.
@@ -99,7 +101,8 @@ impl Intake {
             telemetry,
             timeline: None,
             tracks: Vec::new(),
-            described: Vec::new(),
+            described: Described::default(),
+            leaves_sound: false,
             waits_for_keyframe: true,
             began_at_keyframe: true,
         }
@@ -115,8 +118,9 @@ impl Intake {
         self.timeline.as_ref().map_or(0, Timeline::rebased)
     }
 
-    /// The source is connected (again): packets count anew, the stream's time goes on.
-    pub fn restart(&mut self, offers: impl IntoIterator<Item = Offer>) {
+    /// The source is connected (again): packets count anew, the stream's time goes on. `leaves_sound`: as in `Choice`.
+    pub fn restart(&mut self, offers: impl IntoIterator<Item = Offer>, leaves_sound: bool) {
+        self.leaves_sound = leaves_sound;
         self.tracks = offers.into_iter().map(TrackIntake::new).collect();
         let clocks: Vec<Clock> = self.tracks.iter().map(TrackIntake::clock).collect();
         match &mut self.timeline {
@@ -227,7 +231,7 @@ impl Intake {
     ) -> bool {
         if self.waits_for_keyframe && !unit.keyframe {
             // Before the first keyframe nothing is missed.
-            if !self.described.is_empty() {
+            if !self.described.tracks.is_empty() {
                 self.telemetry.dropped(DropReason::SourceGap).fetch_add(1, Relaxed);
             }
             self.stream.holds_back();
@@ -259,7 +263,7 @@ impl Intake {
     fn sound(&mut self, place: usize, stamp: u32, data: Bytes, at: Duration) {
         // The stream is described by its first keyframe; sound before that has nothing to belong to, and after a
         // reconnection it may be none of the sound that is described.
-        if self.described.get(place) != self.tracks.get(place).and_then(TrackIntake::track) {
+        if self.described.tracks.get(place) != self.tracks.get(place).and_then(TrackIntake::track) {
             return;
         }
         let Some(stamps) = self.timeline.as_mut().and_then(|timeline| timeline.place(place, stamp, at, 0)) else {
@@ -294,9 +298,10 @@ impl Intake {
                 }
             })
             .collect();
-        if tracks != self.described {
-            self.stream.describe(tracks.clone());
-            self.described = tracks;
+        let described = Described { tracks, leaves_sound: self.leaves_sound };
+        if described != self.described {
+            self.stream.describe(described.clone());
+            self.described = described;
         }
     }
 }
@@ -383,7 +388,7 @@ mod tests {
         }
 
         fn restart(&mut self, sound: Offer) {
-            self.intake.restart([Offer::H264(ParameterSets::default()), sound]);
+            self.intake.restart([Offer::H264(ParameterSets::default()), sound], false);
         }
 
         fn take(&mut self, place: usize, marker: bool, payload: &[u8], at_ms: u64) {
@@ -422,6 +427,27 @@ mod tests {
         other.keyframe(500);
         let step = other.last().dts - before.dts;
         assert!((90_000..2 * 90_000).contains(&step), "{step}");
+    }
+
+    #[test]
+    fn who_joins_is_told_of_sound_as_it_is_since_the_camera_came_back() {
+        let mut bench = Bench::new();
+        let mut told = |leaves_sound: bool, at_ms: u64| {
+            bench.intake.restart([Offer::H264(ParameterSets::default())], leaves_sound);
+            bench.keyframe(at_ms);
+            let description = bench.stream.description().unwrap();
+            (description.silence(), description.generation)
+        };
+        assert_eq!(told(false, 0), ("NO_SOUND", 0));
+        assert_eq!(told(true, 1_000), ("SOUND_NOT_CARRIED", 0), "the pictures are the same: whoever watches goes on");
+        assert_eq!(told(true, 2_000), ("SOUND_NOT_CARRIED", 0));
+        bench.restart(telephone());
+        bench.keyframe(3_000);
+        assert_eq!(bench.stream.description().unwrap().generation, 1);
+        bench.intake.restart([Offer::H264(ParameterSets::default())], true);
+        bench.keyframe(4_000);
+        let description = bench.stream.description().unwrap();
+        assert_eq!((description.silence(), description.generation), ("SOUND_NOT_CARRIED", 2));
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct Choice {
     pub offers: Vec<(usize, Offer)>,
     /// What is left, and why.
     pub left: Vec<String>,
+    /// There is sound, and none of it in a form that the hub carries.
+    pub leaves_sound: bool,
 }
 
 /// Chooses among the sections of one description. A camera without a picture that the hub carries is refused, for a
@@ -85,7 +87,8 @@ pub fn choose(sections: &[Section<'_>]) -> Result<Choice, Failure> {
         left.push(refused);
     }
     if let Some(video) = video {
-        return Ok(Choice { offers: std::iter::once(video).chain(audio).collect(), left });
+        let leaves_sound = audio.is_none() && sections.iter().any(|section| section.media == "audio");
+        return Ok(Choice { offers: std::iter::once(video).chain(audio).collect(), left, leaves_sound });
     }
     let message = match (no_picture, audio) {
         (Some(picture), _) => format!("the camera offers no picture that the hub carries ({picture})"),
@@ -357,6 +360,22 @@ mod tests {
         assert_eq!(choice.offers.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(choice.left.len(), 3);
         assert!(choice.left[0].starts_with("audio/pcma: one of a kind"), "{:?}", choice.left);
+    }
+
+    #[test]
+    fn sound_of_which_none_is_carried_is_no_silence() {
+        let picture = "m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\n";
+        let g726 = "m=audio 0 RTP/AVP 97\na=rtpmap:97 G726-32/8000\n";
+        for (sound, leaves_sound) in [
+            ("", false),
+            ("m=application 0 RTP/AVP 107\na=rtpmap:107 vnd.onvif.metadata/90000\n", false),
+            ("m=audio 0 RTP/AVP 14\n", true),
+            ("m=audio 0 RTP/AVP 11\n", true),
+            (g726, true),
+            (&format!("{g726}m=audio 0 RTP/AVP 8\n"), false),
+        ] {
+            assert_eq!(choose(&sections(&format!("{picture}{sound}"))).unwrap().leaves_sound, leaves_sound, "{sound}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::wire::reception::Reception;
 use crate::wire::reorder::{Ordered, Reorder};
 use crate::wire::rtcp::{self, Report};
 use crate::wire::rtp;
+use crate::wire::sdp;
 
 /// One media section that a publisher announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,16 +27,23 @@ pub struct Section {
     pub place: Option<usize>,
 }
 
-/// A track that is carried.
-#[derive(Clone, Debug)]
+/// What is carried of that which a publisher announces.
+#[derive(Clone, Debug, Default)]
 pub struct Announced {
+    tracks: Vec<Carried>,
+    /// As in `offer::Choice`.
+    leaves_sound: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Carried {
     offer: Offer,
     rate_hz: u32,
 }
 
 /// Reads what a publisher announces: the first picture and the first sound that the hub carries; the rest is taken and
 /// left out. Errors: SDP_INVALID, CODEC_NOT_CARRIED (InvalidArgument).
-pub fn announced(camera: &str, sdp: &[u8]) -> Result<(Vec<Section>, Vec<Announced>)> {
+pub fn announced(camera: &str, sdp: &[u8]) -> Result<(Vec<Section>, Announced)> {
     let text = String::from_utf8_lossy(sdp);
     let sections = offer::sections(&text);
     if !text.starts_with("v=0") || sections.is_empty() {
@@ -54,8 +62,9 @@ pub fn announced(camera: &str, sdp: &[u8]) -> Result<(Vec<Section>, Vec<Announce
         .map(|(number, section)| Section { control: section.control.map(str::to_owned), place: place(number) });
     let told = told.collect();
     let rate = |place: usize| sections.get(place).map_or(0, |section| section.rate_hz);
-    let tracks = choice.offers.into_iter().map(|(place, offer)| Announced { offer, rate_hz: rate(place) }).collect();
-    Ok((told, tracks))
+    let leaves_sound = choice.leaves_sound || sdp::leaves_sound(&text);
+    let tracks = choice.offers.into_iter().map(|(place, offer)| Carried { offer, rate_hz: rate(place) }).collect();
+    Ok((told, Announced { tracks, leaves_sound }))
 }
 
 /// One publisher's media on its way into the stream. Packets of a track come to its place among those announced.
@@ -91,7 +100,7 @@ impl Push {
     /// `link`: where another hub pushes. `patience`: packets may come in any order, and a missing one is waited for so long.
     pub fn new(
         stream: Arc<Stream>,
-        tracks: &[Announced],
+        announced: &Announced,
         (kind, protocol): (SourceKind, Protocol),
         link: Option<Meter>,
         patience: Option<Duration>,
@@ -99,8 +108,9 @@ impl Push {
         now: Instant,
     ) -> Self {
         let mut intake = Intake::new(stream, telemetry.clone());
-        intake.restart(tracks.iter().map(|track| track.offer.clone()));
-        let receiving = |track: &Announced| Receiving {
+        let Announced { tracks, leaves_sound } = announced;
+        intake.restart(tracks.iter().map(|track| track.offer.clone()), *leaves_sound);
+        let receiving = |track: &Carried| Receiving {
             reorder: patience.map(Reorder::new),
             sender: None,
             reception: Reception::new(track.rate_hz),
@@ -259,14 +269,23 @@ mod tests {
     use crate::stream::StreamLimits;
 
     #[test]
+    fn sound_that_a_publisher_has_and_the_hub_leaves_out_is_noticed() {
+        let sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n";
+        let leaves_sound = |more: &str| announced("c", format!("{sdp}{more}").as_bytes()).unwrap().1.leaves_sound;
+        assert!(!leaves_sound("") && !leaves_sound("m=audio 0 RTP/AVP 8\r\n"));
+        assert!(leaves_sound("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 G726-32/8000\r\n"));
+        assert!(leaves_sound(&sdp::leaves_sound_line()), "a hub that pushes says so of its camera");
+    }
+
+    #[test]
     fn what_comes_is_counted_for_the_way_that_it_takes() {
         let telemetry = Arc::new(Telemetry::default());
         let sdp =
             b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n";
-        let (_, tracks) = announced("c", sdp).unwrap();
+        let (_, announced) = announced("c", sdp).unwrap();
         let stream = Stream::new("c/main".into(), StreamLimits { gop_cache_bytes: 1 << 20 }, telemetry.clone());
         let ways = (SourceKind::Whip, Protocol::WebrtcUdp);
-        let mut push = Push::new(stream, &tracks, ways, None, None, telemetry.clone(), Instant::now());
+        let mut push = Push::new(stream, &announced, ways, None, None, telemetry.clone(), Instant::now());
         let mut sequence = 0;
         let mut send = |push: &mut Push, packets: u16| {
             for _ in 0..packets {

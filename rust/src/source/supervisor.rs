@@ -144,7 +144,7 @@ impl Pull {
     async fn open(&mut self) -> Result<(), Failure> {
         let camera = self.camera.insert(rtsp::describe(&self.target, &self.options).await?);
         camera.play(self.began).await?;
-        self.intake.restart(camera.offers().cloned());
+        self.intake.restart(camera.offers().cloned(), camera.leaves_sound());
         Ok(())
     }
 

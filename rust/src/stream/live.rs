@@ -25,9 +25,30 @@ pub struct Description {
     pub tracks: Vec<Track>,
     /// RTP synchronisation source per track, stable for the life of the stream.
     pub ssrcs: Vec<u32>,
+    /// As in `Described`.
+    pub leaves_sound: bool,
+}
+
+/// What a source says of its media.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Described {
+    pub tracks: Vec<Track>,
+    /// There is sound, and none of it in a form that the hub carries.
+    pub leaves_sound: bool,
+}
+
+impl From<Vec<Track>> for Described {
+    fn from(tracks: Vec<Track>) -> Self {
+        Self { tracks, leaves_sound: false }
+    }
 }
 
 impl Description {
+    /// Why there is no track of sound, as viewers are told.
+    pub fn silence(&self) -> &'static str {
+        if self.leaves_sound { "SOUND_NOT_CARRIED" } else { "NO_SOUND" }
+    }
+
     /// RTP payload type of a track in the stream's own packets: the static one for G.711 at 8 kHz mono (RFC 3551 §6),
     /// else 96 and its place.
     pub fn payload_type(&self, track: usize) -> u8 {
@@ -148,14 +169,20 @@ impl Stream {
     // For the source.
 
     /// Says what the media is. Called before the first `publish` and whenever the parameters change. The same tracks
-    /// again change nothing; others start a new generation, of which the first unit delivered is a keyframe.
-    pub fn describe(&self, mut tracks: Vec<Track>) {
+    /// again change nothing that flows, and who joins from then on is told of sound as it is now; other tracks start a new
+    /// generation, of which the first unit delivered is a keyframe.
+    pub fn describe(&self, described: impl Into<Described>) {
+        let Described { mut tracks, leaves_sound } = described.into();
         if tracks.len() > MAX_TRACKS {
             warn!(stream = %self.name, tracks = tracks.len(), "the source has too many tracks; the last are left out");
             tracks.truncate(MAX_TRACKS);
         }
         let mut inner = self.inner.lock();
-        if inner.description.as_ref().is_some_and(|known| known.tracks == tracks) {
+        if let Some(known) = inner.description.as_ref().filter(|known| known.tracks == tracks) {
+            if known.leaves_sound != leaves_sound {
+                let (generation, ssrcs) = (known.generation, known.ssrcs.clone());
+                inner.description = Some(Arc::new(Description { generation, tracks, ssrcs, leaves_sound }));
+            }
             return;
         }
         while inner.rtp.len() < tracks.len() {
@@ -163,7 +190,7 @@ impl Stream {
         }
         let generation = inner.description.as_ref().map_or(0, |known| known.generation.wrapping_add(1));
         let ssrcs = inner.rtp.iter().take(tracks.len()).map(|track| track.ssrc).collect();
-        inner.description = Some(Arc::new(Description { generation, tracks, ssrcs }));
+        inner.description = Some(Arc::new(Description { generation, tracks, ssrcs, leaves_sound }));
         inner.is_synchronised = false;
         inner.rtp.iter_mut().for_each(|track| track.last = None);
         let stale = inner.cache.clear();

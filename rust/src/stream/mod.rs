@@ -15,6 +15,6 @@ mod worker;
 
 pub use inbox::{Message, ShardInbox, SinkHandle};
 pub use interest::Interest;
-pub use live::{Description, MAX_TRACKS, SourceState, Stream, StreamLimits, Subscription};
+pub use live::{Described, Description, MAX_TRACKS, SourceState, Stream, StreamLimits, Subscription};
 pub use shard::{Flow, Shards, Sink};
 pub use wire_unit::{Datagrams, RtpPacket, Run, WireUnit, rtp_timestamp};

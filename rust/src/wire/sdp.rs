@@ -6,9 +6,24 @@ use sdp_types::{Attribute, Connection, Media, Origin, Session, Time};
 
 use crate::media::{Codec, CodecParameters, MediaKind, Track};
 
+/// Says of a whole session that there is sound, but none that the hub carries: to players as WHEP says it in a header, and
+/// to the hub above, whose viewers are told the same.
+const LEAVES_SOUND: (&str, &str) = ("x-vidhub-audio", "none; reason=SOUND_NOT_CARRIED");
+
+/// Whether another hub says so.
+pub fn leaves_sound(sdp: &str) -> bool {
+    let value = |line: &'_ str| line.trim_end().strip_prefix("a=")?.split_once(':').map(|pair| pair == LEAVES_SOUND);
+    sdp.lines().any(|line| value(line) == Some(true))
+}
+
+/// The line that says so.
+pub fn leaves_sound_line() -> String {
+    format!("a={}:{}\r\n", LEAVES_SOUND.0, LEAVES_SOUND.1)
+}
+
 /// Describes `tracks`, each with its RTP payload type, as served: track n at `trackID=n`. `version` changes whenever the
 /// tracks do.
-pub fn describe(name: &str, tracks: &[(&Track, u8)], version: u32) -> String {
+pub fn describe(name: &str, tracks: &[(&Track, u8)], version: u32, leaves_sound: bool) -> String {
     let session = Session {
         origin: Origin {
             username: None,
@@ -32,7 +47,11 @@ pub fn describe(name: &str, tracks: &[(&Track, u8)], version: u32) -> String {
         times: vec![Time { start_time: 0, stop_time: 0, repeats: Vec::new() }],
         time_zones: Vec::new(),
         key: None,
-        attributes: vec![attribute("control", "*"), attribute("range", "npt=now-")],
+        attributes: [("control", "*"), ("range", "npt=now-")]
+            .into_iter()
+            .chain(leaves_sound.then_some(LEAVES_SOUND))
+            .map(|(name, value)| attribute(name, value))
+            .collect(),
         medias: tracks
             .iter()
             .enumerate()
@@ -167,7 +186,7 @@ mod tests {
             (&sound(Codec::Pcma, 8_000, CodecParameters::G711 { channels: 1 }), 8),
             (&sound(Codec::Pcmu, 16_000, CodecParameters::G711 { channels: 2 }), 99),
         ];
-        let text = describe("gate 3\r\nm=evil", &tracks, 4);
+        let text = describe("gate 3\r\nm=evil", &tracks, 4, false);
         for line in [
             "o=- 1 4 IN IP4 0.0.0.0",
             "s=gate 3m=evil",
@@ -191,10 +210,20 @@ mod tests {
     }
 
     #[test]
+    fn sound_that_is_left_out_is_said_to_players_and_read_back() {
+        let text = describe("gate", &[(&video(), 96)], 0, true);
+        assert!(text.contains("a=x-vidhub-audio:none; reason=SOUND_NOT_CARRIED\r\n"), "{text}");
+        assert!(text.find("a=x-vidhub-audio") < text.find("m=video"), "it is about all of the session: {text}");
+        assert!(leaves_sound(&text) && leaves_sound(&leaves_sound_line()));
+        assert!(!leaves_sound(&describe("gate", &[(&video(), 96)], 0, false)));
+        assert!(!leaves_sound("v=0\r\na=x-vidhub-audio:none; reason=NO_SOUND\r\n"));
+    }
+
+    #[test]
     fn missing_parameter_sets_are_left_out() {
         let parameters =
             CodecParameters::H264 { sps: Bytes::new(), pps: Bytes::new(), width: 0, height: 0, has_b_frames: false };
-        let text = describe("", &[(&Track { parameters, ..video() }, 96)], 0);
+        let text = describe("", &[(&Track { parameters, ..video() }, 96)], 0, false);
         assert!(text.contains("a=fmtp:96 packetization-mode=1\r\n"));
         assert!(text.contains("s=vidhub\r\n"));
     }

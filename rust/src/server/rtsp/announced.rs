@@ -22,7 +22,7 @@ pub(super) struct Recording {
     pub base: String,
     pub publication: Arc<dyn Publication>,
     pub sections: Vec<Section>,
-    pub tracks: Vec<Announced>,
+    pub announced: Announced,
     /// By section, once it is set up.
     pub ways: Vec<Option<Way>>,
 }
@@ -40,10 +40,13 @@ pub(super) struct Pair {
 }
 
 impl Recording {
-    pub fn new(target: &Target, publication: Arc<dyn Publication>, announced: (Vec<Section>, Vec<Announced>)) -> Self {
-        let (sections, tracks) = announced;
+    pub fn new(
+        target: &Target,
+        publication: Arc<dyn Publication>,
+        (sections, announced): (Vec<Section>, Announced),
+    ) -> Self {
         let ways = sections.iter().map(|_| None).collect();
-        Self { camera: target.camera.clone(), base: target.base.clone(), publication, sections, tracks, ways }
+        Self { camera: target.camera.clone(), base: target.base.clone(), publication, sections, announced, ways }
     }
 
     /// The section that a SETUP names: by its control, at the end of the address or as the address, or by its number.
@@ -207,7 +210,8 @@ mod tests {
     /// One section, and the addresses of client and hub.
     fn recording() -> (Recording, (SocketAddr, SocketAddr)) {
         let stream = Stream::new("gate".into(), StreamLimits { gop_cache_bytes: 1 }, Arc::default());
-        let announced = (vec![Section { control: Some("streamid=0".to_owned()), place: Some(0) }], Vec::new());
+        let announced =
+            (vec![Section { control: Some("streamid=0".to_owned()), place: Some(0) }], Announced::default());
         let target = Target::parse("rtsp://h/gate").unwrap();
         let ends = ("127.0.0.1:5".parse().unwrap(), "127.0.0.1:6".parse().unwrap());
         (Recording::new(&target, Arc::new(Pushed(stream)), announced), ends)

@@ -359,10 +359,11 @@ impl<S: Socket> Connection<S> {
             .enumerate()
             .map(|(index, track)| (track, description.payload_type(index)))
             .collect();
+        let sdp = sdp::describe(&target.camera, &tracks, description.generation, description.leaves_sound);
         let answer = Response::new(200, cseq)
             .header("Content-Base", &target.base)
             .header("Cache-Control", "no-cache")
-            .body("application/sdp", sdp::describe(&target.camera, &tracks, description.generation));
+            .body("application/sdp", sdp);
         Next::Answer(answer)
     }
 

@@ -168,7 +168,7 @@ enum Happened {
 
 impl<S: Socket> Reading<S> {
     fn new(mut connection: Connection<S>, recording: Recording, session: String) -> Self {
-        let Recording { publication, sections, tracks, ways, .. } = recording;
+        let Recording { publication, sections, announced, ways, .. } = recording;
         let mut channels = [None; 256];
         let (mut report_channels, mut ports) = (Vec::new(), Vec::new());
         for (section, way) in sections.iter().zip(ways) {
@@ -192,7 +192,7 @@ impl<S: Socket> Reading<S> {
         let kind = if link.is_some() { SourceKind::Hub } else { SourceKind::RtspPush };
         let push = Push::new(
             publication.stream().clone(),
-            &tracks,
+            &announced,
             (kind, protocol),
             link,
             (!ports.is_empty()).then_some(reorder::MAX_WAIT),

@@ -168,7 +168,8 @@ mod tests {
         let data = Bytes::from(vec![0; size]);
         let unit =
             AccessUnit { track: 0, pts: number, dts: number, keyframe: starts_gop, data, nals: Default::default() };
-        let description = Arc::new(Description { generation: 0, tracks: Vec::new(), ssrcs: Vec::new() });
+        let description =
+            Arc::new(Description { generation: 0, tracks: Vec::new(), ssrcs: Vec::new(), leaves_sound: false });
         Frame { unit, description, starts_gop, dropped_before: 0 }
     }
 

@@ -34,7 +34,7 @@ pub fn choose(playable: &Playable, description: &Description) -> Result<Choice> 
     let mut tracks = SmallVec::from_elem(place, 1);
     let silent = |reason| format!("none; reason={reason}");
     let audio = match first(MediaKind::Audio) {
-        None => silent("NO_SOUND"),
+        None => silent(description.silence()),
         Some((_, Track { codec: Codec::Pcma | Codec::Pcmu, .. })) => silent("G711_NOT_IN_MP4"),
         Some((_, sound)) if !playable.plays(sound) => silent("SOUND_NOT_OFFERED"),
         Some((place, sound)) => {
@@ -78,7 +78,7 @@ mod tests {
         let parameters = CodecParameters::H264 { sps, pps, width: 640, height: 360, has_b_frames: true };
         let mut tracks = vec![Track { codec: Codec::H264, clock_rate_hz: 90_000, parameters }];
         tracks.extend(sound);
-        Description { generation: 0, ssrcs: vec![0; tracks.len()], tracks }
+        Description { generation: 0, ssrcs: vec![0; tracks.len()], tracks, leaves_sound: false }
     }
 
     fn g711() -> Track {
@@ -110,6 +110,8 @@ mod tests {
             assert_eq!((&told["profile"], &told["reason"]), (&"sub".into(), &"CODEC_NOT_OFFERED".into()));
         }
         assert_eq!(choose(&playable, &description(None)).unwrap().audio, "none; reason=NO_SOUND");
+        let left = Description { leaves_sound: true, ..description(None) };
+        assert_eq!(choose(&playable, &left).unwrap().audio, "none; reason=SOUND_NOT_CARRIED");
     }
 
     #[test]

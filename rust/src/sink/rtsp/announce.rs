@@ -39,7 +39,7 @@ pub async fn record(
 ) -> Result<Recorded> {
     let tracks: Vec<_> =
         description.tracks.iter().enumerate().map(|(index, track)| (track, description.payload_type(index))).collect();
-    let body = sdp::describe(camera, &tracks, description.generation);
+    let body = sdp::describe(camera, &tracks, description.generation, description.leaves_sound);
     let mut asking = Asking {
         stream,
         peer,

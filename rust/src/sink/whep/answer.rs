@@ -153,7 +153,9 @@ pub fn fit(offer: &Offer<'_>, description: &Description) -> Result<Fit> {
 }
 
 fn hear(offer: &Offer<'_>, description: &Description) -> Sound {
-    let Some((place, track)) = track_of(description, MediaKind::Audio) else { return Sound::None("NO_SOUND") };
+    let Some((place, track)) = track_of(description, MediaKind::Audio) else {
+        return Sound::None(description.silence());
+    };
     match (audible(track), track.codec) {
         (Some(_), codec) if offer.receives(codec) => Sound::Track { place, codec },
         (Some(_), _) => Sound::None("SOUND_NOT_OFFERED"),
@@ -327,7 +329,7 @@ mod tests {
             tracks.push(Track { codec: Codec::Pcma, clock_rate_hz: 8_000, parameters });
         }
         let ssrcs = vec![1; tracks.len()];
-        Description { generation: 0, tracks, ssrcs }
+        Description { generation: 0, tracks, ssrcs, leaves_sound: false }
     }
 
     fn answer(offer: &[u8], description: &Description) -> Result<Negotiated> {
@@ -338,6 +340,16 @@ mod tests {
         let local = Local { certificate, credentials: IceCreds::new(), candidates: &candidates };
         let offer = Offer::read(offer)?;
         negotiate(&offer, description, fit(&offer, description)?, local, Instant::now())
+    }
+
+    #[test]
+    fn a_silent_camera_and_one_whose_sound_is_left_out_are_told_apart() {
+        let offer = Offer::read(CHROMIUM.as_bytes()).unwrap();
+        for (leaves_sound, reason) in [(false, "NO_SOUND"), (true, "SOUND_NOT_CARRIED")] {
+            let description = Description { leaves_sound, ..description([0x67, 0x42, 0xe0, 0x1f], false) };
+            let sound = fit(&offer, &description).unwrap().sound;
+            assert!(matches!(sound, Sound::None(told) if told == reason), "{reason}");
+        }
     }
 
     #[test]

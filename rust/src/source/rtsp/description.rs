@@ -9,6 +9,7 @@ use super::super::offer::{self, MAX_SECTIONS, Offer};
 use super::super::{Failure, FailureKind, Target};
 use super::Address;
 use crate::wire::rtsp::Answer;
+use crate::wire::sdp;
 
 /// A described camera: what we take of it.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Description {
     /// What PLAY, keep-alives and TEARDOWN are about.
     pub control: String,
     pub tracks: Vec<Track>,
+    /// As in `offer::Choice`.
+    pub leaves_sound: bool,
 }
 
 /// One of the camera's media that we take.
@@ -59,7 +62,7 @@ impl Description {
         let of = |place: usize| controls.get(place + 1).unwrap_or(&base).clone();
         let tracks = choice.offers.into_iter().map(|(place, offer)| Track { offer, control: of(place) }).collect();
         let control = controls.into_iter().next().unwrap_or(base);
-        Ok(Self { control, tracks })
+        Ok(Self { control, tracks, leaves_sound: choice.leaves_sound || sdp::leaves_sound(&text) })
     }
 }
 
@@ -146,6 +149,15 @@ mod tests {
             controls("Content-Base: nonsense\r\n", "a=control:rtsp://cam/all\r\n", "a=control:rtsp://cam/one two\r\n"),
             both("rtsp://cam/all", "rtsp://cam/one%20two")
         );
+    }
+
+    #[test]
+    fn another_hub_says_that_its_camera_has_sound_which_is_left_out() {
+        let sdp = "v=0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n";
+        assert!(!read("", sdp).unwrap().leaves_sound);
+        let said = sdp.replace("a=control:*\r\n", &crate::wire::sdp::leaves_sound_line());
+        assert!(read("", &said).unwrap().leaves_sound);
+        assert!(read("", &format!("{sdp}m=audio 0 RTP/AVP 14\r\n")).unwrap().leaves_sound);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub struct Camera {
     target: Target,
     control: String,
     pub(super) tracks: Vec<Track>,
+    leaves_sound: bool,
     /// The way that each track comes, once SETUP.
     pub(super) lanes: Vec<Lane>,
     /// The first session id that the camera gave, and the last when that is another.
@@ -72,6 +73,7 @@ impl Camera {
             target: target.clone(),
             control: address.url.to_string(),
             tracks: Vec::new(),
+            leaves_sound: false,
             lanes: Vec::new(),
             session: None,
             other_session: None,
@@ -91,7 +93,7 @@ impl Camera {
             return Err(if is_of_hub { refused_by_hub(&answer) } else { refusal(answer.status, "DESCRIBE") });
         }
         let described = Description::read(&answer, address, self.connection.peer, &self.target)?;
-        (self.control, self.tracks) = (described.control, described.tracks);
+        (self.control, self.tracks, self.leaves_sound) = (described.control, described.tracks, described.leaves_sound);
         Ok(())
     }
 
@@ -108,6 +110,11 @@ impl Camera {
     /// What the camera offers, picture first; after `play`, what it plays.
     pub fn offers(&self) -> impl Iterator<Item = &Offer> {
         self.tracks.iter().map(|track| &track.offer)
+    }
+
+    /// Whether it has sound, and none of it in a form that the hub carries.
+    pub fn leaves_sound(&self) -> bool {
+        self.leaves_sound
     }
 
     /// What carries the media.

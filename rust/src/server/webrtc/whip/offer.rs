@@ -1,6 +1,7 @@
 //! A WHIP client's offer (RFC 9725), narrowed to what the hub takes: one picture and one sound, each in one format.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::wire::sdp;
 
 /// No encoder asks for more; the answer costs time for each.
 const MAX_SECTIONS: usize = 16;
@@ -108,6 +109,8 @@ pub fn read(body: &[u8]) -> Result<Offer> {
     take(video_place, &video);
     if let Some((place, audio)) = &audio {
         take(*place, audio);
+    } else if sections.iter().any(|section| section.media == "audio" && section.sends) {
+        taken.insert_str("v=0\r\n".len(), &sdp::leaves_sound_line());
     }
     Ok(Offer { sdp, taken, video, audio: audio.map(|(_, audio)| audio), ufrag })
 }
@@ -265,6 +268,19 @@ mod tests {
         assert_eq!(offer.sdp.matches("\nm=").count(), 3);
         assert_eq!(offer.taken.matches("\nm=").count(), 2);
         assert!(offer.taken.find("m=video") < offer.taken.find("m=audio"));
+    }
+
+    #[test]
+    fn sound_in_no_format_that_is_carried_is_said_to_be_left_out() {
+        let leaves_sound = |offer: &str| sdp::leaves_sound(&read(offer.as_bytes()).unwrap().taken);
+        assert!(!leaves_sound(OFFER));
+        let (before, rest) = OFFER.split_once("m=audio").unwrap();
+        let (sound, pictures) = rest.split_once("m=video").unwrap();
+        let sound = sound.replace("111 0 8", "9").replace("a=rtpmap", "a=x");
+        assert!(leaves_sound(&format!("{before}m=audio{sound}m=video{pictures}")));
+        let unsent = sound.replace("sendonly", "inactive");
+        assert!(!leaves_sound(&format!("{before}m=audio{unsent}m=video{pictures}")));
+        assert!(!leaves_sound(&format!("{before}m=video{pictures}")));
     }
 
     #[test]

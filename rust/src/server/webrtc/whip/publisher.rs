@@ -36,7 +36,7 @@ pub struct Publisher {
     rtc: Rtc,
     video: Mid,
     audio: Option<Mid>,
-    tracks: Vec<Announced>,
+    announced: Announced,
     restarts: Restarts,
     /// Once the camera is ours. Before the berth, so that nothing is written when that is given back.
     push: Option<Push>,
@@ -67,12 +67,12 @@ impl Publisher {
         telemetry: Arc<Telemetry>,
         now: Instant,
     ) -> Self {
-        let Negotiated { rtc, video, audio, tracks, restarts, .. } = negotiated;
+        let Negotiated { rtc, video, audio, announced, restarts, .. } = negotiated;
         Self {
             rtc,
             video,
             audio,
-            tracks,
+            announced,
             restarts,
             push: None,
             berth,
@@ -284,7 +284,7 @@ impl Sink for Publisher {
         }
         let push = Push::new(
             self.berth.publication.stream().clone(),
-            &self.tracks,
+            &self.announced,
             (SourceKind::Whip, self.protocol()),
             None,
             Some(LOSS_PATIENCE),
