@@ -27,7 +27,7 @@ test("WebRTC is first where there is WebRTC", () => {
 
 test("the other way is taken where it may help, and only from WebRTC", () => {
   const ways = new Ways(CAN);
-  for (const reason of ["CODEC_NOT_OFFERED", "B_FRAMES", "WEBRTC_OFF", "MEDIA_BLOCKED"]) {
+  for (const reason of ["CODEC_NOT_OFFERED", "B_FRAMES", "KEYFRAME_TOO_LARGE", "WEBRTC_OFF", "MEDIA_BLOCKED"]) {
     expect(ways.after("webrtc", reason)).toBe("mse");
     expect(ways.after("mse", reason)).toBeUndefined();
     expect(new Ways({ ...CAN, mimes: [] }).after("webrtc", reason)).toBeUndefined();

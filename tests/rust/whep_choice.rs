@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use _core::media::{Codec, CodecParameters, Profile, Track};
+use _core::media::{AccessUnit, Codec, CodecParameters, Profile, Track};
 use _core::stream::{Stream, StreamLimits};
 use bytes::Bytes;
-use camera::{CAMERA, Other, Publisher, h265, h265_picture, sound, video};
+use camera::{CAMERA, Other, PPS, Publisher, SPS, access_unit, h265, h265_picture, sound, video};
 use port::Port;
-use whep_client::{Answer, WhepClient, post_offer, run};
+use whep_client::{Answer, WhepClient, post_offer, post_offer_of_page, run};
 
 /// A browser without a decoder for H.265.
 fn plain_offer() -> (WhepClient, String) {
@@ -184,6 +184,66 @@ fn a_client_that_takes_h265_gets_the_main_stream_as_it_is() {
     assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 30), "{:?}", clients[0].seen);
     assert_eq!((clients[0].seen.lost, clients[0].seen.backwards), (0, 0));
     assert_eq!(*kinds.borrow(), BTreeSet::from([48, 49]));
+}
+
+/// A keyframe of about 2,170 packets.
+fn huge_keyframe(number: i64) -> AccessUnit {
+    access_unit(0, number * 3600, true, &[SPS, PPS, &vec![0x65; 2_600_000]])
+}
+
+#[test]
+fn keyframes_that_browsers_have_no_room_for_lead_to_the_sub_stream_or_are_refused_with_the_reason() {
+    let port = Port::usual();
+    let main = &port.door.stream;
+    main.describe(vec![video(false)]);
+    main.publish(huge_keyframe(0));
+    let of_page = || post_offer_of_page(port.address, CAMERA, "good", &plain_offer().1).unwrap();
+    let refused = of_page();
+    assert_eq!((refused.status, refused.reason().as_str()), (406, "KEYFRAME_TOO_LARGE"), "{refused:?}");
+    assert!(refused.body.contains("over WebSocket"), "{}", refused.body);
+    let program = ask(&port, &plain_offer().1);
+    assert_eq!((program.status, program.header("x-vidhub-profile")), (201, Some("main")), "a program has its own room");
+    let sub = sub(&port, Some(vec![video(false)]));
+    sub.publish(camera::picture(0));
+    let answer = of_page();
+    let told = |name| answer.header(name).unwrap_or_default();
+    assert_eq!((told("x-vidhub-profile"), told("x-vidhub-reason")), ("sub", "KEYFRAME_TOO_LARGE"), "{answer:?}");
+    // It is the last keyframe that counts.
+    main.publish(camera::picture(25));
+    let answer = of_page();
+    assert_eq!((answer.status, answer.header("x-vidhub-profile")), (201, Some("main")), "{answer:?}");
+}
+
+#[test]
+fn a_browser_whose_camera_begins_to_send_keyframes_too_large_goes_over_or_is_told_the_end() {
+    for has_sub in [true, false] {
+        let port = Port::usual();
+        let main = port.door.stream.clone();
+        let publisher = Publisher::start(main.clone(), vec![video(false)]);
+        let _sub = has_sub.then(|| Publisher::start(sub(&port, None), vec![video(false)]));
+        let (mut client, offer) = plain_offer();
+        let answer = post_offer_of_page(port.address, CAMERA, "good", &offer).unwrap();
+        assert_eq!(answer.header("x-vidhub-profile"), Some("main"), "{answer:?}");
+        client.accept(&answer.body);
+        let mut clients = [client];
+        assert!(run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > 20), "{:?}", clients[0].seen);
+        drop(publisher);
+        let packets = clients[0].seen.video_packets;
+        main.publish(huge_keyframe(1_000_000));
+        // What leans on it is of no more use.
+        (1..5).for_each(|number| main.publish(camera::picture(1_000_000 + number)));
+        if has_sub {
+            let before = clients[0].seen.frames;
+            let goes_on = run(&mut clients, Duration::from_secs(10), |c| c[0].seen.frames > before + 30);
+            assert!(goes_on, "{:?}", clients[0].seen);
+            assert_eq!(*port.door.switched.lock(), [Profile::Sub]);
+            assert_eq!((clients[0].seen.backwards, clients[0].seen.closed), (0, None), "{:?}", clients[0].seen);
+        } else {
+            let ends = run(&mut clients, Duration::from_secs(10), |c| c[0].seen.closed.is_some());
+            assert!(ends, "{:?}", clients[0].seen);
+        }
+        assert!(clients[0].seen.video_packets < packets + 2_000, "none of it is sent");
+    }
 }
 
 #[test]

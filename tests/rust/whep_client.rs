@@ -83,6 +83,13 @@ pub fn post_offer(server: SocketAddr, camera: &str, ticket: &str, sdp: &str) -> 
     request(server, "POST", &format!("/whep/{camera}"), &fields, sdp)
 }
 
+/// The same from a page, which a browser posts with the page's origin.
+pub fn post_offer_of_page(server: SocketAddr, camera: &str, ticket: &str, sdp: &str) -> io::Result<Answer> {
+    let (bearer, origin) = (format!("Bearer {ticket}"), format!("http://{server}"));
+    let fields = [("Authorization", bearer.as_str()), ("Content-Type", "application/sdp"), ("Origin", origin.as_str())];
+    request(server, "POST", &format!("/whep/{camera}"), &fields, sdp)
+}
+
 /// What a viewer has seen.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {

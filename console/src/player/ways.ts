@@ -41,7 +41,7 @@ export function abilities(): Abilities {
 }
 
 /** What keeps WebRTC from showing a picture that may be had by WebSocket. */
-const NOT_BY_WEBRTC = new Set(["CODEC_NOT_OFFERED", "B_FRAMES", "WEBRTC_OFF", "MEDIA_BLOCKED"]);
+const NOT_BY_WEBRTC = new Set(["CODEC_NOT_OFFERED", "B_FRAMES", "KEYFRAME_TOO_LARGE", "WEBRTC_OFF", "MEDIA_BLOCKED"]);
 /** So long, in milliseconds, an unreachable media port is remembered: each view would wait for it anew. */
 const BLOCKED_FOR = 300_000;
 

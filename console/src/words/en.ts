@@ -189,6 +189,7 @@ export default {
     why: {
       B_FRAMES: "WebRTC can't show B-frames",
       CODEC_NOT_OFFERED: "WebRTC doesn't carry this codec",
+      KEYFRAME_TOO_LARGE: "its keyframes are too large for WebRTC",
       H265_BY_MSE: "this browser plays H.265 by WebSocket only",
       MEDIA_BLOCKED: "WebRTC ports unreachable: a little more delay",
       NO_WEBRTC: "this browser has no WebRTC",
@@ -201,6 +202,7 @@ export default {
       CAMERA_NO_KEYFRAME: "it has no keyframe for too long",
       CAMERA_NO_PICTURE: "it is neither H.264 nor H.265",
       CODEC_NOT_OFFERED: "the browser doesn't play its codec",
+      KEYFRAME_TOO_LARGE: "its keyframes are too large",
     },
     silent: "no sound: {why}",
     sound: {
@@ -264,6 +266,8 @@ export default {
     CODEC_NOT_OFFERED:
       "This browser plays neither the camera's codec nor a sub stream of it: ask the unit for an H.264 sub stream, or use a browser with H.265.",
     B_FRAMES: "The camera sends B-frames, which WebRTC can't play: its unit must switch them off.",
+    KEYFRAME_TOO_LARGE:
+      "The camera's keyframes are too large (more than 2,048 packets, about 2.4 MB) for a browser by WebRTC: its unit must lower its bitrate or its resolution.",
     CODEC_CHANGED: "The camera has changed its codec; reconnecting.",
     STREAM_CHANGED: "The camera's stream has changed; reconnecting.",
     CONNECTION_LOST: "The connection was lost.",

@@ -189,6 +189,7 @@ export default {
     why: {
       B_FRAMES: "码流含 B 帧，WebRTC 无法播放",
       CODEC_NOT_OFFERED: "WebRTC 不支持该编码",
+      KEYFRAME_TOO_LARGE: "关键帧过大，WebRTC 无法播放",
       H265_BY_MSE: "浏览器仅能经 WebSocket 播放 H.265",
       MEDIA_BLOCKED: "WebRTC 端口不通，延迟略高",
       NO_WEBRTC: "浏览器没有 WebRTC",
@@ -201,6 +202,7 @@ export default {
       CAMERA_NO_KEYFRAME: "长时间没有关键帧",
       CAMERA_NO_PICTURE: "不是 H.264 或 H.265",
       CODEC_NOT_OFFERED: "浏览器不支持其编码",
+      KEYFRAME_TOO_LARGE: "关键帧过大",
     },
     silent: "无声音：{why}",
     sound: {
@@ -263,6 +265,7 @@ export default {
     PATH_CYCLE: "该摄像机绕回了所属的平台，不经此路径接受。",
     CODEC_NOT_OFFERED: "浏览器不能播放该摄像机的编码，摄像机也没有能播放的子码流：请接入单位配置 H.264 子码流，或换用支持 H.265 的浏览器。",
     B_FRAMES: "该摄像机的码流含 B 帧，无法用 WebRTC 播放：请接入单位关闭 B 帧。",
+    KEYFRAME_TOO_LARGE: "该摄像机的关键帧过大（超过 2048 个数据包，约 2.4 MB），浏览器无法用 WebRTC 播放：请接入单位降低码率或分辨率。",
     CODEC_CHANGED: "摄像机更换了编码，正在重连。",
     STREAM_CHANGED: "摄像机的码流已变化，正在重连。",
     CONNECTION_LOST: "连接已中断。",

@@ -20,6 +20,7 @@ _REMEDIES = {
     "CAMERA_NO_KEYFRAME": "set the camera's keyframe interval (GOP) to two seconds",
 }
 _B_FRAMES = "switch B-frames off in the camera: browsers show it over WebSocket only, not over WebRTC"
+_LARGE = "lower its bitrate or its resolution: browsers show keyframes so large over WebSocket only, not over WebRTC"
 _H265 = "browsers without H.265 get the sub stream: set that to H.264"
 
 
@@ -79,6 +80,6 @@ def _hop(name: str, reason: str, message: str) -> Hop:
     if reason:
         return Hop(name, reason, message, _REMEDIES.get(reason, "see the log of the hub"))
     if name.endswith(".codec"):
-        remedy = _B_FRAMES if "B-frames" in message else _H265 if "h265" in message else ""
-        return Hop(name, "", message, remedy)
+        remedies = (("B-frames", _B_FRAMES), ("packets", _LARGE), ("h265", _H265))
+        return Hop(name, "", message, next((remedy for word, remedy in remedies if word in message), ""))
     return Hop(name, "", message)

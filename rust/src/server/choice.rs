@@ -21,7 +21,7 @@ pub struct Choice<T> {
     /// What `fits` said of it.
     pub fit: T,
     pub profile: Profile,
-    /// Why it is not the main stream: CODEC_NOT_OFFERED, B_FRAMES, or what is wrong with that, as in CAMERA_NO_PICTURE;
+    /// Why it is not the main stream: CODEC_NOT_OFFERED, B_FRAMES, KEYFRAME_TOO_LARGE, or what is wrong with that, as in CAMERA_NO_PICTURE;
     /// empty where it is, or was asked for.
     pub reason: &'static str,
 }

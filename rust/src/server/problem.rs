@@ -47,7 +47,7 @@ pub fn problem_of(error: &Error) -> Response<Body> {
 /// The kind's status; where HTTP has a better word for a reason, that.
 pub(super) fn status_of(error: &Error) -> StatusCode {
     match error.reason() {
-        "CODEC_NOT_OFFERED" | "B_FRAMES" => StatusCode::NOT_ACCEPTABLE,
+        "CODEC_NOT_OFFERED" | "B_FRAMES" | "KEYFRAME_TOO_LARGE" => StatusCode::NOT_ACCEPTABLE,
         "CONTENT_TYPE" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "TOO_LARGE" => StatusCode::PAYLOAD_TOO_LARGE,
         "LIMIT_VIEWERS" => StatusCode::SERVICE_UNAVAILABLE,

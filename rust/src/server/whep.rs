@@ -77,9 +77,12 @@ async fn open(app: &App, caller: Caller, camera: &str, request: Request<Body>) -
         .door
         .admit(camera, ticket.as_deref().map(Proof::Ticket), Protocol::WebrtcUdp, caller.address)
         .inspect_err(|error| noted(ticket.as_deref(), error))?;
+    // Pages name where they come from when they post; programs do not.
+    let is_browser = request.headers().contains_key(header::ORIGIN);
     let offer = body(request, SDP).await?;
     // What can't be played anyhow shall not start a camera.
     let offer = Offer::read(&offer)?;
+    let offer = if is_browser { offer.of_browser() } else { offer };
     let seat = webrtc.reserve(caller.address.ip())?;
     let fits = |description: &Description| whep::fit(&offer, description);
     let choice = choose(&*admission, app.options.ready_timeout, fits).await?;

@@ -1,6 +1,7 @@
 //! Examines a camera once, hop by hop, on the way that pulling goes: which hop fails, and what to do about it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -10,6 +11,7 @@ use super::rtsp::{self, Camera, Media};
 use super::{Failure, FailureKind, NO_KEYFRAME_REMEDY, Options, Target};
 use crate::stream::{Stream, StreamLimits};
 use crate::wire::depay::Packet;
+use crate::wire::rtp::BROWSER_PACKETS;
 
 /// What may stay of a picture while it is looked at.
 const LOOK_BYTES: usize = 1 << 20;
@@ -113,12 +115,17 @@ async fn look(camera: &mut Camera, began: Instant, options: &Options, hops: &mut
     });
 }
 
-/// Codec and size, and whether pictures lean on later ones, which browsers refuse over WebRTC.
+/// Codec and size, and whether pictures lean on later ones, or keyframes have more packets than fit, which browsers do not
+/// show over WebRTC.
 fn pictures(stream: &Stream) -> String {
     let Some(description) = stream.description() else { return String::new() };
     let of = description.tracks.iter().filter_map(|track| Some((track.codec.name(), track.parameters.picture()?)));
     of.map(|(codec, (width, height, has_b_frames))| {
-        format!("{codec} {width}x{height}{}", if has_b_frames { " with B-frames" } else { "" })
+        let large = match description.keyframe_packets.load(Relaxed) {
+            packets if packets > BROWSER_PACKETS => format!(" with keyframes of {packets} packets"),
+            _ => String::new(),
+        };
+        format!("{codec} {width}x{height}{}{large}", if has_b_frames { " with B-frames" } else { "" })
     })
     .collect::<Vec<_>>()
     .join(", ")
@@ -130,4 +137,31 @@ fn after(what: &str, began: Instant) -> String {
 
 fn seconds(time: Duration) -> String {
     format!("{:.0} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::media::{AccessUnit, Codec, CodecParameters, Track};
+    use crate::wire::rtp::MAX_PAYLOAD;
+
+    #[test]
+    fn keyframes_that_browsers_have_no_room_for_are_told() {
+        let stream = Stream::new("c".into(), StreamLimits { gop_cache_bytes: LOOK_BYTES }, Arc::default());
+        let (sps, pps) = (Bytes::from_static(&[0x67]), Bytes::from_static(&[0x68]));
+        let parameters = CodecParameters::H264 { sps, pps, width: 3840, height: 2160, has_b_frames: false };
+        stream.describe(vec![Track { codec: Codec::H264, clock_rate_hz: 90_000, parameters }]);
+        let publish = |packets: usize| {
+            let mut data = vec![0x65; packets * (MAX_PAYLOAD - 2)];
+            data[..4].copy_from_slice(&[0, 0, 0, 1]);
+            let nals = std::iter::once(4..data.len() as u32).collect();
+            stream.publish(AccessUnit { track: 0, pts: 0, dts: 0, keyframe: true, data: data.into(), nals });
+        };
+        publish(2_000);
+        assert_eq!(pictures(&stream), "h264 3840x2160");
+        publish(2_100);
+        assert_eq!(pictures(&stream), "h264 3840x2160 with keyframes of 2100 packets");
+    }
 }

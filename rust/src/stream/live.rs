@@ -1,7 +1,7 @@
 //! The stream itself: state, description, GOP cache, subscriptions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub struct Description {
     pub ssrcs: Vec<u32>,
     /// As in `Described`.
     pub leaves_sound: bool,
+    /// Packets of the last keyframe.
+    pub keyframe_packets: AtomicU32,
 }
 
 /// What a source says of its media.
@@ -181,7 +183,9 @@ impl Stream {
         if let Some(known) = inner.description.as_ref().filter(|known| known.tracks == tracks) {
             if known.leaves_sound != leaves_sound {
                 let (generation, ssrcs) = (known.generation, known.ssrcs.clone());
-                inner.description = Some(Arc::new(Description { generation, tracks, ssrcs, leaves_sound }));
+                let keyframe_packets = known.keyframe_packets.load(Relaxed).into();
+                inner.description =
+                    Some(Arc::new(Description { generation, tracks, ssrcs, leaves_sound, keyframe_packets }));
             }
             return;
         }
@@ -190,7 +194,13 @@ impl Stream {
         }
         let generation = inner.description.as_ref().map_or(0, |known| known.generation.wrapping_add(1));
         let ssrcs = inner.rtp.iter().take(tracks.len()).map(|track| track.ssrc).collect();
-        inner.description = Some(Arc::new(Description { generation, tracks, ssrcs, leaves_sound }));
+        inner.description = Some(Arc::new(Description {
+            generation,
+            tracks,
+            ssrcs,
+            leaves_sound,
+            keyframe_packets: AtomicU32::new(0),
+        }));
         inner.is_synchronised = false;
         inner.rtp.iter_mut().for_each(|track| track.last = None);
         let stale = inner.cache.clear();
@@ -218,6 +228,10 @@ impl Stream {
             return;
         }
         let generation = description.generation;
+        let packets = shape.count(&unit);
+        if starts_gop {
+            description.keyframe_packets.store(u32::try_from(packets).unwrap_or(u32::MAX), Relaxed);
+        }
         if !inner.is_synchronised {
             inner.rtp.iter_mut().for_each(|track| track.last = None);
         }
@@ -226,7 +240,7 @@ impl Stream {
         let lasts = passed.or(rtp.last.map(|(_, lasts)| lasts)).unwrap_or(shape.usual_duration());
         rtp.last = Some((unit.dts, lasts));
         let first = rtp.next_sequence;
-        rtp.next_sequence += shape.count(&unit) as u64;
+        rtp.next_sequence += packets as u64;
         let sequences = first..rtp.next_sequence;
         inner.began.get_or_insert_with(Instant::now);
         let unit = Arc::new(WireUnit::new(inner.next_index, generation, unit, starts_gop, shape, lasts, sequences));

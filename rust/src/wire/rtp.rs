@@ -11,6 +11,10 @@ pub const MAX_PAYLOAD: usize = 1200;
 /// worth counting.
 pub const LARGE_PAYLOAD: usize = 16_000;
 
+/// Packets of one picture that browsers put together, the room of libwebrtc that Chromium, Firefox and Safari have in them
+/// (`kPacketBufferMaxSize`): of a larger picture nothing is ever shown.
+pub const BROWSER_PACKETS: u32 = 2048;
+
 const VERSION: u8 = 2;
 
 /// The fixed part of an RTP header.

@@ -40,6 +40,7 @@ cli/camera_xlsx.py LARGEST_UNPACKED_BYTES | a workbook that `vidhub camera regis
 cli/camera_xlsx.py MOST_CELLS | a workbook that `vidhub camera register` reads | 20,000,000
 cli/camera_csv.py LONGEST_CELL | a workbook that `vidhub camera register` reads | 8 KiB
 server/rtsp/connection.rs MAX_REFUSED_LOGINS | refused logins on one connection | 6
+wire/rtp.rs BROWSER_PACKETS | packets of a keyframe for a browser | 2,048
 sink/rtsp/mod.rs STALL_TIMEOUT | no progress while data waits | 10 s
 sink/transport.rs SEND_BUFFER_BYTES | send buffer in the kernel | 192 KiB
 server/rtsp/announced.rs SOCKET_BUFFER_BYTES | room for what a publisher sends at once | 1 MiB

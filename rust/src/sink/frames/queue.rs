@@ -168,8 +168,13 @@ mod tests {
         let data = Bytes::from(vec![0; size]);
         let unit =
             AccessUnit { track: 0, pts: number, dts: number, keyframe: starts_gop, data, nals: Default::default() };
-        let description =
-            Arc::new(Description { generation: 0, tracks: Vec::new(), ssrcs: Vec::new(), leaves_sound: false });
+        let description = Arc::new(Description {
+            generation: 0,
+            tracks: Vec::new(),
+            ssrcs: Vec::new(),
+            leaves_sound: false,
+            keyframe_packets: Default::default(),
+        });
         Frame { unit, description, starts_gop, dropped_before: 0 }
     }
 

@@ -78,7 +78,13 @@ mod tests {
         let parameters = CodecParameters::H264 { sps, pps, width: 640, height: 360, has_b_frames: true };
         let mut tracks = vec![Track { codec: Codec::H264, clock_rate_hz: 90_000, parameters }];
         tracks.extend(sound);
-        Description { generation: 0, ssrcs: vec![0; tracks.len()], tracks, leaves_sound: false }
+        Description {
+            generation: 0,
+            ssrcs: vec![0; tracks.len()],
+            tracks,
+            leaves_sound: false,
+            keyframe_packets: Default::default(),
+        }
     }
 
     fn g711() -> Track {

@@ -1,6 +1,7 @@
 //! From an offer to an answer and a peer connection that is ready to be driven.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use str0m::config::DtlsCert;
@@ -50,6 +51,8 @@ pub struct Negotiated {
     pub audio: Option<Chosen>,
     /// For when the stream changes, or the viewer goes over to another.
     pub formats: Formats,
+    /// As in `Offer`.
+    pub most_packets: u32,
 }
 
 /// The payload types for pictures that both sides know.
@@ -126,9 +129,13 @@ impl Local<'_> {
     }
 }
 
-/// The track of pictures that a client can show which `receives` these codecs. Errors: CODEC_NOT_OFFERED, B_FRAMES
-/// (FailedPrecondition).
-pub(super) fn playable(description: &Description, receives: impl Fn(Codec) -> bool) -> Result<(usize, &Track)> {
+/// The track of pictures that a client can show which `receives` these codecs and puts together pictures of at most so
+/// many packets. Errors: CODEC_NOT_OFFERED, B_FRAMES, KEYFRAME_TOO_LARGE (FailedPrecondition).
+pub(super) fn playable(
+    description: &Description,
+    most_packets: u32,
+    receives: impl Fn(Codec) -> bool,
+) -> Result<(usize, &Track)> {
     let (place, track) =
         track_of(description, MediaKind::Video).ok_or_else(|| not_offered("the camera's stream has no video"))?;
     if let Some((_, _, true)) = track.parameters.picture() {
@@ -143,12 +150,20 @@ pub(super) fn playable(description: &Description, receives: impl Fn(Codec) -> bo
             }
         }));
     }
+    let packets = description.keyframe_packets.load(Relaxed);
+    if packets > most_packets {
+        let message = format!(
+            "the camera's keyframes have {packets} packets, and browsers put no more than {most_packets} together over WebRTC; \
+             lower its bitrate or its resolution, or watch over WebSocket or by RTSP"
+        );
+        return Err(Error::new(ErrorKind::FailedPrecondition, "KEYFRAME_TOO_LARGE", message));
+    }
     Ok((place, track))
 }
 
 /// What the client can play of the stream. Errors as of `playable`.
 pub fn fit(offer: &Offer<'_>, description: &Description) -> Result<Fit> {
-    let (video, _) = playable(description, |codec| offer.receives(codec))?;
+    let (video, _) = playable(description, offer.most_packets, |codec| offer.receives(codec))?;
     Ok(Fit { video, sound: hear(offer, description) })
 }
 
@@ -209,7 +224,8 @@ pub fn negotiate(
         .ok_or_else(|| not_offered("the offer has the camera's codec only in profiles that the hub does not know"))?;
     let audio = audio_mid.zip(sound).and_then(|(mid, (track, codec))| chosen(track, codec, mid));
     let answer = finish(&answer.to_sdp_string());
-    Ok(Negotiated { rtc, keys, answer, offer: sdp, video, audio, formats })
+    let most_packets = offer.most_packets;
+    Ok(Negotiated { rtc, keys, answer, offer: sdp, video, audio, formats, most_packets })
 }
 
 /// The first track of a kind; a camera has one of each.
@@ -329,7 +345,7 @@ mod tests {
             tracks.push(Track { codec: Codec::Pcma, clock_rate_hz: 8_000, parameters });
         }
         let ssrcs = vec![1; tracks.len()];
-        Description { generation: 0, tracks, ssrcs, leaves_sound: false }
+        Description { generation: 0, tracks, ssrcs, leaves_sound: false, keyframe_packets: Default::default() }
     }
 
     fn answer(offer: &[u8], description: &Description) -> Result<Negotiated> {
@@ -340,6 +356,19 @@ mod tests {
         let local = Local { certificate, credentials: IceCreds::new(), candidates: &candidates };
         let offer = Offer::read(offer)?;
         negotiate(&offer, description, fit(&offer, description)?, local, Instant::now())
+    }
+
+    #[test]
+    fn browsers_have_room_for_so_many_packets_of_a_picture_and_no_more() {
+        let read = || Offer::read(CHROMIUM.as_bytes()).unwrap();
+        let description = description([0x67, 0x42, 0xe0, 0x1f], false);
+        description.keyframe_packets.store(2048, Relaxed);
+        assert!(fit(&read().of_browser(), &description).is_ok());
+        description.keyframe_packets.store(2049, Relaxed);
+        let refused = fit(&read().of_browser(), &description).unwrap_err();
+        assert_eq!((refused.reason(), refused.kind()), ("KEYFRAME_TOO_LARGE", ErrorKind::FailedPrecondition));
+        assert!(refused.message().contains("2049 packets"), "{}", refused.message());
+        assert!(fit(&read(), &description).is_ok());
     }
 
     #[test]

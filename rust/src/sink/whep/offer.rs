@@ -4,6 +4,7 @@ use str0m::media::Mid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{Codec, MediaKind};
+use crate::wire::rtp::BROWSER_PACKETS;
 
 /// No player asks for more; the answer costs time for each.
 const MAX_SECTIONS: usize = 16;
@@ -19,6 +20,8 @@ pub struct Offer<'a> {
     sections: Vec<Section<'a>>,
     /// Its ICE username fragment: another one in a later PATCH asks for a restart.
     pub ufrag: &'a str,
+    /// Of the largest picture that the client puts together.
+    pub(super) most_packets: u32,
 }
 
 /// An offer narrowed to one video and at most one audio section.
@@ -57,6 +60,11 @@ impl<'a> Offer<'a> {
             ));
         }
         Ok(offer)
+    }
+
+    /// The same from a browser, which does not put together pictures of any size.
+    pub fn of_browser(self) -> Self {
+        Self { most_packets: BROWSER_PACKETS, ..self }
     }
 
     /// Whether the client can receive this codec.
@@ -127,7 +135,7 @@ fn parse(body: &[u8]) -> Result<Offer<'_>> {
     let ufrag = attribute(&session, "ice-ufrag:")
         .or_else(|| sections.iter().find_map(|section| attribute(&section.lines, "ice-ufrag:")))
         .ok_or_else(|| invalid("it has no a=ice-ufrag"))?;
-    Ok(Offer { session, sections, ufrag })
+    Ok(Offer { session, sections, ufrag, most_packets: u32::MAX })
 }
 
 impl<'a> Section<'a> {

@@ -45,8 +45,12 @@ pub struct WhepSink {
     crossing: Crossing,
     /// Where it goes over to now.
     next: Option<(Arc<dyn Interest>, Arc<Description>)>,
-    /// The camera sends what the viewer can't play: the picture stands until the other stream has one.
-    is_stranded: bool,
+    /// Why the viewer can't play what the camera sends: the picture stands until the other stream has one.
+    stranded: Option<&'static str>,
+    /// As in `Offer`.
+    most_packets: u32,
+    /// The last keyframe has more than that, and what follows leans on it.
+    is_too_large: bool,
     /// What comes now is the cache of the stream it has gone over to.
     has_crossed: bool,
     generation: u32,
@@ -67,7 +71,7 @@ impl WhepSink {
         telemetry: Arc<Telemetry>,
         now: Instant,
     ) -> Self {
-        let Negotiated { rtc, keys, offer, video, audio, formats, answer: _ } = negotiated;
+        let Negotiated { rtc, keys, offer, video, audio, formats, most_packets, answer: _ } = negotiated;
         let restarts = Restarts::new(offer);
         Self {
             waiting: Waiting::new(place.queue_bytes()),
@@ -76,7 +80,9 @@ impl WhepSink {
             newcomer: Some(Newcomer::new(place.crowd())),
             crossing: Crossing::default(),
             next: None,
-            is_stranded: false,
+            stranded: None,
+            most_packets,
+            is_too_large: false,
             has_crossed: false,
             connection: Connection::new(rtc, keys, place, candidates, restarts, Arc::clone(&telemetry), now),
             media: None,
@@ -166,7 +172,8 @@ impl WhepSink {
 
     /// Takes the tracks as they are described; false where the viewer can't play them.
     fn adopt(&mut self, description: &Description) -> bool {
-        let Ok((track, described)) = playable(description, |codec| self.formats.of(codec).is_some()) else {
+        let receives = |codec| self.formats.of(codec).is_some();
+        let Ok((track, described)) = playable(description, self.most_packets, receives) else {
             return false;
         };
         let Some((pt, codec)) = self.formats.of(described.codec).zip(rtc_codec(described.codec)) else { return false };
@@ -186,7 +193,7 @@ impl WhepSink {
         let wanted = match change {
             Change::Narrowed => Profile::Sub,
             Change::MayRise => Profile::Main,
-            Change::Opened if self.is_stranded => return,
+            Change::Opened if self.stranded.is_some() => return,
             Change::Opened => return self.crossing.forget(),
             Change::Slowed | Change::MayOpen => return,
         };
@@ -198,26 +205,27 @@ impl WhepSink {
 
     /// Goes over to the other stream, if it was asked for and has a picture that the viewer can play.
     fn cross(&mut self, now: Instant) -> Flow {
-        let Self { crossing, formats, .. } = self;
-        let plays = |description: &Description| playable(description, |codec| formats.of(codec).is_some()).is_ok();
+        let Self { crossing, formats, most_packets, .. } = self;
+        let receives = |codec| formats.of(codec).is_some();
+        let plays = |description: &Description| playable(description, *most_packets, receives).is_ok();
         self.next = crossing.look(now).filter(|(_, description)| plays(description));
-        match &self.next {
-            Some(_) => Flow::Switch,
-            None if self.is_stranded => self.strand(now),
-            None => Flow::Continue,
+        match (&self.next, self.stranded) {
+            (Some(_), _) => Flow::Switch,
+            (None, Some(why)) => self.strand(why, now),
+            (None, None) => Flow::Continue,
         }
     }
 
     /// The camera now sends what the viewer can't play: over to its other stream, or the end.
-    fn strand(&mut self, now: Instant) -> Flow {
-        if !std::mem::replace(&mut self.is_stranded, true) {
+    fn strand(&mut self, why: &'static str, now: Instant) -> Flow {
+        if self.stranded.replace(why).is_none() {
             self.crossing.ask(&*self.connection.place, now);
         }
         if self.crossing.is_asked() {
             return Flow::Continue;
         }
-        self.on_end("CODEC_CHANGED", now);
-        Flow::Close("CODEC_CHANGED")
+        self.on_end(why, now);
+        Flow::Close(why)
     }
 
     /// Whether the viewer's connection takes more.
@@ -241,10 +249,16 @@ impl WhepSink {
     }
 
     fn give(&mut self, unit: &Arc<WireUnit>, now: Instant) -> Flow {
-        if unit.generation != self.generation && !self.follow(unit.generation) {
-            return self.strand(now);
+        if unit.starts_gop() {
+            self.is_too_large = unit.packet_count() > self.most_packets as usize;
         }
-        if std::mem::take(&mut self.is_stranded) {
+        if self.is_too_large {
+            return self.strand("KEYFRAME_TOO_LARGE", now);
+        }
+        if unit.generation != self.generation && !self.follow(unit.generation) {
+            return self.strand("CODEC_CHANGED", now);
+        }
+        if self.stranded.take().is_some() {
             self.crossing.forget();
         }
         let age = match self.last_index {
@@ -413,7 +427,8 @@ impl Sink for WhepSink {
         }
         self.stream = stream.clone();
         self.last_index = None;
-        self.is_stranded = false;
+        self.stranded = None;
+        self.is_too_large = false;
         (self.is_joining, self.has_crossed) = (true, true);
         self.waiting.begin_anew();
         self.connection.place.switched(interest);
