@@ -36,6 +36,7 @@ class Script:
     speed: of the clock. leaps: [moment, seconds that the clock is ahead from then on].
     restart_s: clock and numbers begin anew. udp: TCP is not offered.
     jumps: [moment, packets that the count skips]. double_every, swap_every: packets.
+    whole_buffers: a picture goes with its sets and the start codes between them as if it were one NAL unit.
     lose_fragment_s: a fragment from the middle of a picture is missing so often. markers: whether any is set.
     silent_s, reset_s: nothing more; the connection reset.
     split_answers: media stands between the header lines of answers.
@@ -55,6 +56,7 @@ class Script:
     jumps: Sequence[Sequence[float]] = ()
     double_every: int = 0
     swap_every: int = 0
+    whole_buffers: bool = False
     lose_fragment_s: float = 0.0
     markers: bool = True
     silent_s: float | None = None
@@ -327,6 +329,8 @@ class ScriptedCamera:
         unit = self.units[number % len(self.units)]
         if not self.script.in_band:
             unit = [nal for nal in unit if nal[0] & 0x1F not in (7, 8)]
+        if self.script.whole_buffers:
+            unit = [b"\0\0\0\1".join(unit)]
         every = round(self.script.lose_fragment_s * FPS)
         loses = every > 0 and number % every == every // 2
         for place, nal in enumerate(unit):

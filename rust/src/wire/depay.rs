@@ -72,6 +72,8 @@ pub struct Depacketiser<F: NalFormat> {
     ended: Option<u32>,
     /// Some cameras set the marker on every slice or NAL unit: then only the timestamp tells.
     markers_lie: bool,
+    /// As in `UnitBuilder`.
+    packs_many: bool,
     /// Size of the last unit: the next will be about as large.
     usual_bytes: usize,
 }
@@ -112,7 +114,8 @@ impl<F: NalFormat> Depacketiser<F> {
             }
             self.in_step = true;
             self.passed_over = None;
-            self.building = Some(UnitBuilder::new(packet.timestamp, self.usual_bytes + 1500));
+            let unit = self.building.insert(UnitBuilder::new(packet.timestamp, self.usual_bytes + 1500));
+            unit.packs_many = self.packs_many;
         }
         if let Err(loss) = self.add(payload) {
             self.building = None;
@@ -203,10 +206,11 @@ impl<F: NalFormat> Depacketiser<F> {
                     _ => return Err(Loss::Malformed),
                 }
                 if ends {
-                    unit.end_fragment(&mut self.sets);
+                    unit.end_fragment(&mut self.sets)?;
                 }
             }
         }
+        self.packs_many = unit.packs_many;
         Ok(())
     }
 
@@ -477,6 +481,26 @@ mod tests {
             assert!(losses(&events).is_empty());
             assert_eq!(nals(units(&events)[0]), [SPS, PPS, &small[0], &small[1]]);
         }
+    }
+
+    #[test]
+    fn a_whole_byte_stream_in_fragments_is_cut_apart_and_so_is_what_the_camera_sends_from_then_on() {
+        let (mut sequence, mut depacketiser) = (0, Depacketiser::<H264>::default());
+        let whole = |nals: &[Vec<u8>]| vec![nals.join(&START_CODE[..])];
+        let inter = |seed| vec![slice(0x41, 0, 100, seed), slice(0x41, 1, 90, seed)];
+        let small = vec![slice(0x41, 0, 5, 4), slice(0x41, 1, 5, 4)];
+        let mut packets = packetise(&whole(&inter(1)), 0, &mut sequence);
+        for (place, nals) in [keyframe(2), inter(3), small.clone(), keyframe(5)].into_iter().enumerate() {
+            packets.extend(packetise(&whole(&nals), 3600 * (place as u32 + 1), &mut sequence));
+        }
+        let events = feed(&mut depacketiser, &packets);
+        assert!(losses(&events).is_empty());
+        let got: Vec<_> = units(&events).into_iter().map(nals).collect();
+        // Nothing is delivered before a keyframe, so the first need not be looked through.
+        assert_eq!(got[1..], [keyframe(2), inter(3), small, keyframe(5)]);
+        assert_eq!(got[0], whole(&inter(1)));
+        let keyframes: Vec<_> = units(&events).iter().map(|unit| unit.keyframe).collect();
+        assert_eq!(keyframes, [false, true, false, false, true]);
     }
 
     #[test]

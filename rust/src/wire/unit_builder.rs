@@ -51,6 +51,9 @@ pub struct UnitBuilder<F> {
     has_b: bool,
     /// Whether the first slice is the first of a picture.
     begins_picture: Option<bool>,
+    /// The camera passes off several NAL units as one, pictures among them: those are looked through as well. Others' are
+    /// not, which would cost a look at every octet.
+    pub packs_many: bool,
     format: PhantomData<F>,
 }
 
@@ -69,6 +72,7 @@ impl<F: NalFormat> UnitBuilder<F> {
             has_pps: false,
             has_b: false,
             begins_picture: None,
+            packs_many: false,
             format: PhantomData,
         }
     }
@@ -91,15 +95,27 @@ impl<F: NalFormat> UnitBuilder<F> {
     }
 
     /// Adds a whole NAL unit.
-    pub fn push(&mut self, mut nal: &[u8], sets: &mut ParameterSets<F>) -> Result<(), TooLarge> {
-        // Some cameras put "SPS 00 00 00 01 PPS 00 00 00 01 SEI …" into one packet. No NAL unit may hold a start code
-        // (H.264 §7.4.1, H.265 §7.4.2), so cutting there is safe.
-        while matches!(F::role(nal), Role::Vps | Role::Sps | Role::Pps | Role::Side | Role::Delimiter)
-            && let Some(cut) = find_start_code(nal, 0)
-        {
-            self.push_one(trim_zeros(nal.get(..cut).unwrap_or_default()), sets)?;
-            nal = nal.get(cut + 3..).unwrap_or_default();
+    pub fn push(&mut self, nal: &[u8], sets: &mut ParameterSets<F>) -> Result<(), TooLarge> {
+        if self.holds_many(nal) { self.push_many(nal, sets) } else { self.push_one(nal, sets) }
+    }
+
+    /// Some cameras pass off a whole byte stream, "SPS 00 00 00 01 PPS 00 00 00 01 IDR …", as one NAL unit, in one packet or
+    /// in fragments. No NAL unit may hold a start code (H.264 §7.4.1, H.265 §7.4.2), so cutting there is safe.
+    fn holds_many(&self, nal: &[u8]) -> bool {
+        (self.packs_many || matches!(F::role(nal), Role::Vps | Role::Sps | Role::Pps | Role::Side | Role::Delimiter))
+            && find_start_code(nal, 0).is_some()
+    }
+
+    fn push_many(&mut self, mut rest: &[u8], sets: &mut ParameterSets<F>) -> Result<(), TooLarge> {
+        while let Some(cut) = find_start_code(rest, 0) {
+            self.push_part(trim_zeros(rest.get(..cut).unwrap_or_default()), sets)?;
+            rest = rest.get(cut + 3..).unwrap_or_default();
         }
+        self.push_part(rest, sets)
+    }
+
+    fn push_part(&mut self, nal: &[u8], sets: &mut ParameterSets<F>) -> Result<(), TooLarge> {
+        self.packs_many |= matches!(F::role(nal), Role::Picture(_));
         self.push_one(nal, sets)
     }
 
@@ -130,10 +146,15 @@ impl<F: NalFormat> UnitBuilder<F> {
         Ok(())
     }
 
-    pub fn end_fragment(&mut self, sets: &mut ParameterSets<F>) {
-        if let Some(start) = self.fragment.take() {
-            self.close(start, sets);
+    pub fn end_fragment(&mut self, sets: &mut ParameterSets<F>) -> Result<(), TooLarge> {
+        let Some(start) = self.fragment.take() else { return Ok(()) };
+        if self.holds_many(self.data.get(start..).unwrap_or_default()) {
+            let whole = self.data.split_off(start);
+            self.data.truncate(start - START_CODE.len());
+            return self.push_many(&whole, sets);
         }
+        self.close(start, sets);
+        Ok(())
     }
 
     /// Writes a start code; the answer is where the NAL unit begins.
@@ -254,6 +275,28 @@ mod tests {
         let unit = unit.finish(&mut sets).unwrap();
         assert!(unit.keyframe);
         assert_eq!(nals(&unit), [SPS, PPS, &[0x06, 5, 1, 0x80], &[0x65, 0x88, 1, 2]]);
+    }
+
+    #[test]
+    fn a_byte_stream_that_comes_in_fragments_as_one_nal_unit_is_cut_apart() {
+        let mut sets = ParameterSets::<H265>::default();
+        let mut unit = UnitBuilder::<H265>::new(7, 0);
+        let slices = [&[19 << 1, 1, 0xaf, 9][..], &[19 << 1, 1, 0x2f, 9]];
+        let parts = [samples::VPS, samples::SPS, samples::PPS, slices[0], slices[1]];
+        let whole = parts.join(&[0, 0, 0, 1][..]);
+        let (header, rest) = whole.split_at(2);
+        let (first, last) = rest.split_at(samples::VPS.len());
+        unit.begin_fragment(header, first).unwrap();
+        unit.add_fragment(last).unwrap();
+        unit.end_fragment(&mut sets).unwrap();
+        assert!(unit.packs_many);
+        let unit = unit.finish(&mut sets).unwrap();
+        assert!(unit.keyframe);
+        assert_eq!(nals(&unit), parts);
+        // What the parts are is bounded as ever.
+        let mut unit = UnitBuilder::<H264>::new(7, 0);
+        unit.begin_fragment(&[9], &[0xf0, 0, 0, 1, 0x41, 0x9a].repeat(MAX_NALS + 1)).unwrap();
+        assert_eq!(unit.end_fragment(&mut ParameterSets::default()), Err(TooLarge));
     }
 
     #[test]
