@@ -129,6 +129,19 @@ mod tests {
         assert_eq!(negotiated.answer.matches("a=recvonly").count(), 2, "{}", negotiated.answer);
     }
 
+    #[test]
+    fn an_offer_that_names_its_sections_in_another_order_is_answered() {
+        let usual = offer(96, 97, 111, "");
+        let turned = usual.replace("BUNDLE 0 1", "BUNDLE 1 0");
+        let negotiated = answered(&turned).unwrap();
+        assert_eq!(negotiated.answer.matches("a=recvonly").count(), 2, "{}", negotiated.answer);
+        // A group that does not name them all, or others, is no order of them.
+        for broken in ["BUNDLE 1", "BUNDLE 1 0 2"] {
+            let refused = answered(&usual.replace("BUNDLE 0 1", broken)).err().unwrap();
+            assert_eq!(refused.reason(), "SDP_INVALID", "{broken}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_numbers_and_no_lines_make_it_panic(

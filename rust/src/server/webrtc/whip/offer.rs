@@ -7,6 +7,7 @@ use crate::wire::sdp;
 const MAX_SECTIONS: usize = 16;
 /// Formats of one section that are looked at.
 const MAX_FORMATS: usize = 64;
+const BUNDLE: &str = "a=group:BUNDLE ";
 
 /// What is taken of an offer.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,7 +93,12 @@ pub fn read(body: &[u8]) -> Result<Offer> {
     let audio = find("audio");
 
     let (mut sdp, mut taken) = (String::with_capacity(text.len()), String::from("v=0\r\n"));
-    session.iter().for_each(|line| push(&mut sdp, line));
+    for line in &session {
+        match line.strip_prefix(BUNDLE) {
+            Some(mids) => push(&mut sdp, &format!("{BUNDLE}{}", in_order(mids, &sections))),
+            None => push(&mut sdp, line),
+        }
+    }
     for (place, section) in sections.iter().enumerate() {
         let chosen = match &audio {
             _ if place == video_place => Some(&video),
@@ -201,6 +207,13 @@ impl<'a> Section<'a> {
         }
         push(sdp, if chosen.is_some() { "a=sendonly" } else { "a=inactive" });
     }
+}
+
+/// The members of a group in the order of the sections: the offer's may be another (RFC 9143 §5), which str0m does not take.
+fn in_order(mids: &str, sections: &[Section<'_>]) -> String {
+    let mut mids: Vec<_> = mids.split_ascii_whitespace().collect();
+    mids.sort_by_key(|mid| sections.iter().position(|section| section.mid == *mid).unwrap_or(sections.len()));
+    mids.join(" ")
 }
 
 /// One field of a `fmtp` line.
