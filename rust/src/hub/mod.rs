@@ -2,6 +2,7 @@
 
 mod examining;
 mod frames;
+mod log;
 mod options;
 mod probing;
 mod relays;
@@ -20,9 +21,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::level_filters::LevelFilter;
 use tracing::{error, warn};
-use tracing_subscriber::EnvFilter;
 
 use probing::{Probing, target_of};
 use relays::Relays;
@@ -89,7 +88,7 @@ pub struct Hub {
 impl Hub {
     /// Builds registry, policy, sessions and threads; opens no port.
     pub fn new(options: HubOptions) -> Result<Self> {
-        begin_log(&options.log);
+        log::begin(&options.log);
         let cores = match options.threads {
             0 => std::thread::available_parallelism().map_or(2, |cores| cores.get()),
             given => given,
@@ -379,16 +378,9 @@ impl Drop for Hub {
     }
 }
 
-/// The core's own log on stderr: once a process, whichever hub is first. On the frame path nothing is logged.
 /// How long whoever asks waits for a camera's stream.
 fn patience(options: &HubOptions) -> Duration {
     Duration::from_secs_f64(options.source.connect_timeout_s + options.source.stall_timeout_s)
-}
-
-fn begin_log(filter: &str) {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).parse_lossy(filter);
-    // Another subscriber, such as a test's, stays.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
 }
 
 /// Pulls cameras by RTSP; URLs of other schemes are refused by the source itself. A fault of ours in one camera's source

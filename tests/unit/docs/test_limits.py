@@ -40,6 +40,9 @@ cli/camera_xlsx.py LARGEST_UNPACKED_BYTES | a workbook that `vidhub camera regis
 cli/camera_xlsx.py MOST_CELLS | a workbook that `vidhub camera register` reads | 20,000,000
 cli/camera_csv.py LONGEST_CELL | a workbook that `vidhub camera register` reads | 8 KiB
 server/rtsp/connection.rs MAX_REFUSED_LOGINS | refused logins on one connection | 6
+hub/log.rs MAX_LIBRARY_LINES | lines of the log that libraries of the core | 20
+hub/log.rs LIBRARY_WINDOW | lines of the log that libraries of the core | 60 s
+hub/log.rs MAX_VALUE_CHARS | lines of the log that libraries of the core | 1,000
 wire/rtp.rs BROWSER_PACKETS | packets of a keyframe for a browser | 2,048
 sink/rtsp/mod.rs STALL_TIMEOUT | no progress while data waits | 10 s
 sink/transport.rs SEND_BUFFER_BYTES | send buffer in the kernel | 192 KiB
