@@ -106,7 +106,8 @@ struct Said {
 
 impl Said {
     fn put(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
+        // Some have a field of that name too, behind it.
+        if field.name() == "message" && self.event.is_empty() {
             self.event = value.to_owned();
         } else {
             // Writing into memory has no way to fail.
@@ -187,7 +188,8 @@ mod tests {
     fn lines_of_the_core_and_of_libraries_have_the_applications_form() {
         let cause = std::io::Error::other("cut\noff");
         let lines = written(|| {
-            warn!(camera = "c1", reason = %"CAMERA_SILENT", again_in_ms = 250, "the source has failed");
+            let why = "it says nothing";
+            warn!(camera = "c1", reason = %"CAMERA_SILENT", message = %why, again_in_ms = 250, "the source has failed");
             error!(%cause, left = ?["a b"], "broken");
             info!("not told");
             warn!(target: "str0m::sdp::parser", "Ignore remote PT change {} => {}", 96, 97);
@@ -197,7 +199,7 @@ mod tests {
             lines,
             [
                 "level=warning event=\"the source has failed\" logger=_core::hub::log::tests camera=c1 \
-                 reason=CAMERA_SILENT again_in_ms=250",
+                 reason=CAMERA_SILENT message=\"it says nothing\" again_in_ms=250",
                 "level=error event=broken logger=_core::hub::log::tests cause=\"cut\\noff\" left=\"[\\\"a b\\\"]\"",
                 "level=warning event=\"Ignore remote PT change 96 => 97\" logger=str0m::sdp::parser",
             ]
