@@ -13,16 +13,18 @@ from vidhub.client import ClipWriter, Hub, Viewer
 
 
 async def main(url: str, user: str, camera: str, purpose: str, file: str, seconds: float = 10.0) -> None:
-    pictures, last = 0, 0.0
+    pictures, begun, lasts = 0, None, 0.0
     with ClipWriter(file) as clip:
         async with Hub(url, user, os.environ["VIDHUB_PASSWORD"]) as hub, Viewer(hub, camera, purpose) as viewer:
             async for frame in viewer.frames():
                 # Encoding takes milliseconds: in a thread, so that the connection is served meanwhile.
                 await asyncio.to_thread(clip.add, frame)
-                pictures, last = pictures + 1, frame.time
-                if last >= seconds:
+                # The first one need not be at 0: while a program is still busy, pictures are dropped.
+                begun = frame.time if begun is None else begun
+                pictures, lasts = pictures + 1, frame.time - begun
+                if lasts >= seconds:
                     break
-    print(json.dumps({"pictures": pictures, "seconds": round(last, 2), "dropped": viewer.dropped}))
+    print(json.dumps({"pictures": pictures, "seconds": round(lasts, 2), "dropped": viewer.dropped}))
 
 
 if __name__ == "__main__":
