@@ -11,8 +11,9 @@ const SHARED_BPS: f64 = 400e6;
 /// But no viewer gets less than so many times its stream, or it would never be in the present.
 const LEAST: f64 = 2.0;
 /// Except while it makes way: it has a picture, and others are on their way to theirs. So long at most, or viewers who come all
-/// the time would keep it in the past.
+/// the time would keep it in the past; and it gets so many times its stream, by which it also finds out that nobody comes any more.
 const MAKES_WAY: Duration = Duration::from_millis(200);
+const MEANWHILE: f64 = 0.25;
 
 /// How far a viewer is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,11 @@ pub struct Crowd {
 impl Crowd {
     fn at(&self, stage: Stage) -> &AtomicUsize {
         &self.viewers[stage as usize]
+    }
+
+    /// For their first picture: also those who are about to begin are left something.
+    fn waiting(&self) -> usize {
+        self.at(Stage::Comes).load(Relaxed) + self.at(Stage::Begins).load(Relaxed)
     }
 }
 
@@ -67,16 +73,19 @@ impl Newcomer {
 
     /// Time passes.
     pub fn pass(&mut self, now: Instant) {
-        let others_wait = [Stage::Comes, Stage::Begins].iter().any(|stage| self.crowd.at(*stage).load(Relaxed) > 0);
-        self.makes_way_until = self.makes_way_until.filter(|until| now < *until && others_wait);
+        self.makes_way_until = self.makes_way_until.filter(|until| now < *until && self.crowd.waiting() > 0);
     }
 
     /// Its pace in bits a second, for a stream of so many, where it would have `alone`.
     pub fn pace_bps(&self, stream_bps: f64, alone: f64) -> f64 {
         if self.makes_way_until.is_some() {
-            return stream_bps.min(alone);
+            return (stream_bps * MEANWHILE).min(alone);
         }
-        let share = SHARED_BPS / self.crowd.at(self.stage).load(Relaxed).max(1) as f64;
+        let sharing = match self.stage {
+            Stage::Comes | Stage::Begins => self.crowd.waiting(),
+            Stage::CatchesUp => self.crowd.at(Stage::CatchesUp).load(Relaxed),
+        };
+        let share = SHARED_BPS / sharing.max(1) as f64;
         share.max(stream_bps * LEAST).min(alone)
     }
 
@@ -126,10 +135,10 @@ mod tests {
             other.has_picture(start);
             other.pass(start + MAKES_WAY / 2);
         }
-        assert_eq!(others[0].pace_bps(4e6, 64e6), 4e6, "for one that has no keys yet");
+        assert_eq!(others[0].pace_bps(4e6, 64e6), 1e6, "for one that has no keys yet");
         last.begins();
         others[0].pass(start + MAKES_WAY / 2);
-        assert_eq!(others[0].pace_bps(4e6, 64e6), 4e6);
+        assert_eq!(others[0].pace_bps(4e6, 64e6), 1e6);
         assert_eq!(last.pace_bps(4e6, 64e6), 64e6, "it shares only with those who have no picture either");
         others[0].pass(start + MAKES_WAY);
         assert_eq!(others[0].pace_bps(4e6, 64e6), SHARED_BPS / 40.0);
