@@ -65,7 +65,7 @@ async def test_catalogues_are_equal_after_every_bad_line(tmp_path: Path) -> None
         await register(district, range(1, 301), "西门")
         await district.ask("camera_retire", id=camera_message(399).id, reason="moved")
         (why,) = (await district.ask("hub_explain", camera_id=camera_id))["reasons"]
-        assert (why["reason"], why["visible"]) == ("LINK_DOWN", False)
+        assert (why["reason"], why["visible"], why["stale"]) == ("LINK_DOWN", True, True), "as the city shows it"
         three.net.down.restore()
         await in_step(district, city, 399, within_s=60)
         await in_step(city, province, 399)
