@@ -115,8 +115,13 @@ def explain(
     settings(context).table(
         answer,
         ["hub", "visible", "reason", "message"],
-        ([one["hub"], "yes" if one["visible"] else "no", one["reason"], one["message"]] for one in answer["reasons"]),
+        ([one["hub"], _seen(one), one["reason"], one["message"]] for one in answer["reasons"]),
     )
+
+
+def _seen(reason: dict[str, Any]) -> str:
+    seen = "yes" if reason["visible"] else "no"
+    return f"{seen}, stale" if reason["visible"] and reason["stale"] else seen
 
 
 def conflicts(context: typer.Context, peer: str = typer.Argument("", metavar="[PEER]", help="Id or name.")) -> None:

@@ -161,7 +161,13 @@ class ShareOperations:
         return {
             "visible": any(one.visible for one in found),
             "reasons": [
-                {"hub": one.hub_id, "visible": one.visible, "reason": one.reason, "message": one.message}
+                {
+                    "hub": one.hub_id,
+                    "visible": one.visible,
+                    "stale": one.stale,
+                    "reason": one.reason,
+                    "message": one.message,
+                }
                 for one in found
             ],
         }
