@@ -348,6 +348,8 @@ async def _joins(plan: Plan, running: HubProcess) -> None:
         _figure(JOINS, f"one alone, {name}", "ms", alone["first_key_ms_p50"], None)
         _figure(JOINS, f"50 at once, {name}, p95", "ms", answer["first_key_ms_p95"], 300,
                 floor=floor["first_key_ms_p95"])  # fmt: skip
+        _figure(JOINS, "50 at once, the whole of it, p95", "ms", answer["first_whole_ms_p95"], None,
+                floor=floor["first_whole_ms_p95"])  # fmt: skip
         _figure(JOINS, "50 at once, without a picture", "", 50 - answer["got_key"], 0)
     half = ("-churn", str(plan.cycles // 2), "-slots", "20")
     before = _state(pid)

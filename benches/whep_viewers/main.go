@@ -49,7 +49,9 @@ func cpuNs() int64 {
 }
 
 type viewer struct {
-	t0, first, key             uint64
+	t0, first, key uint64
+	// The last packet of the first keyframe.
+	whole                      uint64
 	packets, bytes, gaps, lost atomic.Uint64
 	keys                       atomic.Uint64
 	lat                        []float64
@@ -187,6 +189,9 @@ func (v *viewer) run(api *webrtc.API, url, bearer string) {
 				if v.key == 0 {
 					v.key = monoNs()
 				}
+			}
+			if v.key > 0 && v.whole == 0 && p[1]&0x80 != 0 {
+				v.whole = monoNs()
 			}
 			if c != 0 && inWindow.Load() && len(v.lat) < 100000 {
 				if now := monoNs(); now > c {
@@ -334,7 +339,7 @@ func main() {
 	if *frames {
 		extra = summarizeFrames(vs, w0, w1, *deadline, *framesOut)
 	}
-	var tf, tk, lat []float64
+	var tf, tk, tw, lat []float64
 	playing, errs := 0, ""
 	for _, v := range vs {
 		v.mu.Lock()
@@ -350,9 +355,12 @@ func main() {
 		if v.key > 0 {
 			tk = append(tk, float64(v.key-v.t0)/1e6)
 		}
+		if v.whole > 0 {
+			tw = append(tw, float64(v.whole-v.t0)/1e6)
+		}
 	}
-	fmt.Printf("{\"readers\":%d,\"playing\":%d,\"dead\":%d,\"err\":%q,\"transport\":\"webrtc\",\"window_s\":%.3f,\"packets\":%d,\"bytes\":%d,\"gaps\":%d,\"lost\":%d,\"keys\":%d,\"first_packet_ms_p50\":%.2f,\"first_packet_ms_p99\":%.2f,\"first_key_ms_p50\":%.2f,\"first_key_ms_p95\":%.2f,\"first_key_ms_p99\":%.2f,\"got_key\":%d,\"relay_ms_p50\":%.3f,\"relay_ms_p99\":%.3f,\"relay_samples\":%d,\"client_cpu_s\":%.3f%s}\n",
-		*n, playing, *n-playing, errs, dt, p1-p0, b1-b0, g1-g0, l1-l0, k1-k0, pct(tf, .5), pct(tf, .99), pct(tk, .5), pct(tk, .95), pct(tk, .99), len(tk), pct(lat, .5), pct(lat, .99), len(lat), float64(c1-c0)/1e9, extra)
+	fmt.Printf("{\"readers\":%d,\"playing\":%d,\"dead\":%d,\"err\":%q,\"transport\":\"webrtc\",\"window_s\":%.3f,\"packets\":%d,\"bytes\":%d,\"gaps\":%d,\"lost\":%d,\"keys\":%d,\"first_packet_ms_p50\":%.2f,\"first_packet_ms_p99\":%.2f,\"first_key_ms_p50\":%.2f,\"first_key_ms_p95\":%.2f,\"first_key_ms_p99\":%.2f,\"first_whole_ms_p95\":%.2f,\"got_key\":%d,\"relay_ms_p50\":%.3f,\"relay_ms_p99\":%.3f,\"relay_samples\":%d,\"client_cpu_s\":%.3f%s}\n",
+		*n, playing, *n-playing, errs, dt, p1-p0, b1-b0, g1-g0, l1-l0, k1-k0, pct(tf, .5), pct(tf, .99), pct(tk, .5), pct(tk, .95), pct(tk, .99), pct(tw, .95), len(tk), pct(lat, .5), pct(lat, .99), len(lat), float64(c1-c0)/1e9, extra)
 	// Leave politely, or the server sends on and disturbs what is measured next.
 	var wg sync.WaitGroup
 	for _, v := range vs {

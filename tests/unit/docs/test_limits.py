@@ -71,6 +71,9 @@ sink/whep/history.rs MAX_UNITS | packets and units kept for retransmission | 1,0
 sink/whep/history.rs MAX_AGE | packets and units kept for retransmission | 3 s
 sink/whep/history.rs MAX_REPEATS | retransmission of one packet | 10
 sink/whep/media.rs AT_ONCE | one WebRTC viewer over UDP at once | 48 KiB
+sink/whep/crowd.rs MAKES_WAY | of it, once a viewer has its first picture | 200 ms
+sink/whep/pace.rs LATE | made up for when the turn of a viewer | 40 ms
+sink/whep/pace.rs LATE_OCTETS | made up for when the turn of a viewer | 16 KiB
 sink/whep/history.rs RESERVE | retransmission to one viewer | 2,048
 sink/whep/replays.rs EVERY | the GOP cache again | once a second
 sink/whep/rate.rs LONGEST_ASKED | what a narrow link is asked with | 40 s
