@@ -34,8 +34,10 @@ from vidhub.v1 import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 module = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
-# Between the end of a right and the end of the picture the contract allows a second. A machine that is busy with other
-# tests may take longer, and what goes by a clock of its own (tickets, sessions) much longer; the properties tell.
+# Between the end of a right and the end of the picture the contract allows a second; a machine that is busy with other
+# tests may take three, and no lease or look that comes round is so short. The properties tell.
+CUT_S = 3.0
+# For what is only waited for.
 AT_ONCE_S = 10.0
 # Refusals fold on record by reason and address, so whoever wants to see one of their own comes from a new address.
 _hosts: Iterator[int] = itertools.count(1)
@@ -380,8 +382,8 @@ async def test_a_picture_is_cut_at_once(place, camera, number, cut: Cut, reason,
         assert told == reason
         record_property("whep_s", round(whep_at - began, 3))
         record_property("rtsp_s", round(rtsp_at - began, 3))
-        assert whep_at - began < AT_ONCE_S
-        assert rtsp_at - began < AT_ONCE_S
+        assert whep_at - began < CUT_S
+        assert rtsp_at - began < CUT_S
         await asyncio.wait_for(rtsp.closed, AT_ONCE_S)
         entry = await place.on_record(action="session.close", sessionId=session["session"]["id"])
         assert reason in entry["detailJson"]
@@ -416,8 +418,8 @@ async def test_an_expired_session_is_cut_and_a_renewed_one_goes_on(hasty: Site):
             told, rtsp_at = await rtsp.end()
             whep_at = await whep.end()
         assert told == "SESSION_EXPIRED"
-        assert 0 <= rtsp_at + offset - renewed < AT_ONCE_S
-        assert 0 <= whep_at + offset - renewed < AT_ONCE_S
+        assert 0 <= rtsp_at + offset - renewed < CUT_S
+        assert 0 <= whep_at + offset - renewed < CUT_S
         entry = await hasty.on_record(action="session.close", sessionId=session["session"]["id"])
         assert "SESSION_EXPIRED" in entry["detailJson"]
 
